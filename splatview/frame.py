@@ -1,0 +1,159 @@
+"""What is asked of a renderer, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+
+from splatview.arrays import Bools, Bytes, Floats, Ints
+from splatview.camera import Camera
+from splatview.scene import Scene
+
+Output = Literal["rgb", "rgb8", "alpha", "depth", "median_depth", "ids"]
+
+
+class Masks(Mapping[str, Bools]):
+    """A mask [N] of Gaussians for some of a scene's layers, by layer name; compared by the arrays' identity, never written."""
+
+    def __init__(self, masks: Mapping[str, Bools] | None = None) -> None:
+        self._masks = dict(masks or {})
+        for mask in self._masks.values():
+            mask.flags.writeable = False
+
+    def __getitem__(self, name: str) -> Bools:
+        return self._masks[name]
+
+    def __iter__(self):
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def _content(self) -> frozenset[tuple[str, int]]:
+        return frozenset((name, id(mask)) for name, mask in self._masks.items())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Masks) and self._content() == other._content()
+
+    def __hash__(self) -> int:
+        return hash(self._content())
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """How a scene is drawn. Compared by content, so that an unchanged request need not be drawn again.
+
+    >>> from splatview import RenderOptions
+    >>> RenderOptions(background=(1, 1, 1), sh_degree=0) == RenderOptions(background=(1, 1, 1), sh_degree=0)
+    True
+    """
+
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0)  # sRGB, 0..1
+    antialiased: bool | None = None  # None: as each layer was trained
+    sh_degree: int | None = None  # None: all there is
+    near: float = 0.01  # scene units along the view axis
+    far: float = 1e10
+    splat_scale: float = 1.0  # multiplies every standard deviation
+    outputs: tuple[Output, ...] = ("rgb", "alpha", "depth")
+    hidden: Masks = field(default_factory=Masks)  # True: not drawn
+    tinted: Masks = field(default_factory=Masks)  # True: mixed half and half with `tint`
+    tint: tuple[float, float, float] = (1.0, 0.75, 0.0)
+
+    def __post_init__(self) -> None:
+        for output in self.outputs:
+            if output not in get_args(Output):
+                raise ValueError(f"RenderOptions.outputs: expected some of {', '.join(get_args(Output))}; got {output!r}")
+        if not 0 < self.near < self.far:
+            raise ValueError(f"RenderOptions: expected 0 < near < far, got near {self.near}, far {self.far}")
+        if not (np.isfinite(self.splat_scale) and self.splat_scale > 0):
+            raise ValueError(f"RenderOptions.splat_scale: expected a number > 0, got {self.splat_scale}")
+        if self.sh_degree is not None and self.sh_degree < 0:
+            raise ValueError(f"RenderOptions.sh_degree: expected 0 to 4 or None, got {self.sh_degree}")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A drawn picture with what belongs to it. An output that was not asked for is a ValueError when it is read."""
+
+    camera: Camera
+    images: Mapping[str, np.ndarray]  # by the names of RenderOptions.outputs
+    timings: Mapping[str, float] = field(default_factory=dict)  # milliseconds per stage
+    counts: Mapping[str, int] = field(default_factory=dict)  # "drawn": Gaussians in the picture, "pairs": Gaussian-tile pairs
+
+    def __post_init__(self) -> None:
+        for name in ("images", "timings", "counts"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def _image(self, name: str) -> np.ndarray:
+        if name not in self.images:
+            raise ValueError(f"Frame.{name} was not drawn: expected it among RenderOptions.outputs, which were {tuple(self.images)}")
+        return self.images[name]
+
+    @property
+    def rgb(self) -> Floats:
+        """[H, W, 3] over the background, sRGB, not clamped."""
+        return self._image("rgb")
+
+    @property
+    def rgb8(self) -> Bytes:
+        """[H, W, 3] over the background, 0..255, rounded."""
+        if "rgb8" in self.images:
+            return self.images["rgb8"]
+        return (np.clip(self.rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+    @property
+    def alpha(self) -> Floats:
+        """[H, W] 1 - transmittance."""
+        return self._image("alpha")
+
+    @property
+    def depth(self) -> Floats:
+        """[H, W] expected z along the view axis (divided by alpha), scene units, 0 where alpha is 0."""
+        return self._image("depth")
+
+    @property
+    def median_depth(self) -> Floats:
+        """[H, W] z of the Gaussian at which the transmittance falls to 0.5, 0 where it never does."""
+        return self._image("median_depth")
+
+    @property
+    def ids(self) -> Ints:
+        """[H, W] index, within its layer, of the Gaussian that contributes most; -1: none."""
+        return self._image("ids")
+
+    @property
+    def id_layers(self) -> Ints:
+        """[H, W] index into `list(scene.layers)` of the layer that `ids` counts in; -1: none."""
+        return self._image("id_layers")
+
+
+class Interrupted(Exception):
+    """A render was given up because its `Interrupt` was set."""
+
+
+class Interrupt:
+    """A flag that makes a running render stop at its next tile."""
+
+    def __init__(self) -> None:
+        self.flag = np.zeros(1, np.uint8)  # read by native threads while they draw
+
+    def set(self) -> None:
+        self.flag[0] = 1
+
+    @property
+    def is_set(self) -> bool:
+        return bool(self.flag[0])
+
+
+class Renderer(Protocol):
+    """Draws scenes. One thread at a time; what it derives from a scene's Gaussians is cached by their identity."""
+
+    name: str
+
+    def render(self, scene: Scene, camera: Camera, options: RenderOptions = RenderOptions(), interrupt: Interrupt | None = None) -> Frame:
+        """The picture; Interrupted if `interrupt` was set before it was finished."""
+        ...

@@ -1,0 +1,104 @@
+"""The Gaussians value: N splats as they were trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from splatview import harmonics
+from splatview.arrays import Floats, frozen
+from splatview.geometry import Similarity, multiply_quats, normalised
+
+Kind = Literal["classic", "antialiased", "2dgs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussians:
+    """N splats, stored in the raw space they were trained in; compared by identity.
+
+    >>> import numpy as np
+    >>> from splatview import Gaussians
+    >>> one = Gaussians(means=[[0, 0, 0]], quats=[[1, 0, 0, 0]], log_scales=[[-3, -3, -3]], opacity_logits=[2.0], sh=np.zeros((1, 1, 3)))
+    >>> len(one), one.sh_degree
+    (1, 0)
+    """
+
+    means: Floats  # [N, 3] world, scene units
+    quats: Floats  # [N, 4] wxyz, any length
+    log_scales: Floats  # [N, 3] log of the standard deviation
+    opacity_logits: Floats  # [N]
+    sh: Floats  # [N, K, 3] K = (degree + 1)^2, DC first
+    kind: Kind = "classic"  # the rasteriser that the model was trained for
+
+    def __post_init__(self) -> None:
+        count = len(self.means)
+        shapes = {"means": (count, 3), "quats": (count, 4), "log_scales": (count, 3), "opacity_logits": (count,), "sh": (count, None, 3)}
+        for name, shape in shapes.items():
+            object.__setattr__(self, name, frozen(f"Gaussians.{name}", getattr(self, name), np.float32, *shape))
+        harmonics.degree_of(self.sh.shape[1])
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"Gaussians.kind: expected one of {get_args(Kind)}, got {self.kind!r}")
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    @property
+    def sh_degree(self) -> int:
+        return harmonics.degree_of(self.sh.shape[1])
+
+    @property
+    def scales(self) -> Floats:
+        """Standard deviations [N, 3] in scene units."""
+        return np.exp(self.log_scales)
+
+    @property
+    def opacities(self) -> Floats:
+        """Opacities [N] in 0..1."""
+        return (0.5 * (1 + np.tanh(0.5 * self.opacity_logits))).astype(np.float32)
+
+    @property
+    def colours(self) -> Floats:
+        """View-independent colours [N, 3] of the DC term, not clamped."""
+        return 0.5 + np.float32(harmonics.C0) * self.sh[:, 0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(a.nbytes for a in (self.means, self.quats, self.log_scales, self.opacity_logits, self.sh))
+
+    def take(self, which: ArrayLike) -> Gaussians:
+        """The splats at an index array, or where a mask [N] is true, in that order."""
+        at = np.asarray(which)
+        return Gaussians(self.means[at], self.quats[at], self.log_scales[at], self.opacity_logits[at], self.sh[at], self.kind)
+
+    def with_max_degree(self, degree: int) -> Gaussians:
+        """The same splats with the harmonics above `degree` cut off."""
+        return self if degree >= self.sh_degree else replace(self, sh=self.sh[:, : harmonics.coefficients(degree)])
+
+    def transformed(self, placement: Similarity) -> Gaussians:
+        """The splats moved by `placement`: means, orientations, sizes and the view-dependent colour with them."""
+        if placement.is_identity:
+            return self
+        upright = Similarity(placement.quat).is_identity
+        return replace(
+            self,
+            means=placement.apply(self.means.astype(np.float64)),
+            quats=self.quats if upright else multiply_quats(placement.quat, normalised(self.quats.astype(np.float64))),
+            log_scales=self.log_scales + np.float32(np.log(placement.scale)),
+            sh=self.sh if upright else harmonics.rotate(self.sh, placement.rotation),
+        )
+
+
+def concatenate(parts: Sequence[Gaussians]) -> Gaussians:
+    """All splats of `parts` (one or more), in order, with the highest degree among them; the first one's kind."""
+    count = max(part.sh.shape[1] for part in parts)
+
+    def joined(name: str) -> Floats:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    sh = np.concatenate([np.pad(part.sh, ((0, 0), (0, count - part.sh.shape[1]), (0, 0))) for part in parts])
+    return Gaussians(joined("means"), joined("quats"), joined("log_scales"), joined("opacity_logits"), sh, parts[0].kind)

@@ -1,0 +1,1 @@
+"""The C++ of the CPU backends: one module, no Python logic."""

@@ -1,0 +1,72 @@
+"""The Scene value: named layers, each with its place in the world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from splatview.gaussians import Gaussians
+from splatview.geometry import Similarity
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Trained content and where it stands; the content is compared by identity."""
+
+    content: Gaussians
+    placement: Similarity = Similarity()  # world from content
+    visible: bool = True
+    notes: tuple[str, ...] = ()  # what the reader of the file had to say, for people
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Named layers in drawing order (the order matters to nobody but lists: splats of all layers are sorted together).
+
+    >>> from splatview import Scene
+    >>> list(Scene().layers)
+    []
+    """
+
+    layers: Mapping[str, Layer] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
+
+    def with_layer(self, name: str, layer: Layer) -> Scene:
+        """The scene with `layer` put under `name`, in its old place if the name exists."""
+        return Scene({**self.layers, name: layer})
+
+    def without(self, name: str) -> Scene:
+        return Scene({key: layer for key, layer in self.layers.items() if key != name})
+
+    def placed(self, name: str, placement: Similarity) -> Scene:
+        return self.with_layer(name, replace(self.layers[name], placement=placement))
+
+    def shown(self, name: str, visible: bool) -> Scene:
+        return self.with_layer(name, replace(self.layers[name], visible=visible))
+
+    def joined(self, other: Scene) -> Scene:
+        """The layers of both; a name of `other` that is taken gets a number."""
+        layers = dict(self.layers)
+        for name, layer in other.layers.items():
+            layers[self.free_name(name, layers)] = layer
+        return Scene(layers)
+
+    @staticmethod
+    def free_name(name: str, taken: Mapping[str, object]) -> str:
+        """`name`, or `name 2`, `name 3`, ...: the first that is not in `taken`."""
+        number, free = 2, name
+        while free in taken:
+            number, free = number + 1, f"{name} {number}"
+        return free
+
+    @property
+    def visible_layers(self) -> dict[str, Layer]:
+        return {name: layer for name, layer in self.layers.items() if layer.visible and len(layer.content)}
+
+    @property
+    def count(self) -> int:
+        """Gaussians in all layers, hidden ones included."""
+        return sum(len(layer.content) for layer in self.layers.values())
