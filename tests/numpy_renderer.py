@@ -40,7 +40,7 @@ class Projected:
     def finite(self) -> NDArray:
         """[N] whether all numbers of a Gaussian are finite."""
         numbers = np.column_stack([self.means, self.conics, self.depths, self.opacities, self.colours])
-        return np.isfinite(numbers).all(axis=1)
+        return np.logical_and.reduce(np.isfinite(numbers), axis=1)
 
 
 def covariances(splats: Gaussians, splat_scale: float = 1.0) -> NDArray:

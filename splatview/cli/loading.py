@@ -1,0 +1,37 @@
+"""Scenes and renderers for the commands, with the user's errors told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from splatview.cli.faults import UserError, users_fault
+from splatview.cli.waiting import waiting
+from splatview.frame import Renderer
+from splatview.scene import Scene
+
+
+def load_scene(path: Path) -> Scene:
+    """The scene in a file; UserError if it is missing, broken or of an unknown format."""
+    from splatview.formats import load
+
+    with users_fault(ValueError, OSError, ImportError), waiting(f"reading {path}"):
+        return load(path)
+
+
+def load_scenes(paths: Sequence[Path]) -> Scene:
+    """The layers of all files, each as it was placed; UserError if there is no path."""
+    if not paths:
+        raise UserError("expected a scene file, got none; for example: splatview view scenes/led_stage.spz")
+    scene = Scene()
+    for path in paths:
+        scene = scene.joined(load_scene(path))
+    return scene
+
+
+def renderer(backend: str) -> Renderer:
+    """The renderer of a backend ("auto", "cpu" or "cuda"); UserError if this machine cannot run it."""
+    from splatview.render import open_renderer
+
+    with users_fault(ValueError, ImportError, RuntimeError):
+        return open_renderer(backend)
