@@ -1,0 +1,111 @@
+"""Where to stand to see a scene: its middle, its size and which way is up, all from percentiles, so that stray splats do not matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from splatview.arrays import Doubles
+from splatview.camera import Camera
+from splatview.geometry import matrix_from_quat, rotation_about
+from splatview.scene import Scene
+
+UpAxis = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
+
+# Where one stands for each up axis: a y-down capture looks along +z, as its first camera does; a z-up one along +y, as in Blender.
+FRONTS: dict[UpAxis, UpAxis] = {"x": "-y", "-x": "-y", "y": "z", "-y": "-z", "z": "-y", "-z": "-y"}
+
+FOV_Y = np.radians(50.0)
+ELEVATION = np.radians(14.0)
+SAMPLE = 200_000  # splats that are looked at; more would not change a percentile
+HEIGHTS, FLOOR = 64, 0.35  # slices of the height; share of the level surface that three of them hold where there is a floor
+UNBOUNDED = 2.5  # 95 % of a bounded thing lies within so many median distances; beyond it is the background of an outdoor capture
+
+
+@dataclass(frozen=True)
+class Framing:
+    """The part of a scene worth looking at, in world coordinates."""
+
+    centre: tuple[float, float, float]
+    radius: float  # scene units, > 0
+    up_axis: UpAxis  # never "auto"
+
+    @property
+    def up(self) -> Doubles:
+        """The unit vector [3] that points up."""
+        return axis_vector(self.up_axis)
+
+    @property
+    def front(self) -> Doubles:
+        """The horizontal unit vector [3] from the middle towards somebody who stands in front of the scene."""
+        return axis_vector(FRONTS[self.up_axis])
+
+    def camera(self, width: int, height: int, fov_y: float = FOV_Y) -> Camera:
+        """The view that shows the scene whole, from the front and slightly above; `fov_y` in radians."""
+        narrow = np.arctan(np.tan(fov_y / 2) * min(1.0, width / height))  # half of the smaller field of view
+        direction = rotation_about(np.cross(self.front, self.up), ELEVATION) @ self.front
+        eye = np.asarray(self.centre) + direction * self.radius / np.sin(narrow)
+        return Camera.look_at(eye, self.centre, self.up, fov_y, width, height)
+
+
+def axis_vector(axis: UpAxis) -> Doubles:
+    """The unit vector [3] of an axis by name; ValueError for "auto" and anything unknown."""
+    if axis == "auto" or axis not in get_args(UpAxis):
+        raise ValueError(f"axis: expected one of x, y, z, -x, -y, -z; got {axis!r}")
+    return np.eye(3)["xyz".index(axis[-1])] * (-1.0 if axis.startswith("-") else 1.0)
+
+
+def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
+    """The framing of the visible layers; an empty scene is framed as a unit ball at the origin, y down."""
+    means, normals, weights = _sampled(scene)
+    if up not in get_args(UpAxis):
+        raise ValueError(f"up: expected one of {', '.join(get_args(UpAxis))}; got {up!r}")
+    if not len(means):
+        return Framing((0.0, 0.0, 0.0), 1.0, "-y" if up == "auto" else up)
+    dense = means[weights >= np.quantile(weights, 0.25)]  # haze has little weight
+    middle = np.median(dense, 0)
+    distance = np.linalg.norm(dense - middle, axis=1)
+    near, far = np.quantile(distance, [0.5, 0.95])
+    inside = dense[distance <= max(far, 1e-12)]
+    centre = middle if far > UNBOUNDED * near else 0.5 * np.quantile(inside, [0.02, 0.98], axis=0).sum(0)
+    radius = min(float(far), UNBOUNDED * float(near)) or 1.0
+    return Framing(tuple(centre.tolist()), radius, _guessed_up(means, normals, weights) if up == "auto" else up)
+
+
+def _sampled(scene: Scene) -> tuple[Doubles, Doubles, Doubles]:
+    """World means [N, 3], thin directions [N, 3] and weights [N] (area times opacity) of a sample of the finite visible splats."""
+    layers = scene.visible_layers.values()
+    step = max(1, sum(len(layer.content) for layer in layers) // SAMPLE)
+    means, normals, weights = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros(0)]
+    for layer in layers:
+        some = layer.content.with_max_degree(0).take(np.arange(0, len(layer.content), step))
+        scales = np.sort(np.exp(np.clip(some.log_scales.astype(np.float64), -40, 40)), axis=1)
+        thin = np.argmin(some.log_scales, axis=1)
+        turned = layer.placement.rotation @ matrix_from_quat(some.quats.astype(np.float64))
+        flatness = 1 - scales[:, 0] / scales[:, 1]
+        means.append(layer.placement.apply(some.means.astype(np.float64)))
+        normals.append(np.take_along_axis(turned, thin[:, None, None], 2)[..., 0] * flatness[:, None])
+        weights.append(scales[:, 1] * scales[:, 2] * layer.placement.scale**2 * some.opacities)
+    joined, directions, areas = np.concatenate(means), np.concatenate(normals), np.concatenate(weights)
+    good = np.isfinite(joined).all(1) & np.isfinite(directions).all(1) & np.isfinite(areas)
+    return joined[good], directions[good], areas[good]
+
+
+def _guessed_up(means: Doubles, normals: Doubles, weights: Doubles) -> UpAxis:
+    """The axis on which a third of all level surface is one thin sheet near an end, the floor; y down, as most captures are, if none."""
+    dense = weights >= np.quantile(weights, 0.25)
+    capped = np.minimum(weights, np.quantile(weights, 0.95))[dense]  # one giant splat of the sky is no floor
+    axis, best, up = 1, FLOOR, -1
+    for index in range(3):
+        low, high = np.quantile(means[:, index], [0.01, 0.99])
+        heights = np.clip(means[dense, index], low, high)
+        level = capped * (0.2 + normals[dense, index] ** 2)
+        counts, _ = np.histogram(heights, HEIGHTS, (low, high if high > low else low + 1), weights=level)
+        sheet = np.convolve(counts, np.ones(3), "same") / max(counts.sum(), 1e-300)
+        at = int(np.argmax(sheet))
+        if sheet[at] > best and not 0.15 < at / HEIGHTS < 0.85:
+            axis, best, up = index, sheet[at], 1 if 2 * at < HEIGHTS else -1
+    names: tuple[UpAxis, ...] = ("x", "y", "z") if up > 0 else ("-x", "-y", "-z")
+    return names[axis]

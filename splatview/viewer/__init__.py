@@ -1,0 +1,5 @@
+"""The browser: a page that shows frames drawn by the server, with a panel beside them."""
+
+from splatview.viewer.settings import ViewerSettings
+
+__all__ = ["ViewerSettings"]
