@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from splatview.cli.faults import UserError, users_fault
+from splatview.cli.flags import MAYBE_NUMBER
 from splatview.frame import Output, RenderOptions
 
 
@@ -17,7 +18,7 @@ class DrawingFlags:
     """A colour: a name, or #rrggbb."""
     antialiasing: Literal["as-trained", "on", "off"] = "as-trained"
     """Whether small splats fade instead of growing to a pixel."""
-    sh_degree: int | None = None
+    sh_degree: Annotated[int | None, MAYBE_NUMBER] = None
     """Draw the view-dependent colour up to this degree, 0 to 4. Default: all there is."""
     splat_scale: float = 1.0
     """Multiplies the size of every splat."""

@@ -15,8 +15,8 @@ def load_scene(path: Path) -> Scene:
     """The scene in a file; UserError if it is missing, broken or of an unknown format."""
     from splatview.formats import load
 
-    with users_fault(ValueError, OSError, ImportError), waiting(f"reading {path}"):
-        return load(path)
+    with users_fault(ValueError, OSError, ImportError), waiting(f"reading {path}") as progress:
+        return load(path, progress)
 
 
 def load_scenes(paths: Sequence[Path]) -> Scene:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, arg
 
 from splatview.cli.cameras import CameraFlags
 from splatview.cli.drawing import DrawingFlags
 from splatview.cli.faults import UserError
+from splatview.cli.flags import ScenePaths
 from splatview.cli.loading import load_scenes, renderer
 from splatview.cli.waiting import counted
 
@@ -23,9 +24,9 @@ class Command:
     Example: splatview render garden.ply -o out.png --size 1920x1080
     """
 
-    scenes: Annotated[Positional[tuple[Path, ...]], arg(metavar="SCENE [SCENE ...]", help_behavior_hint="")]
+    scenes: ScenePaths
     """Scene files; several are drawn together."""
-    output: Annotated[Path, arg(aliases=["-o"])]
+    output: Annotated[Path, arg(aliases=["-o"], metavar="PICTURE")]
     """The picture: .png, .jpg or .webp. For a path of cameras a name such as out_%04d.png is numbered from 0;
     out.png then becomes out_0000.png, out_0001.png, ..."""
     depth: bool = False

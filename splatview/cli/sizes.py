@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
+from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from splatview.camera import Camera
@@ -39,6 +40,7 @@ class Size:
         return Camera(K, camera.camera_from_world, self.width, self.height)
 
 
+MAYBE_SIZE = arg(metavar="WIDTHxHEIGHT", help_behavior_hint="")
 SizeFlag = Annotated[
     Size,
     PrimitiveConstructorSpec(

@@ -1,0 +1,47 @@
+"""`splatview convert`: a scene in another format, cut, cropped or moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from splatview.cli.changes import ChangeFlags
+from splatview.cli.faults import UserError, users_fault
+from splatview.cli.loading import load_scene
+from splatview.cli.waiting import waiting
+
+
+@dataclass(frozen=True)
+class Command:
+    """Write a scene in another format, cut, cropped or moved.
+
+    The source's format is told from its content, the target's from its name. What is lost on the way is said.
+
+    Example: splatview convert garden.ply garden.spz --min-opacity 0.01
+    """
+
+    source: Annotated[Positional[Path], arg(metavar="SOURCE")]
+    """A scene file."""
+    target: Annotated[Positional[Path], arg(metavar="TARGET")]
+    """The file to write: .ply, .compressed.ply, .splat, .spz; replaced if it is there."""
+    spz_version: Literal[3, 4] = 3
+    """Version of a .spz: 3 is read everywhere; 4 is smaller and holds SH degree 4."""
+    changes: OmitArgPrefixes[ChangeFlags] = field(default_factory=ChangeFlags)
+
+    def run(self) -> None:
+        from splatview.formats import save
+
+        change = self.changes.resolved()
+        scene = load_scene(self.source)
+        changed = change.apply(scene)
+        if not changed.count:
+            raise UserError(f"nothing is left of the {scene.count:,} Gaussians of {self.source}: loosen the flags that remove some")
+        with users_fault(ValueError, OSError, ImportError), waiting(f"writing {self.target}") as progress:
+            notes = save(changed, self.target, spz_version=self.spz_version, progress=progress)
+        for note in (*(note for layer in scene.layers.values() for note in layer.notes), *notes):
+            print(f"note: {note}")
+        removed = f" ({scene.count - changed.count:,} removed)" if changed.count < scene.count else ""
+        print(f"{self.target}: {changed.count:,} Gaussians{removed}, {self.target.stat().st_size / 1e6:,.1f} MB")

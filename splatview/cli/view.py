@@ -1,0 +1,31 @@
+"""`splatview view`: fly through scenes in the browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tyro.conf import OmitArgPrefixes
+
+from splatview.cli.faults import users_fault
+from splatview.cli.flags import ScenePaths
+from splatview.cli.loading import load_scenes
+from splatview.viewer import ViewerSettings
+
+
+@dataclass(frozen=True)
+class Command:
+    """Fly through scenes in the browser.
+
+    Prints one line with the address when the page is ready. Ctrl+C ends it.
+    """
+
+    scenes: ScenePaths
+    """Scene files; each becomes a layer."""
+    settings: OmitArgPrefixes[ViewerSettings] = field(default_factory=ViewerSettings)
+
+    def run(self) -> None:
+        from splatview.viewer import serve
+
+        scene = load_scenes(self.scenes)
+        with users_fault(OSError, ImportError):  # a busy port, a missing extra
+            serve(scene, self.settings)
