@@ -1,0 +1,62 @@
+"""The native splat renderer. One frame or one packing at a time; both release the GIL."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+class PackedScene:
+    """Gaussians in the renderer's own layout."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+class Layer:
+    """A packed scene as one frame sees it."""
+
+    def __init__(
+        self,
+        scene: PackedScene,
+        camera_from_layer: NDArray[np.float64],  # [3, 4] a similarity
+        sh_degree: int,
+        antialiased: bool,
+        hidden: NDArray[np.uint8] | None,  # [N] not drawn where not 0
+        tinted: NDArray[np.uint8] | None,  # [N]
+    ) -> None: ...
+
+class Renderer:
+    def __init__(self, simd: str, threads: int) -> None:
+        """simd: avx512, avx2, portable, or empty for the fastest that runs here; ValueError for one that does not."""
+
+    def pack(
+        self,
+        means: NDArray[np.float32],
+        quats: NDArray[np.float32],
+        log_scales: NDArray[np.float32],
+        opacity_logits: NDArray[np.float32],
+        sh: NDArray[np.float32],
+    ) -> PackedScene: ...
+    def render(
+        self,
+        layers: list[Layer],
+        intrinsics: list[float],  # fx, fy, cx, cy
+        width: int,
+        height: int,
+        near: float,
+        far: float,
+        splat_scale: float,
+        background: list[float],
+        tint: list[float],
+        outputs: list[str],
+        interrupt: NDArray[np.uint8] | None,
+    ) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, int]] | None:
+        """Pictures, milliseconds by stage and counts; None if it was interrupted."""
+
+    def tile_lists(self) -> tuple[list[list[tuple[int, int]]], int]:
+        """Of the last frame: for each tile, row by row, (layer, id) of its Gaussians front to back; and the tiles across."""
+
+    @property
+    def simd(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffers kept between frames."""

@@ -1,0 +1,20 @@
+// The kernels for AVX2; empty where the compiler does not know it.
+#include "types.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace splats {
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+namespace {
+#include "constants.hpp"
+#include "simd_avx2.hpp"
+#include "kernels.hpp"
+}  // namespace
+
+extern const Kernels kernels_avx2 = {"avx2", project, blend};
+#else
+extern const Kernels kernels_avx2 = {"avx2", nullptr, nullptr};
+#endif
+}  // namespace splats

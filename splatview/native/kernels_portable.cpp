@@ -1,0 +1,12 @@
+// The kernels for any processor.
+#include "types.hpp"
+
+namespace splats {
+namespace {
+#include "constants.hpp"
+#include "simd_portable.hpp"
+#include "kernels.hpp"
+}  // namespace
+
+extern const Kernels kernels_portable = {"portable", project, blend};
+}  // namespace splats

@@ -1,0 +1,270 @@
+#include "renderer.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <stdexcept>
+
+namespace splats {
+namespace {
+
+constexpr uint32_t LINKS = 32;  // records of one block of a tile's chain
+constexpr uint32_t NONE = UINT32_MAX;
+constexpr int DIGIT = 11;  // bits of a radix pass
+constexpr uint32_t DIGITS = 1u << DIGIT;
+
+double now_ms() { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+bool runs_here(const Kernels& kernels) {
+    if (!kernels.project) return false;
+    const std::string name = kernels.name;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (name == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+    if (name == "avx512")
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+#endif
+    return name == "portable";
+}
+
+}  // namespace
+
+const Kernels& choose_kernels(const std::string& wanted) {
+    for (const Kernels* kernels : {&kernels_avx512, &kernels_avx2, &kernels_portable})
+        if ((wanted.empty() || wanted == kernels->name) && runs_here(*kernels)) return *kernels;
+    throw std::invalid_argument("SPLATVIEW_SIMD: expected avx512, avx2 or portable, one that this processor has; got " + wanted);
+}
+
+FrameRenderer::FrameRenderer(const std::string& simd, int threads) : kernels_(choose_kernels(simd)), threads_(threads), lists_(threads_.count()) {}
+
+size_t FrameRenderer::bytes() const {
+    size_t total = records_.bytes() + depths_.bytes() + counts_.bytes() + sorted_.bytes() + histograms_.bytes() + keyed_.bytes();
+    for (const Segment& s : segments_) total += s.entries.bytes() + s.next.bytes() + s.first.bytes() + s.current.bytes() + s.counts.bytes();
+    for (const auto& list : lists_) total += list.bytes();
+    return total;
+}
+
+Report FrameRenderer::render(const Request& request) {
+    Report report{};
+    auto stopped = [&] { return request.interrupt && *request.interrupt; };
+    const double t0 = now_ms();
+    project(request);
+    const double t1 = now_ms();
+    report.project_ms = t1 - t0;
+    if (stopped()) return report;
+    report.drawn = sort();
+    const double t2 = now_ms();
+    report.sort_ms = t2 - t1;
+    if (stopped()) return report;
+    bin(request.view, report.drawn);
+    for (const Segment& segment : segments_) report.pairs += segment.pairs;
+    const double t3 = now_ms();
+    report.bin_ms = t3 - t2;
+    if (stopped()) return report;
+    blend(request);
+    report.blend_ms = now_ms() - t3;
+    report.finished = !stopped();
+    return report;
+}
+
+void FrameRenderer::project(const Request& request) {
+    chunks_.clear();
+    uint64_t total = 0;
+    for (uint32_t layer = 0; layer < request.layers.size(); ++layer) {
+        const uint32_t blocks = request.layers[layer].blocks.blocks;
+        for (uint32_t first = 0; first < blocks; first += CHUNK_BLOCKS) {
+            const uint32_t last = std::min(blocks, first + CHUNK_BLOCKS);
+            chunks_.push_back({layer, first, last, static_cast<uint32_t>(total)});
+            total += (last - first) * LANES + 1;  // one more: the kernel writes a lane ahead
+        }
+    }
+    if (total >= NONE) throw std::length_error("a frame holds at most 2^32 Gaussians");
+    records_.reserve(total);
+    depths_.reserve(total);
+    counts_.reserve(chunks_.size());
+    threads_.run(static_cast<int>(chunks_.size()), [&](int piece, int) {
+        const ChunkOf& c = chunks_[piece];
+        counts_[piece] = static_cast<uint32_t>(
+            kernels_.project(request.view, request.layers[c.layer], c.first_block, c.last_block, records_.data() + c.base, depths_.data() + c.base));
+    });
+}
+
+// Orders the visible records by depth: least significant digit first, over the bits of the depth that are in use, the lowest
+// left out where more than two digits would be needed (a step of 2^-19 of the depth, or finer). Ties keep the layers' own order.
+uint32_t FrameRenderer::sort() {
+    const int threads = threads_.count(), chunks = static_cast<int>(chunks_.size());
+    uint32_t visible = 0;
+    for (int c = 0; c < chunks; ++c) visible += counts_[c];
+    if (!visible) return 0;
+    keyed_.reserve(visible);
+    sorted_.reserve(visible);
+    histograms_.reserve(static_cast<size_t>(threads) * DIGITS);
+
+    // Threads take runs of chunks with about the same number of records.
+    std::vector<int> from(threads + 1, chunks);
+    std::vector<uint32_t> lows(threads, NONE), highs(threads, 0);
+    uint64_t passed = 0;
+    for (int c = 0, t = 0; c < chunks && t < threads; ++c) {
+        while (t < threads && passed >= static_cast<uint64_t>(visible) * t / threads) from[t++] = c;
+        passed += counts_[c];
+    }
+    auto each = [&](int t, auto&& visit) {
+        for (int c = from[t]; c < from[t + 1]; ++c)
+            for (uint32_t i = 0, base = chunks_[c].base; i < counts_[c]; ++i) visit(depths_[base + i], base + i);
+    };
+    threads_.run(threads, [&](int t, int) {
+        uint32_t low = NONE, high = 0;
+        each(t, [&](uint32_t depth, uint32_t) { low = std::min(low, depth), high = std::max(high, depth); });
+        lows[t] = low, highs[t] = high;
+    });
+    const uint32_t low = *std::min_element(lows.begin(), lows.end()), range = *std::max_element(highs.begin(), highs.end()) - low;
+    const int used = range ? 32 - __builtin_clz(range) : 0, drop = std::max(0, used - 2 * DIGIT);
+
+    auto offsets = [&] {
+        uint32_t sum = 0;
+        for (uint32_t digit = 0; digit < DIGITS; ++digit)
+            for (int t = 0; t < threads; ++t) {
+                uint32_t& h = histograms_[static_cast<size_t>(t) * DIGITS + digit];
+                const uint32_t count = h;
+                h = sum, sum += count;
+            }
+    };
+    threads_.run(threads, [&](int t, int) {
+        uint32_t* h = &histograms_[static_cast<size_t>(t) * DIGITS];
+        std::fill(h, h + DIGITS, 0);
+        each(t, [&](uint32_t depth, uint32_t) { ++h[(depth - low) >> drop & (DIGITS - 1)]; });
+    });
+    offsets();
+    threads_.run(threads, [&](int t, int) {
+        uint32_t* h = &histograms_[static_cast<size_t>(t) * DIGITS];
+        each(t, [&](uint32_t depth, uint32_t record) {
+            const uint32_t key = (depth - low) >> drop;
+            keyed_[h[key & (DIGITS - 1)]++] = static_cast<uint64_t>(key >> DIGIT) << 32 | record;
+        });
+    });
+    auto share = [&](int t) { return static_cast<uint32_t>(static_cast<uint64_t>(visible) * t / threads); };
+    threads_.run(threads, [&](int t, int) {
+        uint32_t* h = &histograms_[static_cast<size_t>(t) * DIGITS];
+        std::fill(h, h + DIGITS, 0);
+        for (uint32_t i = share(t); i < share(t + 1); ++i) ++h[keyed_[i] >> 32];
+    });
+    offsets();
+    threads_.run(threads, [&](int t, int) {
+        uint32_t* h = &histograms_[static_cast<size_t>(t) * DIGITS];
+        for (uint32_t i = share(t); i < share(t + 1); ++i) sorted_[h[keyed_[i] >> 32]++] = static_cast<uint32_t>(keyed_[i]);
+    });
+    return visible;
+}
+
+void FrameRenderer::Segment::start(uint32_t tiles) {
+    first.reserve(tiles);
+    current.reserve(tiles);
+    counts.reserve(tiles);
+    std::fill(counts.data(), counts.data() + tiles, 0);
+    used = 0, pairs = 0;
+}
+
+inline void FrameRenderer::Segment::add(uint32_t tile, uint32_t record) {
+    const uint32_t count = counts[tile]++;
+    if (count % LINKS == 0) {
+        const uint32_t fresh = used++;
+        if ((fresh + 1) * size_t{LINKS} > entries.capacity()) {
+            entries.reserve(std::max<size_t>((fresh + 1) * size_t{LINKS}, 1 << 16), fresh * size_t{LINKS});
+            next.reserve(entries.capacity() / LINKS + 1, fresh);
+        }
+        if (count) next[current[tile]] = fresh;
+        else first[tile] = fresh;
+        current[tile] = fresh;
+    }
+    entries[size_t{current[tile]} * LINKS + count % LINKS] = record;
+}
+
+void FrameRenderer::bin(const View& view, uint32_t count) {
+    const int pieces = threads_.count() == 1 ? 1 : 2 * threads_.count();
+    segments_.resize(pieces);
+    threads_.run(pieces, [&](int piece, int) {
+        segments_[piece].start(static_cast<uint32_t>(view.tiles_x * view.tiles_y));
+        auto share = [&](int p) { return static_cast<uint32_t>(static_cast<uint64_t>(count) * p / pieces); };
+        bin_range(view, share(piece), share(piece + 1), segments_[piece]);
+    });
+}
+
+void FrameRenderer::bin_range(const View& view, uint32_t first, uint32_t last, Segment& segment) const {
+    constexpr uint32_t AHEAD = 24;
+    const uint32_t across = static_cast<uint32_t>(view.tiles_x);
+    for (uint32_t i = first; i < last; ++i) {
+        if (i + AHEAD < last) __builtin_prefetch(&records_[sorted_[i + AHEAD]]);
+        const uint32_t at = sorted_[i];
+        const Record& record = records_[at];
+        const uint32_t columns = record.span & 0xffff, rows = record.span >> 16, corner = (record.tile >> 16) * across + (record.tile & 0xffff);
+        if (columns <= MASK_SIDE && rows <= MASK_SIDE) {
+            for (int half = 0; half < 2; ++half)
+                for (uint32_t m = record.mask[half]; m; m &= m - 1) {
+                    const uint32_t bit = static_cast<uint32_t>(__builtin_ctz(m));
+                    segment.add(corner + (4 * half + (bit >> 3)) * across + (bit & 7), at);
+                    ++segment.pairs;
+                }
+            continue;
+        }
+        const float q = std::max(record.peak - (MIN_ALPHA_LOG2 - SLACK), 0.0f), qe = q / record.e, half_height = std::sqrt(qe);
+        const float tip = -record.h * qe / std::max(std::sqrt(record.h * record.h * qe + q / record.a), 1e-20f);
+        const float left_limit = static_cast<float>((record.tile & 0xffff) * TILE), right_limit = left_limit + static_cast<float>(columns * TILE - 1);
+        for (uint32_t row = 0; row < rows; ++row) {
+            const float top = static_cast<float>(((record.tile >> 16) + row) * TILE) - record.y;
+            const float low = std::max(top, -half_height), high = std::min(top + (TILE - 1), half_height);
+            if (!(low <= high)) continue;
+            auto reach = [&](float dy) { return std::sqrt(std::max(q - record.e * dy * dy, 0.0f) / record.a); };
+            const float right_y = std::min(std::max(tip, low), high), left_y = std::min(std::max(-tip, low), high);
+            const float left = std::ceil(std::max(record.x - record.h * left_y - reach(left_y), left_limit));
+            const float right = std::floor(std::min(record.x - record.h * right_y + reach(right_y), right_limit));
+            if (!(left <= right)) continue;
+            const uint32_t from = static_cast<uint32_t>(left) / TILE, to = static_cast<uint32_t>(right) / TILE;
+            const uint32_t start = ((record.tile >> 16) + row) * across;
+            for (uint32_t column = from; column <= to; ++column) segment.add(start + column, at);
+            segment.pairs += to - from + 1;
+        }
+    }
+}
+
+uint32_t FrameRenderer::gather_tile(uint32_t tile, uint32_t* out) const {
+    uint32_t total = 0;
+    for (const Segment& segment : segments_) {
+        uint32_t left = segment.counts[tile];
+        for (uint32_t link = left ? segment.first[tile] : 0; left; link = left ? segment.next[link] : 0) {
+            const uint32_t here = std::min(left, LINKS);
+            std::memcpy(out + total, &segment.entries[size_t{link} * LINKS], here * sizeof(uint32_t));
+            total += here, left -= here;
+        }
+    }
+    return total;
+}
+
+void FrameRenderer::blend(const Request& request) {
+    const View& view = request.view;
+    threads_.run(view.tiles_x * view.tiles_y, [&](int tile, int thread) {
+        if (request.interrupt && *request.interrupt) return;
+        size_t count = 0;
+        for (const Segment& segment : segments_) count += segment.counts[tile];
+        Buffer<uint32_t>& list = lists_[thread];
+        list.reserve(std::max<size_t>(count + count / 2, 4096));
+        gather_tile(static_cast<uint32_t>(tile), list.data());
+        TileTask task{&view, records_.data(), list.data(), static_cast<uint32_t>(count), tile % view.tiles_x, tile / view.tiles_x, {}, request.images};
+        std::copy(request.background, request.background + 3, task.background);
+        kernels_.blend(task);
+    });
+}
+
+TileLists FrameRenderer::tile_lists(const View& view) const {
+    TileLists lists;
+    lists.starts.push_back(0);
+    for (uint32_t tile = 0; tile < static_cast<uint32_t>(view.tiles_x * view.tiles_y); ++tile) {
+        size_t count = 0;
+        for (const Segment& segment : segments_) count += segment.counts[tile];
+        lists.records.resize(lists.starts.back() + count);
+        gather_tile(tile, lists.records.data() + lists.starts.back());
+        lists.starts.push_back(static_cast<uint32_t>(lists.records.size()));
+    }
+    return lists;
+}
+
+}  // namespace splats

@@ -1,0 +1,73 @@
+// One frame: project, sort by depth, bin into tiles, blend.
+#pragma once
+#include <atomic>
+#include <string>
+
+#include "memory.hpp"
+#include "threads.hpp"
+#include "types.hpp"
+
+namespace splats {
+
+struct Request {
+    View view;
+    std::vector<LayerView> layers;
+    float background[3];
+    Images images;
+    const volatile uint8_t* interrupt;  // may be null
+};
+
+struct Report {
+    double project_ms, sort_ms, bin_ms, blend_ms;
+    uint32_t drawn;
+    uint64_t pairs;
+    bool finished;
+};
+
+// A Gaussian-tile pair list for tests: the tile's records, front to back.
+struct TileLists {
+    std::vector<uint32_t> starts, records;
+};
+
+const Kernels& choose_kernels(const std::string& wanted);  // "" picks the fastest; throws std::invalid_argument if it cannot run here
+
+class FrameRenderer {
+public:
+    FrameRenderer(const std::string& simd, int threads);
+    Report render(const Request& request);
+    Threads& threads() { return threads_; }
+    const char* simd() const { return kernels_.name; }
+    size_t bytes() const;
+    const Record* records() const { return records_.data(); }
+    TileLists tile_lists(const View& view) const;
+
+private:
+    struct Segment {  // the tile lists of a range of depths, as chains of fixed blocks
+        Buffer<uint32_t> entries, next, first, current, counts;
+        uint32_t used = 0;
+        uint64_t pairs = 0;
+        void start(uint32_t tiles);
+        void add(uint32_t tile, uint32_t record);
+    };
+    struct ChunkOf {
+        uint32_t layer, first_block, last_block, base;
+    };
+
+    void project(const Request& request);
+    uint32_t sort();
+    void bin(const View& view, uint32_t count);
+    void bin_range(const View& view, uint32_t first, uint32_t last, Segment& segment) const;
+    uint32_t gather_tile(uint32_t tile, uint32_t* out) const;
+    void blend(const Request& request);
+
+    const Kernels& kernels_;
+    Threads threads_;
+    std::vector<ChunkOf> chunks_;
+    Buffer<Record> records_;
+    Buffer<uint32_t> depths_, counts_, sorted_, histograms_;
+    Buffer<uint64_t> keyed_;
+    std::vector<Segment> segments_;
+    std::vector<Buffer<uint32_t>> lists_;  // a thread's current tile
+};
+
+}  // namespace splats

@@ -1,0 +1,87 @@
+// Sixteen lanes as two AVX2 registers (with FMA and F16C). Included inside the namespace of one kernel build only.
+struct F {
+    __m256 a, b;
+};
+struct I {
+    __m256i a, b;
+};
+struct M {
+    __m256 a, b;
+};
+
+static inline F set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+static inline I set1i(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+static inline F load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+static inline I loadi(const void* p) {
+    auto q = static_cast<const __m256i*>(p);
+    return {_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};
+}
+static inline void store(float* p, F x) { _mm256_storeu_ps(p, x.a), _mm256_storeu_ps(p + 8, x.b); }
+static inline void storei(void* p, I x) {
+    auto q = static_cast<__m256i*>(p);
+    _mm256_storeu_si256(q, x.a), _mm256_storeu_si256(q + 1, x.b);
+}
+static inline F load_half(const uint16_t* p) {
+    auto q = reinterpret_cast<const __m128i*>(p);
+    return {_mm256_cvtph_ps(_mm_loadu_si128(q)), _mm256_cvtph_ps(_mm_loadu_si128(q + 1))};
+}
+static inline F gather(const float* base, I index) { return {_mm256_i32gather_ps(base, index.a, 4), _mm256_i32gather_ps(base, index.b, 4)}; }
+
+#define LANES(name, type, result, call) \
+    static inline result name(type x, type y) { return {call(x.a, y.a), call(x.b, y.b)}; }
+LANES(operator+, F, F, _mm256_add_ps)
+LANES(operator-, F, F, _mm256_sub_ps)
+LANES(operator*, F, F, _mm256_mul_ps)
+LANES(operator/, F, F, _mm256_div_ps)
+LANES(min, F, F, _mm256_min_ps)
+LANES(max, F, F, _mm256_max_ps)
+LANES(operator+, I, I, _mm256_add_epi32)
+LANES(operator-, I, I, _mm256_sub_epi32)
+LANES(operator&, I, I, _mm256_and_si256)
+LANES(operator|, I, I, _mm256_or_si256)
+LANES(min, I, I, _mm256_min_epi32)
+LANES(max, I, I, _mm256_max_epi32)
+LANES(shift_left, I, I, _mm256_sllv_epi32)
+LANES(both, M, M, _mm256_and_ps)
+#undef LANES
+
+static inline F fma(F x, F y, F z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+static inline F fnma(F x, F y, F z) { return {_mm256_fnmadd_ps(x.a, y.a, z.a), _mm256_fnmadd_ps(x.b, y.b, z.b)}; }
+static inline F sqrt(F x) { return {_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)}; }
+static inline I floor_int(F x) { return {_mm256_cvtps_epi32(_mm256_floor_ps(x.a)), _mm256_cvtps_epi32(_mm256_floor_ps(x.b))}; }
+static inline I ceil_int(F x) { return {_mm256_cvtps_epi32(_mm256_ceil_ps(x.a)), _mm256_cvtps_epi32(_mm256_ceil_ps(x.b))}; }
+static inline I round_int(F x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+static inline F to_float(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+static inline I bits_of(F x) { return {_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}; }
+static inline F float_of(I x) { return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
+template <int N> static inline I shift_right(I x) { return {_mm256_srai_epi32(x.a, N), _mm256_srai_epi32(x.b, N)}; }
+template <int N> static inline I shift_left(I x) { return {_mm256_slli_epi32(x.a, N), _mm256_slli_epi32(x.b, N)}; }
+
+static inline M lt(F x, F y) { return {_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ)}; }
+static inline M le(F x, F y) { return {_mm256_cmp_ps(x.a, y.a, _CMP_LE_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LE_OQ)}; }
+static inline M le(I x, I y) {
+    const __m256 more_a = _mm256_castsi256_ps(_mm256_cmpgt_epi32(x.a, y.a)), more_b = _mm256_castsi256_ps(_mm256_cmpgt_epi32(x.b, y.b));
+    const __m256 all = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
+    return {_mm256_xor_ps(more_a, all), _mm256_xor_ps(more_b, all)};
+}
+static inline M without(M x, M y) { return {_mm256_andnot_ps(y.a, x.a), _mm256_andnot_ps(y.b, x.b)}; }
+static inline M mask_of(unsigned m) {
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i lo = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(m)), lane);
+    const __m256i hi = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(m >> 8)), lane);
+    return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(lo, lane)), _mm256_castsi256_ps(_mm256_cmpeq_epi32(hi, lane))};
+}
+static inline unsigned bits(M m) {
+    return static_cast<unsigned>(_mm256_movemask_ps(m.a)) | static_cast<unsigned>(_mm256_movemask_ps(m.b)) << 8;
+}
+static inline F zero_unless(M m, F x) { return {_mm256_and_ps(m.a, x.a), _mm256_and_ps(m.b, x.b)}; }
+static inline F select(M m, F x, F y) { return {_mm256_blendv_ps(y.a, x.a, m.a), _mm256_blendv_ps(y.b, x.b, m.b)}; }
+static inline I select(M m, I x, I y) { return bits_of(select(m, float_of(x), float_of(y))); }
+static inline unsigned test(I x, uint32_t bit) {
+    const __m256i all = _mm256_set1_epi32(static_cast<int>(bit));
+    const __m256i a = _mm256_cmpeq_epi32(_mm256_and_si256(x.a, all), all), b = _mm256_cmpeq_epi32(_mm256_and_si256(x.b, all), all);
+    return bits(M{_mm256_castsi256_ps(a), _mm256_castsi256_ps(b)});
+}
+
+#define SPLATVIEW_GENERIC_EXP2
+#define SPLATVIEW_GENERIC_STORES

@@ -1,0 +1,92 @@
+// Sixteen lanes as one AVX-512 register (F, BW, DQ, VL). Included inside the namespace of one kernel build only.
+struct F {
+    __m512 v;
+};
+struct I {
+    __m512i v;
+};
+using M = __mmask16;
+
+static inline F set1(float a) { return {_mm512_set1_ps(a)}; }
+static inline I set1i(int32_t a) { return {_mm512_set1_epi32(a)}; }
+static inline F load(const float* p) { return {_mm512_loadu_ps(p)}; }
+static inline I loadi(const void* p) { return {_mm512_loadu_si512(p)}; }
+static inline void store(float* p, F a) { _mm512_storeu_ps(p, a.v); }
+static inline void storei(void* p, I a) { _mm512_storeu_si512(p, a.v); }
+static inline F load_half(const uint16_t* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+static inline F gather(const float* base, I index) { return {_mm512_i32gather_ps(index.v, base, 4)}; }
+
+static inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
+static inline F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
+static inline F operator*(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
+static inline F operator/(F a, F b) { return {_mm512_div_ps(a.v, b.v)}; }
+static inline F fma(F a, F b, F c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+static inline F fnma(F a, F b, F c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
+static inline F min(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }
+static inline F max(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }
+static inline F sqrt(F a) { return {_mm512_sqrt_ps(a.v)}; }
+static inline I floor_int(F a) { return {_mm512_cvt_roundps_epi32(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)}; }
+static inline I ceil_int(F a) { return {_mm512_cvt_roundps_epi32(a.v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC)}; }
+static inline I round_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }
+static inline F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
+static inline I bits_of(F a) { return {_mm512_castps_si512(a.v)}; }
+static inline F float_of(I a) { return {_mm512_castsi512_ps(a.v)}; }
+
+static inline I operator+(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
+static inline I operator-(I a, I b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+static inline I operator&(I a, I b) { return {_mm512_and_si512(a.v, b.v)}; }
+static inline I operator|(I a, I b) { return {_mm512_or_si512(a.v, b.v)}; }
+static inline I min(I a, I b) { return {_mm512_min_epi32(a.v, b.v)}; }
+static inline I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
+template <int N> static inline I shift_right(I a) { return {_mm512_srai_epi32(a.v, N)}; }
+template <int N> static inline I shift_left(I a) { return {_mm512_slli_epi32(a.v, N)}; }
+static inline I shift_left(I a, I by) { return {_mm512_sllv_epi32(a.v, by.v)}; }
+
+static inline M lt(F a, F b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
+static inline M le(F a, F b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OQ); }
+static inline M le(I a, I b) { return _mm512_cmple_epi32_mask(a.v, b.v); }
+static inline M both(M a, M b) { return a & b; }
+static inline M without(M a, M b) { return a & ~b; }
+static inline M mask_of(unsigned bits) { return static_cast<M>(bits); }
+static inline unsigned bits(M m) { return m; }
+static inline F zero_unless(M m, F a) { return {_mm512_maskz_mov_ps(m, a.v)}; }
+static inline F select(M m, F a, F b) { return {_mm512_mask_blend_ps(m, b.v, a.v)}; }
+static inline I select(M m, I a, I b) { return {_mm512_mask_blend_epi32(m, b.v, a.v)}; }
+static inline unsigned test(I a, uint32_t bit) { return _mm512_test_epi32_mask(a.v, _mm512_set1_epi32(static_cast<int>(bit))); }
+
+// 2^a for -126 <= a <= 1, relative error 4e-6 (minimax polynomial of degree 4 on [0, 1)).
+static inline F exp2_fast(F a) {
+    const __m512 f = _mm512_reduce_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 p = _mm512_set1_ps(EXP2_C4);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C3));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C2));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C1));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(EXP2_C0));
+    return {_mm512_scalef_ps(p, a.v)};
+}
+
+static inline void transpose(const F in[16], F out[16]) {
+    __m512 a[16], b[16];
+    for (int i = 0; i < 8; ++i) {
+        a[2 * i] = _mm512_unpacklo_ps(in[2 * i].v, in[2 * i + 1].v);
+        a[2 * i + 1] = _mm512_unpackhi_ps(in[2 * i].v, in[2 * i + 1].v);
+    }
+    for (int i = 0; i < 4; ++i) {  // 128-bit part j of b[4 i + k]: rows 4 i .. 4 i + 3 of column 4 j + k
+        const __m512d lo0 = _mm512_castps_pd(a[4 * i]), hi0 = _mm512_castps_pd(a[4 * i + 1]);
+        const __m512d lo1 = _mm512_castps_pd(a[4 * i + 2]), hi1 = _mm512_castps_pd(a[4 * i + 3]);
+        b[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo0, lo1));
+        b[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(lo0, lo1));
+        b[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(hi0, hi1));
+        b[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(hi0, hi1));
+    }
+    for (int k = 0; k < 4; ++k) {
+        const __m512 p0 = _mm512_shuffle_f32x4(b[k], b[4 + k], 0x44), p1 = _mm512_shuffle_f32x4(b[k], b[4 + k], 0xee);
+        const __m512 p2 = _mm512_shuffle_f32x4(b[8 + k], b[12 + k], 0x44), p3 = _mm512_shuffle_f32x4(b[8 + k], b[12 + k], 0xee);
+        out[k].v = _mm512_shuffle_f32x4(p0, p2, 0x88);
+        out[4 + k].v = _mm512_shuffle_f32x4(p0, p2, 0xdd);
+        out[8 + k].v = _mm512_shuffle_f32x4(p1, p3, 0x88);
+        out[12 + k].v = _mm512_shuffle_f32x4(p1, p3, 0xdd);
+    }
+}
+
+static inline void store_compressed(I a, unsigned keep, uint32_t* out) { _mm512_mask_compressstoreu_epi32(out, static_cast<M>(keep), a.v); }

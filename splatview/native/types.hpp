@@ -1,0 +1,91 @@
+// The plain data that the kernels and the frame loop share. No code here may depend on an instruction set.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace splats {
+
+constexpr int LANES = 16;         // Gaussians of a block, pixels of a 4 x 4 block
+constexpr int TILE = 16;          // pixels a side
+constexpr int BATCH = 64;         // Gaussians that a tile blends at a time
+constexpr int CHUNK_BLOCKS = 64;  // blocks that one thread projects at a time
+constexpr int CHUNK = CHUNK_BLOCKS * LANES;
+constexpr int MASK_SIDE = 8;      // a footprint of up to 8 x 8 tiles is kept as a bit mask
+
+constexpr float MIN_ALPHA_LOG2 = -7.994353436858858f;  // log2(1 / 255)
+constexpr float MAX_ALPHA = 0.999f;
+constexpr float MIN_TRANSMITTANCE = 1e-4f;
+constexpr float DILATION = 0.3f;  // pixels squared, added to the projected covariance
+constexpr float SLACK = 2e-3f;    // log2 of alpha: intersections are this much too large, so that rounding never cuts a pixel
+
+// A projected Gaussian. Its alpha at pixel offset (dx, dy) is 2^(peak - a (dx + h dy)^2 - e dy^2).
+struct Record {
+    float x, y;           // centre; the centre of pixel i is at i
+    float a, h, e, peak;  // peak: log2 of the opacity
+    float r, g, b, z;
+    uint32_t tile;     // first tile of the footprint: column | row << 16
+    uint32_t span;     // its size: columns | rows << 16
+    uint32_t mask[2];  // the touched tiles, eight a row, where the span is at most 8 x 8
+    uint32_t id;       // index in its layer, in the caller's order
+    uint32_t layer;
+};
+static_assert(sizeof(Record) == 64);
+
+// A layer's Gaussians in Morton order, sixteen to a block, everything that a frame needs and nothing else.
+struct Blocks {
+    uint32_t count, blocks;
+    int sh_coefficients;    // per channel
+    const float* geometry;  // [blocks][10][16]: x y z, covariance xx xy xz yy yz zz, log2 of the opacity
+    const float* dc;        // [blocks][3][16]
+    const uint16_t* rest;   // [blocks][K - 1][3][16] halves
+    const float* bounds;    // [5][padded blocks]: sphere of the means x y z radius, largest standard deviation
+    uint32_t padded;        // blocks rounded up to 16
+    const uint32_t* order;  // [blocks * 16] index in the caller's order
+};
+
+struct View {
+    int width, height, tiles_x, tiles_y;
+    float fx, fy, cx, cy;  // pixels; the centre of the first pixel is at 0.5
+    float near, far;
+    float splat_scale;
+};
+
+struct LayerView {
+    Blocks blocks;
+    float linear[9], translation[3];  // camera from layer, row-major; linear = scale * rotation
+    float scale;
+    float eye[3];  // in the layer's frame
+    int sh_coefficients;
+    bool antialiased;
+    const uint8_t* hidden;  // by the caller's order, or null
+    const uint8_t* tinted;
+    float tint[3];
+    uint32_t index;
+};
+
+struct Images {  // any may be null
+    float *rgb, *alpha, *depth, *median_depth;
+    uint8_t* rgb8;
+    int32_t *ids, *id_layers;
+};
+
+struct TileTask {
+    const View* view;
+    const Record* records;
+    const uint32_t* list;  // indices of records, front to back
+    uint32_t count;
+    int column, row;
+    float background[3];
+    Images images;
+};
+
+struct Kernels {
+    const char* name;
+    // Projects blocks [first, last) of a layer; writes the visible ones and the bits of their depths. Returns how many.
+    int (*project)(const View&, const LayerView&, uint32_t first, uint32_t last, Record* records, uint32_t* depths);
+    void (*blend)(const TileTask&);
+};
+
+extern const Kernels kernels_portable, kernels_avx2, kernels_avx512;
+
+}  // namespace splats
