@@ -1,7 +1,7 @@
 """The specification of the image formation: every Gaussian against every pixel, float64, no tiles, no bounds.
 
 EWA splatting as in Zwicker et al. 2001 and Kerbl et al. 2023, with the numbers of gsplat 1.5: slow and readable on purpose.
-A Gaussian whose projected numbers are not all finite is not drawn.
+A Gaussian with a number that is not finite is not drawn, before or after projection; only an opacity logit may be infinite.
 """
 
 from __future__ import annotations
@@ -41,6 +41,12 @@ class Projected:
         """[N] whether all numbers of a Gaussian are finite."""
         numbers = np.column_stack([self.means, self.conics, self.depths, self.opacities, self.colours])
         return np.logical_and.reduce(np.isfinite(numbers), axis=1)
+
+
+def healthy(splats: Gaussians) -> NDArray:
+    """[N] whether the numbers of a Gaussian mean something."""
+    numbers = (splats.means, splats.quats, splats.log_scales, splats.sh.reshape(len(splats), -1))
+    return np.isfinite(np.concatenate(numbers, axis=1)).all(axis=1) & ~np.isnan(splats.opacity_logits)
 
 
 def covariances(splats: Gaussians, splat_scale: float = 1.0) -> NDArray:
@@ -102,7 +108,7 @@ def project_scene(scene: Scene, camera: Camera, options: RenderOptions) -> Proje
         if name in options.tinted:
             tinted = options.tinted[name]
             part.colours[tinted] = 0.5 * part.colours[tinted] + 0.5 * np.asarray(options.tint)
-        shown = part.finite & (part.depths > options.near) & (part.depths < options.far)
+        shown = healthy(layer.content) & part.finite & (part.depths > options.near) & (part.depths < options.far)
         if name in options.hidden:
             shown &= ~options.hidden[name]
         parts.append(part.take(shown))
