@@ -314,36 +314,43 @@ static inline void load_batch(const TileTask& task, const uint32_t* list, int co
     for (int at = (count + LANES - 1) / LANES * LANES; at < BATCH; at += LANES) storei(batch.touched + at, set1i(0));
 }
 
+struct FlushDenormals {
+#if defined(__x86_64__)
+    unsigned before = _mm_getcsr();
+    FlushDenormals() { _mm_setcsr(before | 0x8040); }
+    ~FlushDenormals() { _mm_setcsr(before); }
+#else
+    FlushDenormals() {}
+#endif
+};
+
+struct {
+    alignas(64) float u[16] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3}, v[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+} static const BLOCK_COORDINATES;
+
 // The state of a tile's pixels, by 4 x 4 blocks.
 struct Pixels {
-    alignas(64) float t[16][16], r[16][16], g[16][16], b[16][16], z[16][16], median[16][16], best[16][16];
+    // t: the transmittance, going on below the threshold at which a pixel ends; weight: the sum of the weights, 1 - its final value.
+    alignas(64) float t[16][16], weight[16][16], r[16][16], g[16][16], b[16][16], z[16][16], median[16][16], best[16][16];
     alignas(64) int32_t id[16][16];
-    uint16_t alive[16];
 };
 
 // Blends the Gaussians of `chosen` into block `k`, front to back. Returns whether any pixel can still change.
 template <bool DEPTH, bool EXTRA> static inline bool blend_block(const Batch& batch, const uint32_t* list, uint64_t chosen, int k, Pixels& pixels) {
-    alignas(64) float us[16], vs[16];
-    for (int i = 0; i < 16; ++i) us[i] = static_cast<float>(4 * (k & 3) + (i & 3)) - 7.5f, vs[i] = static_cast<float>(4 * (k >> 2) + (i >> 2)) - 7.5f;
-    const F u = load(us), v = load(vs), uu = u * u, uv = u * v, vv = v * v;
-    F t = load(pixels.t[k]), r = load(pixels.r[k]), g = load(pixels.g[k]), b = load(pixels.b[k]), z, median, best;
+    const F u = load(BLOCK_COORDINATES.u) + set1(static_cast<float>(4 * (k & 3)) - 7.5f);
+    const F v = load(BLOCK_COORDINATES.v) + set1(static_cast<float>(4 * (k >> 2)) - 7.5f);
+    const F uu = u * u, uv = u * v, vv = v * v;
+    F t = load(pixels.t[k]), sum = load(pixels.weight[k]), r = load(pixels.r[k]), g = load(pixels.g[k]), b = load(pixels.b[k]), z, median, best;
     I id;
     if (DEPTH) z = load(pixels.z[k]);
     if (EXTRA) median = load(pixels.median[k]), best = load(pixels.best[k]), id = loadi(pixels.id[k]);
-    M alive = mask_of(pixels.alive[k]);
     for (; chosen; chosen &= chosen - 1) {
         const int i = __builtin_ctzll(chosen);
         const F power = fma(uu, set1(batch.uu[i]), fma(uv, set1(batch.uv[i]), fma(vv, set1(batch.vv[i]), fma(v, set1(batch.c2[i]), fma(u, set1(batch.c1[i]), set1(batch.c0[i]))))));
-        const M hit = both(alive, le(set1(MIN_ALPHA_LOG2), power));
-        F weight = zero_unless(hit, min(exp2_fast(power), set1(MAX_ALPHA)) * t);
-        F next = t - weight;
-        const M done = both(hit, le(next, set1(MIN_TRANSMITTANCE)));
-        if (__builtin_expect(bits(done) != 0, 0)) {  // these pixels end before this Gaussian
-            alive = without(alive, done);
-            weight = zero_unless(alive, weight);
-            next = t - weight;
-            if (!bits(alive)) chosen = 1;  // the last turn: the loop clears it
-        }
+        const F alpha = zero_unless(le(set1(MIN_ALPHA_LOG2), power), min(exp2_fast(power), set1(MAX_ALPHA)));
+        const F next = fnma(alpha, t, t);
+        // t only falls: once a Gaussian would end a pixel, so would every later one that touches it.
+        const F weight = zero_unless(lt(set1(MIN_TRANSMITTANCE), next), alpha * t);
         if (EXTRA) {
             const M more = lt(best, weight);
             best = select(more, weight, best);
@@ -351,16 +358,40 @@ template <bool DEPTH, bool EXTRA> static inline bool blend_block(const Batch& ba
             median = select(both(lt(set1(0.5f), t), le(next, set1(0.5f))), set1(batch.z[i]), median);
         }
         t = next;
+        sum = sum + weight;
         r = fma(weight, set1(batch.r[i]), r);
         g = fma(weight, set1(batch.g[i]), g);
         b = fma(weight, set1(batch.b[i]), b);
         if (DEPTH) z = fma(weight, set1(batch.z[i]), z);
     }
-    store(pixels.t[k], t), store(pixels.r[k], r), store(pixels.g[k], g), store(pixels.b[k], b);
+    store(pixels.t[k], t), store(pixels.weight[k], sum), store(pixels.r[k], r), store(pixels.g[k], g), store(pixels.b[k], b);
     if (DEPTH) store(pixels.z[k], z);
     if (EXTRA) store(pixels.median[k], median), store(pixels.best[k], best), storei(pixels.id[k], id);
-    pixels.alive[k] = static_cast<uint16_t>(bits(alive));
-    return pixels.alive[k] != 0;
+    return bits(lt(set1(MIN_TRANSMITTANCE), t)) != 0;
+}
+
+// COUNT neighbouring pixels, lanes `i` and on of block `k`, to the pictures from pixel `at` on.
+template <int COUNT> static inline void write_pixels(const TileTask& task, const Pixels& pixels, const int32_t* packed, int k, int i, size_t at) {
+    const Images& to = task.images;
+    if (to.rgb) {
+        float row[3 * COUNT];
+        for (int j = 0; j < COUNT; ++j) row[3 * j] = pixels.r[k][i + j], row[3 * j + 1] = pixels.g[k][i + j], row[3 * j + 2] = pixels.b[k][i + j];
+        __builtin_memcpy(to.rgb + 3 * at, row, sizeof row);
+    }
+    if (to.rgb8) {
+        uint8_t row[3 * COUNT + 1];
+        for (int j = 0; j < COUNT; ++j) __builtin_memcpy(row + 3 * j, packed + j, 4);
+        __builtin_memcpy(to.rgb8 + 3 * at, row, 3 * COUNT);
+    }
+    if (to.alpha) __builtin_memcpy(to.alpha + at, &pixels.weight[k][i], 4 * COUNT);
+    if (to.depth) __builtin_memcpy(to.depth + at, &pixels.z[k][i], 4 * COUNT);
+    if (to.median_depth) __builtin_memcpy(to.median_depth + at, &pixels.median[k][i], 4 * COUNT);
+    if (to.ids)
+        for (int j = 0; j < COUNT; ++j) {
+            const int32_t record = pixels.id[k][i + j];
+            to.ids[at + j] = record < 0 ? -1 : static_cast<int32_t>(task.records[record].id);
+            to.id_layers[at + j] = record < 0 ? -1 : static_cast<int32_t>(task.records[record].layer);
+        }
 }
 
 static inline void write_tile(const TileTask& task, Pixels& pixels) {
@@ -370,33 +401,24 @@ static inline void write_tile(const TileTask& task, Pixels& pixels) {
     const int columns = view.width - left < TILE ? view.width - left : TILE, rows = view.height - top < TILE ? view.height - top : TILE;
     alignas(64) int32_t packed[16][16];
     for (int k = 0; k < 16; ++k) {
-        const F t = load(pixels.t[k]), alpha = set1(1) - t;
+        const F alpha = load(pixels.weight[k]), t = set1(1) - alpha;
         const F r = fma(t, set1(task.background[0]), load(pixels.r[k]));
         const F g = fma(t, set1(task.background[1]), load(pixels.g[k]));
         const F b = fma(t, set1(task.background[2]), load(pixels.b[k]));
         store(pixels.r[k], r), store(pixels.g[k], g), store(pixels.b[k], b);
         if (to.depth) store(pixels.z[k], select(lt(set1(0), alpha), load(pixels.z[k]) / alpha, set1(0)));
-        store(pixels.t[k], alpha);
         if (to.rgb8) {
             auto level = [](F c) { return floor_int(clamp(c, set1(0), set1(1)) * set1(255) + set1(0.5f)); };
             storei(packed[k], level(r) | shift_left<8>(level(g)) | shift_left<16>(level(b)));
         }
     }
     for (int y = 0; y < rows; ++y) {
-        const size_t start = static_cast<size_t>(top + y) * view.width + left;
-        for (int x = 0; x < columns; ++x) {
-            const int k = (y >> 2) * 4 + (x >> 2), i = (y & 3) * 4 + (x & 3);
-            const size_t at = start + x;
-            if (to.rgb) to.rgb[3 * at] = pixels.r[k][i], to.rgb[3 * at + 1] = pixels.g[k][i], to.rgb[3 * at + 2] = pixels.b[k][i];
-            if (to.rgb8) __builtin_memcpy(to.rgb8 + 3 * at, &packed[k][i], 3);
-            if (to.alpha) to.alpha[at] = pixels.t[k][i];
-            if (to.depth) to.depth[at] = pixels.z[k][i];
-            if (to.median_depth) to.median_depth[at] = pixels.median[k][i];
-            if (to.ids) {
-                const int32_t record = pixels.id[k][i];
-                to.ids[at] = record < 0 ? -1 : static_cast<int32_t>(task.records[record].id);
-                to.id_layers[at] = record < 0 ? -1 : static_cast<int32_t>(task.records[record].layer);
-            }
+        for (int x = 0; x < columns; x += 4) {
+            const int k = (y >> 2) * 4 + (x >> 2), i = (y & 3) * 4;
+            const size_t at = static_cast<size_t>(top + y) * view.width + left + x;
+            if (columns - x >= 4) write_pixels<4>(task, pixels, packed[k] + i, k, i, at);
+            else
+                for (int j = 0; j < columns - x; ++j) write_pixels<1>(task, pixels, packed[k] + i + j, k, i + j, at + j);
         }
     }
 }
@@ -405,9 +427,8 @@ template <bool DEPTH, bool EXTRA> static void blend_tile(const TileTask& task) {
     Pixels pixels;
     for (int k = 0; k < 16; ++k) {
         const F zero = set1(0);
-        store(pixels.t[k], set1(1)), store(pixels.r[k], zero), store(pixels.g[k], zero), store(pixels.b[k], zero), store(pixels.z[k], zero);
+        store(pixels.t[k], set1(1)), store(pixels.weight[k], zero), store(pixels.r[k], zero), store(pixels.g[k], zero), store(pixels.b[k], zero), store(pixels.z[k], zero);
         if (EXTRA) store(pixels.median[k], zero), store(pixels.best[k], zero), storei(pixels.id[k], set1i(-1));
-        pixels.alive[k] = 0xffff;
     }
     Batch batch;
     unsigned alive = 0xffff;  // blocks
@@ -429,6 +450,7 @@ template <bool DEPTH, bool EXTRA> static void blend_tile(const TileTask& task) {
 }
 
 static void blend(const TileTask& task) {
+    const FlushDenormals flush;  // the transmittance of a pixel that has ended falls on towards 0
     const bool extra = task.images.ids || task.images.median_depth;
     if (extra) return blend_tile<true, true>(task);
     return task.images.depth ? blend_tile<true, false>(task) : blend_tile<false, false>(task);

@@ -1,6 +1,10 @@
 // The kernels for any processor.
 #include "types.hpp"
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 namespace splats {
 namespace {
 #include "constants.hpp"

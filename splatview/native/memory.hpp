@@ -37,6 +37,7 @@ public:
 
     void reserve(size_t count, size_t keep = 0) {
         if (count <= capacity_) return;
+        if (keep > capacity_) keep = capacity_;
         if (keep && count < capacity_ * 2) count = capacity_ * 2;
         std::unique_ptr<T, Free> grown(static_cast<T*>(allocate_pages(count * sizeof(T))));
         if (keep) std::memcpy(static_cast<void*>(grown.get()), data_.get(), keep * sizeof(T));

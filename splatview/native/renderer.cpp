@@ -8,7 +8,8 @@
 namespace splats {
 namespace {
 
-constexpr uint32_t LINKS = 32;  // records of one block of a tile's chain
+constexpr uint32_t LINKS = 32;  // records of one link of a tile's chain
+constexpr int RUN = 4;          // neighbouring tiles that a thread blends in turn
 constexpr uint32_t NONE = UINT32_MAX;
 constexpr int DIGIT = 11;  // bits of a radix pass
 constexpr uint32_t DIGITS = 1u << DIGIT;
@@ -39,7 +40,7 @@ FrameRenderer::FrameRenderer(const std::string& simd, int threads) : kernels_(ch
 
 size_t FrameRenderer::bytes() const {
     size_t total = records_.bytes() + depths_.bytes() + counts_.bytes() + sorted_.bytes() + histograms_.bytes() + keyed_.bytes();
-    for (const Segment& s : segments_) total += s.entries.bytes() + s.next.bytes() + s.first.bytes() + s.current.bytes() + s.counts.bytes();
+    for (const Segment& s : segments_) total += s.entries.bytes() + s.next.bytes() + s.first.bytes() + s.cursors.bytes();
     for (const auto& list : lists_) total += list.bytes();
     return total;
 }
@@ -158,25 +159,28 @@ uint32_t FrameRenderer::sort() {
 
 void FrameRenderer::Segment::start(uint32_t tiles) {
     first.reserve(tiles);
-    current.reserve(tiles);
-    counts.reserve(tiles);
-    std::fill(counts.data(), counts.data() + tiles, 0);
-    used = 0, pairs = 0;
+    cursors.reserve(tiles);
+    std::fill(cursors.data(), cursors.data() + tiles, 0);
+    used = 1, pairs = 0;  // link 0 is never used: a cursor of 0 is an empty chain
 }
 
 inline void FrameRenderer::Segment::add(uint32_t tile, uint32_t record) {
-    const uint32_t count = counts[tile]++;
-    if (count % LINKS == 0) {
-        const uint32_t fresh = used++;
-        if ((fresh + 1) * size_t{LINKS} > entries.capacity()) {
-            entries.reserve(std::max<size_t>((fresh + 1) * size_t{LINKS}, 1 << 16), fresh * size_t{LINKS});
-            next.reserve(entries.capacity() / LINKS + 1, fresh);
-        }
-        if (count) next[current[tile]] = fresh;
-        else first[tile] = fresh;
-        current[tile] = fresh;
+    uint32_t at = cursors[tile];
+    if (at % LINKS == 0) at = extend(tile, at);
+    entries[at] = record;
+    cursors[tile] = at + 1;
+}
+
+// A fresh link for a tile whose last one is full, or that has none; returns its first place.
+uint32_t FrameRenderer::Segment::extend(uint32_t tile, uint32_t cursor) {
+    const size_t fresh = used++, wanted = (fresh + 1) * LINKS;
+    if (wanted > NONE) throw std::length_error("too many Gaussians overlap in this view");
+    if (wanted > entries.capacity()) {
+        entries.reserve(std::max<size_t>(wanted, 1 << 16), fresh * LINKS);
+        next.reserve(entries.capacity() / LINKS + 1, fresh);
     }
-    entries[size_t{current[tile]} * LINKS + count % LINKS] = record;
+    (cursor ? next[(cursor - 1) / LINKS] : first[tile]) = static_cast<uint32_t>(fresh);
+    return static_cast<uint32_t>(fresh * LINKS);
 }
 
 void FrameRenderer::bin(const View& view, uint32_t count) {
@@ -198,12 +202,13 @@ void FrameRenderer::bin_range(const View& view, uint32_t first, uint32_t last, S
         const Record& record = records_[at];
         const uint32_t columns = record.span & 0xffff, rows = record.span >> 16, corner = (record.tile >> 16) * across + (record.tile & 0xffff);
         if (columns <= MASK_SIDE && rows <= MASK_SIDE) {
-            for (int half = 0; half < 2; ++half)
-                for (uint32_t m = record.mask[half]; m; m &= m - 1) {
-                    const uint32_t bit = static_cast<uint32_t>(__builtin_ctz(m));
-                    segment.add(corner + (4 * half + (bit >> 3)) * across + (bit & 7), at);
-                    ++segment.pairs;
-                }
+            uint64_t touched;
+            std::memcpy(&touched, record.mask, sizeof touched);
+            segment.pairs += static_cast<uint64_t>(__builtin_popcountll(touched));
+            for (; touched; touched &= touched - 1) {
+                const uint32_t bit = static_cast<uint32_t>(__builtin_ctzll(touched));
+                segment.add(corner + (bit >> 3) * across + (bit & 7), at);
+            }
             continue;
         }
         const float q = std::max(record.peak - (MIN_ALPHA_LOG2 - SLACK), 0.0f), qe = q / record.e, half_height = std::sqrt(qe);
@@ -226,42 +231,56 @@ void FrameRenderer::bin_range(const View& view, uint32_t first, uint32_t last, S
     }
 }
 
-uint32_t FrameRenderer::gather_tile(uint32_t tile, uint32_t* out) const {
+// Hints that a tile's list will be read soon.
+void FrameRenderer::prefetch_tile(uint32_t tile) const {
+    for (const Segment& segment : segments_)
+        if (segment.cursors[tile]) {
+            const uint32_t* start = &segment.entries[size_t{segment.first[tile]} * LINKS];
+            __builtin_prefetch(start), __builtin_prefetch(start + 16);
+        }
+}
+
+// Appends a tile's records, front to back, to `list`; returns how many.
+uint32_t FrameRenderer::gather_tile(uint32_t tile, Buffer<uint32_t>& list) const {
     uint32_t total = 0;
     for (const Segment& segment : segments_) {
-        uint32_t left = segment.counts[tile];
-        for (uint32_t link = left ? segment.first[tile] : 0; left; link = left ? segment.next[link] : 0) {
-            const uint32_t here = std::min(left, LINKS);
-            std::memcpy(out + total, &segment.entries[size_t{link} * LINKS], here * sizeof(uint32_t));
-            total += here, left -= here;
+        const uint32_t end = segment.cursors[tile];
+        if (!end) continue;
+        const uint32_t last = (end - 1) / LINKS;
+        for (uint32_t link = segment.first[tile];; link = segment.next[link]) {
+            list.reserve(size_t{total} + LINKS, total);
+            std::memcpy(list.data() + total, &segment.entries[size_t{link} * LINKS], LINKS * sizeof(uint32_t));
+            if (link == last) break;
+            total += LINKS;
         }
+        total += end - last * LINKS;
     }
     return total;
 }
 
 void FrameRenderer::blend(const Request& request) {
     const View& view = request.view;
-    threads_.run(view.tiles_x * view.tiles_y, [&](int tile, int thread) {
-        if (request.interrupt && *request.interrupt) return;
-        size_t count = 0;
-        for (const Segment& segment : segments_) count += segment.counts[tile];
+    const int tiles = view.tiles_x * view.tiles_y;
+    threads_.run((tiles + RUN - 1) / RUN, [&](int piece, int thread) {
         Buffer<uint32_t>& list = lists_[thread];
-        list.reserve(std::max<size_t>(count + count / 2, 4096));
-        gather_tile(static_cast<uint32_t>(tile), list.data());
-        TileTask task{&view, records_.data(), list.data(), static_cast<uint32_t>(count), tile % view.tiles_x, tile / view.tiles_x, {}, request.images};
-        std::copy(request.background, request.background + 3, task.background);
-        kernels_.blend(task);
+        for (int tile = piece * RUN; tile < std::min(tiles, (piece + 1) * RUN); ++tile) {
+            if (request.interrupt && *request.interrupt) return;
+            if (tile + 1 < tiles) prefetch_tile(static_cast<uint32_t>(tile + 1));
+            const uint32_t count = gather_tile(static_cast<uint32_t>(tile), list);
+            TileTask task{&view, records_.data(), list.data(), count, tile % view.tiles_x, tile / view.tiles_x, {}, request.images};
+            std::copy(request.background, request.background + 3, task.background);
+            kernels_.blend(task);
+        }
     });
 }
 
 TileLists FrameRenderer::tile_lists(const View& view) const {
     TileLists lists;
     lists.starts.push_back(0);
+    Buffer<uint32_t> list;
     for (uint32_t tile = 0; tile < static_cast<uint32_t>(view.tiles_x * view.tiles_y); ++tile) {
-        size_t count = 0;
-        for (const Segment& segment : segments_) count += segment.counts[tile];
-        lists.records.resize(lists.starts.back() + count);
-        gather_tile(tile, lists.records.data() + lists.starts.back());
+        const uint32_t count = gather_tile(tile, list);
+        lists.records.insert(lists.records.end(), list.data(), list.data() + count);
         lists.starts.push_back(static_cast<uint32_t>(lists.records.size()));
     }
     return lists;

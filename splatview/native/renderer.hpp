@@ -42,12 +42,13 @@ public:
     TileLists tile_lists(const View& view) const;
 
 private:
-    struct Segment {  // the tile lists of a range of depths, as chains of fixed blocks
-        Buffer<uint32_t> entries, next, first, current, counts;
+    struct Segment {  // the tile lists of a range of depths, as chains of links
+        Buffer<uint32_t> entries, next, first, cursors;  // cursors: where a tile's next entry goes, a multiple of the link: none left
         uint32_t used = 0;
         uint64_t pairs = 0;
         void start(uint32_t tiles);
         void add(uint32_t tile, uint32_t record);
+        uint32_t extend(uint32_t tile, uint32_t cursor);
     };
     struct ChunkOf {
         uint32_t layer, first_block, last_block, base;
@@ -57,7 +58,8 @@ private:
     uint32_t sort();
     void bin(const View& view, uint32_t count);
     void bin_range(const View& view, uint32_t first, uint32_t last, Segment& segment) const;
-    uint32_t gather_tile(uint32_t tile, uint32_t* out) const;
+    void prefetch_tile(uint32_t tile) const;
+    uint32_t gather_tile(uint32_t tile, Buffer<uint32_t>& list) const;
     void blend(const Request& request);
 
     const Kernels& kernels_;
