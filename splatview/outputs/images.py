@@ -54,11 +54,9 @@ def depth_picture(depth: Floats, colormap: Colormap = "turbo", near: float | Non
         raise ValueError(f"colormap: expected one of {', '.join(get_args(Colormap))}; got {colormap!r}")
     there = depth > 0
     inverse = 1 / np.where(there, depth, 1)
-    if near is None or far is None:
-        sample = inverse[there][:: max(1, depth.size // 50_000)]
-        low, high = np.quantile(sample, [0.01, 0.99]) if sample.size else (0.0, 1.0)
-    near_inverse = float(high) if near is None else 1 / near
-    far_inverse = float(low) if far is None else 1 / far
+    sample = inverse[there][:: max(1, depth.size // 50_000)]
+    low, high = np.quantile(sample, [0.01, 0.99]) if sample.size else (0.0, 1.0)
+    near_inverse, far_inverse = 1 / near if near else high, 1 / far if far else low
     level = (inverse - far_inverse) / max(near_inverse - far_inverse, 1e-12)
     grey = (np.clip(level, 0, 1) * 255 + 0.5).astype(np.uint8)
     if colormap == "gray":

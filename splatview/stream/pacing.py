@@ -1,0 +1,155 @@
+"""When a client gets its next picture, and of what size: a state machine without threads, sockets or a clock of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from splatview.latest import Latest
+from splatview.stream.resolution import next_quality, next_scale
+from splatview.stream.stats import Stats
+
+R = TypeVar("R")
+
+SETTLE = (0.08, 0.25)  # seconds without a new request after which the view is at rest: two and a half usual gaps, within these
+PATIENCE = 2.0  # seconds after which a picture that was not acknowledged is given up
+LOST_IN_ROW = 3  # given up so often, the client is asleep (a hidden tab): nothing is drawn for it until it says something
+LINK_LEAST = 0.5  # a slow link or page never shrinks pictures below this; a slow renderer may
+
+
+@dataclass(frozen=True)
+class Turn(Generic[R]):
+    """One picture to draw."""
+
+    request: R
+    scale: float  # of the full width and height
+    quality: int  # JPEG, 1..100; of no meaning at rest
+    still: bool  # at rest: full size and full quality
+
+
+class Pacer(Generic[R]):
+    """One client's side of the stream. Times are seconds, and come in from outside."""
+
+    def __init__(self, budget_ms: float = 33.0, quality: int = 75) -> None:
+        self.budget_ms = budget_ms
+        self.best_quality = quality
+        self.stats = Stats()
+        self._inbox: Latest[R] = Latest()
+        self._newest: R | None = None
+        self._changed_at = -1e9
+        self._gap = 0.03
+        self._shown: Turn[R] | None = None
+        self._draw_ms = 0.0
+        self._scale = 0.5
+        self._link_scale = 1.0
+        self._quality = float(quality)
+        self._flying: tuple[int, float, bool] | None = None  # number, when, at rest
+        self._lost_in_row = 0
+
+    @property
+    def dropped(self) -> int:
+        return self._inbox.dropped
+
+    @property
+    def scale(self) -> float:
+        """The size of moving pictures now."""
+        return min(self._scale, self._link_scale)
+
+    def ask(self, request: R, now: float) -> bool:
+        """Want `request` from now on; False if it is wanted already."""
+        if request == self._newest:
+            return False
+        if now - self._changed_at < 0.5:
+            self._gap = 0.8 * self._gap + 0.2 * (now - self._changed_at)
+        self._newest, self._changed_at = request, now
+        self._inbox.put(request)
+        return True
+
+    @property
+    def _rest_at(self) -> float:
+        return self._changed_at + min(SETTLE[1], max(SETTLE[0], 2.5 * self._gap))
+
+    @property
+    def _draw_at(self) -> float:
+        """When to begin a moving picture so that it is ready as the one before it is acknowledged."""
+        if self._flying is None:
+            return -1e9
+        if not self.stats.ack_ms:
+            return self._flying[1] + PATIENCE
+        return self._flying[1] + min(PATIENCE, max(0.0, self.stats.ack_ms - self._draw_ms) / 1e3)
+
+    def turn(self, now: float) -> Turn[R] | None:
+        """What to draw now, if anything."""
+        self._give_up(now)
+        if self._newest is None or self.asleep:
+            return None
+        still = now >= self._rest_at
+        if self._shown is not None and self._shown.request == self._newest and (self._shown.still or not still):
+            return None
+        if not still and now < self._draw_at:
+            return None
+        self._inbox.take(0)
+        return Turn(self._newest, 1.0 if still else self.scale, round(self._quality), still)
+
+    def due(self) -> float | None:
+        """From when on `turn` will have something if nothing else happens; None: never."""
+        if self._newest is None or self.asleep:
+            return None
+        if self._shown is None or self._shown.request != self._newest:
+            return min(self._draw_at, self._rest_at)
+        return None if self._shown.still else self._rest_at
+
+    @property
+    def patience_ends(self) -> float | None:
+        """When the picture under way is given up; None: there is none."""
+        return None if self._flying is None else self._flying[1] + PATIENCE
+
+    def drawn(self, turn: Turn[R], milliseconds: float) -> None:
+        """`turn` was drawn and encoded in so many milliseconds."""
+        self._shown = turn
+        self._scale = next_scale(turn.scale, milliseconds, self.budget_ms)
+        if not turn.still:
+            self._draw_ms = milliseconds
+
+    def failed(self, turn: Turn[R]) -> None:
+        """`turn` cannot be drawn: it is not tried again."""
+        self._shown = turn
+
+    def may_send(self, now: float) -> bool:
+        """Whether the client has no picture under way."""
+        self._give_up(now)
+        return self._flying is None
+
+    def sending(self, turn: Turn[R], now: float) -> int:
+        """A picture of `turn` leaves now; returns the number by which it is acknowledged."""
+        self.stats.picture(now)
+        self._flying = (self.stats.sent, now, turn.still)
+        return self.stats.sent
+
+    def acknowledged(self, number: int, now: float) -> None:
+        """The page shows picture `number`; an answer to one given up before only shows that the page is alive."""
+        self.awake()
+        if self._flying is None or number != self._flying[0]:
+            return
+        _, sent_at, still = self._flying
+        self._flying = None
+        if still:  # larger than what the pace is made for
+            return
+        milliseconds = 1e3 * (now - sent_at)
+        self.stats.acknowledged(milliseconds)
+        self._link_scale = next_scale(self._link_scale, milliseconds, max(50.0, 2 * self.budget_ms), LINK_LEAST)
+        self._quality = next_quality(self._quality, milliseconds, self.best_quality)
+
+    @property
+    def asleep(self) -> bool:
+        return self._lost_in_row >= LOST_IN_ROW
+
+    def awake(self) -> None:
+        """The client was heard of."""
+        self._lost_in_row = 0
+
+    def _give_up(self, now: float) -> None:
+        if self._flying is not None and now - self._flying[1] >= PATIENCE:
+            self._flying = None
+            self._lost_in_row += 1
+            self.stats.lost += 1

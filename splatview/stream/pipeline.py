@@ -1,0 +1,192 @@
+"""One thread that draws for every client in turn: the newest request of each, never a backlog."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+from splatview.frame import Interrupt, Interrupted
+from splatview.stream.pacing import Pacer, Turn
+
+R = TypeVar("R")
+P = TypeVar("P")
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Channel(Generic[R, P]):
+    """One client of a pipeline. `draw` runs on the pipeline's thread; `send` there or on the thread that acknowledges."""
+
+    def __init__(
+        self, pipeline: Pipeline, draw: Callable[[Turn[R], Interrupt], P], send: Callable[[P, int], None], pacer: Pacer[R]
+    ) -> None:
+        self._pipeline = pipeline
+        self.draw = draw
+        self.send = send
+        self.pacer = pacer
+        self.ready: tuple[Turn[R], P] | None = None  # drawn, and waiting for the picture before it to be acknowledged
+        self.drawing: tuple[Turn[R], Interrupt] | None = None
+
+    def ask(self, request: R) -> None:
+        """Want a picture of `request`; one at rest that is being drawn is given up."""
+        with self._pipeline.changed:
+            if self.pacer.ask(request, self._pipeline.clock()):
+                if self.drawing is not None and self.drawing[0].still:
+                    self.drawing[1].set()
+                self._pipeline.changed.notify_all()
+
+    def acknowledge(self, number: int) -> None:
+        """The client shows picture `number`: the next one may go."""
+        with self._pipeline.changed:
+            self.pacer.acknowledged(number, self._pipeline.clock())
+            self._pipeline.changed.notify_all()
+        self.flush()
+
+    def awake(self) -> None:
+        """The client was heard of: it is not a hidden tab."""
+        with self._pipeline.changed:
+            self.pacer.awake()
+            self._pipeline.changed.notify_all()
+
+    def flush(self) -> None:
+        """Send what is ready, if nothing else is under way."""
+        with self._pipeline.changed:
+            if self.ready is None or not self.pacer.may_send(self._pipeline.clock()):
+                return
+            (turn, picture), self.ready = self.ready, None
+            number = self.pacer.sending(turn, self._pipeline.clock())
+        self.send(picture, number)
+
+    def close(self) -> None:
+        """Forget the client and everything drawn for it."""
+        self._pipeline.forget(self)
+
+
+class Pipeline:
+    """Owns the thread that draws. `step` is all that the thread does, so tests call it with a clock of their own."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.changed = threading.Condition()
+        self._channels: deque[Channel[Any, Any]] = deque()
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        """How many clients there are."""
+        return len(self._channels)
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="splatview-render", daemon=True)
+        self._thread.start()
+
+    def open(self, draw: Callable[[Turn[R], Interrupt], P], send: Callable[[P, int], None], pacer: Pacer[R]) -> Channel[R, P]:
+        """A new client."""
+        channel = Channel(self, draw, send, pacer)
+        with self.changed:
+            self._channels.append(channel)
+        return channel
+
+    def forget(self, channel: Channel[Any, Any]) -> None:
+        with self.changed:
+            if channel in self._channels:
+                self._channels.remove(channel)
+            channel.ready = None
+            if channel.drawing is not None:
+                channel.drawing[1].set()
+
+    def call(self, task: Callable[[], T]) -> Future[T]:
+        """Run `task` on the drawing thread, between two pictures."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(task())
+                except Exception as error:
+                    future.set_exception(error)
+
+        with self.changed:
+            if self._closed:
+                future.cancel()
+            self._tasks.append(run)
+            self.changed.notify_all()
+        return future
+
+    def close(self) -> None:
+        """Stop drawing; returns when the thread has ended."""
+        with self.changed:
+            self._closed = True
+            for channel in self._channels:
+                if channel.drawing is not None:
+                    channel.drawing[1].set()
+            self._channels.clear()
+            self.changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def step(self) -> bool:
+        """Do one thing that is due: a task, a picture that may go now, or one client's next picture; False if nothing is."""
+        with self.changed:
+            now = self.clock()
+            task = self._tasks.popleft() if self._tasks else None
+            late = next((one for one in self._channels if one.ready is not None and one.pacer.may_send(now)), None)
+            found = None if task or late else self._next(now)
+        if task:
+            task()
+        elif late:
+            late.flush()
+        elif found:
+            self._draw(*found)
+        return bool(task or late or found)
+
+    def due(self) -> float | None:
+        """When something will be due if nothing else happens; None: never."""
+        times = [one.pacer.due() if one.ready is None else one.pacer.patience_ends for one in self._channels]
+        return min((at for at in times if at is not None), default=None)
+
+    def _next(self, now: float) -> tuple[Channel[Any, Any], Turn[Any]] | None:
+        for _ in range(len(self._channels)):
+            channel = self._channels[0]
+            self._channels.rotate(-1)  # served or not, it is the others' turn first
+            if channel.ready is None and (turn := channel.pacer.turn(now)) is not None:
+                channel.drawing = (turn, Interrupt())
+                return channel, turn
+        return None
+
+    def _draw(self, channel: Channel[Any, Any], turn: Turn[Any]) -> None:
+        assert channel.drawing is not None
+        began = self.clock()
+        picture = None
+        try:
+            picture = channel.draw(turn, channel.drawing[1])
+        except Interrupted:
+            pass
+        except Exception:  # one client's bad luck is not the others': say it, and go on
+            log.exception("could not draw a picture")
+            channel.pacer.failed(turn)
+        with self.changed:
+            channel.drawing = None
+            if picture is None or channel not in self._channels:
+                return
+            channel.pacer.drawn(turn, 1e3 * (self.clock() - began))
+            channel.ready = (turn, picture)
+        channel.flush()
+
+    def _run(self) -> None:
+        while not self._closed:
+            if self.step():
+                continue
+            with self.changed:
+                if self._closed or self._tasks:
+                    continue
+                at = self.due()
+                if at is None or at > self.clock():
+                    self.changed.wait(None if at is None else at - self.clock())

@@ -1,0 +1,133 @@
+"""The viewer: one scene, one renderer, and everybody who looks at it."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import webbrowser
+
+import viser
+
+from splatview.frame import Renderer
+from splatview.framing import frame_scene
+from splatview.render import open_renderer
+from splatview.scene import Scene
+from splatview.stream.pipeline import Pipeline
+from splatview.viewer.door import Door, listen
+from splatview.viewer.page import Page, quiet, start_viser
+from splatview.viewer.panel import Panel
+from splatview.viewer.session import Session
+from splatview.viewer.settings import ViewerSettings
+from splatview.viewer.space import page_from_world, page_pose
+
+
+class Viewer:
+    """A running viewer. `url` is the address of its page; `scene` may be replaced at any time."""
+
+    def __init__(self, scene: Scene, settings: ViewerSettings = ViewerSettings(), *, renderer: Renderer | None = None) -> None:
+        listener = listen(settings.host, settings.port)  # first: a taken port is told before anything is loaded
+        try:
+            self.renderer = renderer or open_renderer(settings.backend)
+            self.framing = frame_scene(scene, settings.up)
+            self.placing = page_from_world(self.framing)
+            self._scene = scene
+            self._settings = settings
+            self._sessions: dict[int, tuple[Session, Panel]] = {}
+            self._lock = threading.Lock()
+            self._closed = threading.Event()
+            self._pipeline = Pipeline()
+            secret = secrets.token_urlsafe(24)
+            self._server = start_viser(secret)
+            self._set_home()
+            self._server.on_client_connect(self._connected)
+            self._server.on_client_disconnect(self._gone)
+            self._pipeline.start()
+            self._door = Door(listener, self._server.get_port(), secret)
+            self._door.start()
+        except BaseException:
+            listener.close()
+            raise
+
+    @property
+    def url(self) -> str:
+        return self._door.url
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The visits of now."""
+        with self._lock:
+            return [session for session, _ in self._sessions.values()]
+
+    @property
+    def scene(self) -> Scene:
+        return self._scene
+
+    def show(self, scene: Scene) -> None:
+        """Show `scene` to everybody from now on; the page's space stays as it is."""
+        self._scene = scene
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session, panel in sessions:
+            panel.show_layers()
+            session.refresh()
+
+    def wait(self) -> None:
+        """Return when the viewer was closed."""
+        while not self._closed.wait(0.5):  # in slices, so that Ctrl+C is heard everywhere
+            pass
+
+    def close(self) -> None:
+        """Close every page, free the port and stop drawing."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._door.close()
+        with quiet():
+            self._server.stop()
+        for session in self.sessions:
+            session.close()
+        self._pipeline.close()
+
+    def __enter__(self) -> Viewer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _set_home(self) -> None:
+        pose = page_pose(self.framing.camera(1280, 720), self.placing, self.framing.centre)
+        home = self._server.initial_camera
+        home.position, home.look_at, home.fov = pose.position, pose.look_at, pose.fov_y
+
+    async def _connected(self, client: viser.ClientHandle) -> None:
+        page = Page(client)
+        session = Session(page, lambda: self._scene, self.placing, self.renderer, self._pipeline, self._settings.budget_ms)
+        panel = Panel(page, session, self)
+        with self._lock:
+            self._sessions[client.client_id] = session, panel
+        page.on_camera(session.camera_moved)
+        page.on_shown(session.picture_shown)
+        page.on_picked(session.point_picked)
+        session.refresh()
+
+    async def _gone(self, client: viser.ClientHandle) -> None:
+        with self._lock:
+            session, _ = self._sessions.pop(client.client_id)
+        session.close()
+
+
+def serve(scene: Scene, settings: ViewerSettings = ViewerSettings(), *, renderer: Renderer | None = None, block: bool = True) -> Viewer:
+    """Show `scene` in the browser; returns when the viewer is closed or Ctrl+C is pressed, at once if not `block`.
+
+    Prints one line with the page's address when it is ready. OSError if the port is taken.
+    """
+    viewer = Viewer(scene, settings, renderer=renderer)
+    print(f"splatview is ready: {viewer.url}", flush=True)
+    if settings.open:
+        webbrowser.open(viewer.url)
+    if block:
+        try:
+            viewer.wait()
+        finally:
+            viewer.close()
+    return viewer

@@ -1,0 +1,139 @@
+"""viser, and everything of it that is private: pinned to 1.1.1, and used through this module alone.
+
+Private parts in use: `RunJavascriptMessage`, `BackgroundImageMessage`, own message classes, `_websock_connection`,
+`websockets.asyncio.server.serve` as viser calls it, and `window.__viserMutable` (in overlay.js).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hmac
+import io
+import json
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from typing import Any
+
+import viser
+import websockets.asyncio.server
+from viser import _messages
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+
+from splatview.viewer.door import SECRET_HEADER
+from splatview.viewer.space import Pose
+
+
+@dataclasses.dataclass
+class PictureShown(_messages.Message, include_in_scene_serialization=False):
+    """The page shows this picture."""
+
+    number: int
+
+
+@dataclasses.dataclass
+class PointPicked(_messages.Message, include_in_scene_serialization=False):
+    """A click that was waited for, as fractions of the canvas from its top left."""
+
+    x: float
+    y: float
+
+
+OVERLAY = files("splatview.viewer").joinpath("overlay.js").read_text("utf-8")
+
+
+def start_viser(secret: str) -> viser.ViserServer:
+    """A viser server on a random loopback port that refuses every request without `secret`."""
+    original = websockets.asyncio.server.serve
+
+    def guarded(handler: Any, host: Any, port: Any, *, process_request: Any, **options: Any) -> Any:
+        def check(connection: Any, request: Any) -> Any:
+            if not hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode(), secret.encode()):
+                return Response(403, "Forbidden", Headers(), b"")
+            return process_request(connection, request)
+
+        return original(handler, host, port, process_request=check, **options)
+
+    websockets.asyncio.server.serve = guarded
+    try:
+        with quiet():
+            server = viser.ViserServer(host="127.0.0.1", port=0, label="splatview", verbose=False)
+    finally:
+        websockets.asyncio.server.serve = original
+    server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, brand_color=(60, 130, 230))
+    return server
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """viser announces itself on the standard output, where only our own line belongs."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+class Page:
+    """One browser tab."""
+
+    def __init__(self, client: viser.ClientHandle) -> None:
+        self.client = client
+        self.gui = client.gui
+        self.scene = client.scene
+        self._connection = client._websock_connection
+        self._run(OVERLAY)
+
+    @property
+    def pose(self) -> Pose:
+        camera = self.client.camera
+        return Pose(*(tuple(map(float, values)) for values in (camera.position, camera.wxyz, camera.look_at)), float(camera.fov))  # type: ignore[arg-type]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the canvas in pixels."""
+        return self.client.camera.image_width, self.client.camera.image_height
+
+    def on_camera(self, tell: Callable[[], None]) -> None:
+        @self.client.camera.on_update
+        async def _(_: viser.CameraHandle) -> None:
+            tell()
+
+    def on_shown(self, tell: Callable[[int], None]) -> None:
+        self._connection.register_handler(PictureShown, lambda _, message: tell(message.number))
+
+    def on_picked(self, tell: Callable[[float, float], None]) -> None:
+        self._connection.register_handler(PointPicked, lambda _, message: tell(message.x, message.y))
+
+    def show(self, picture: bytes, depth: bytes, number: int) -> None:
+        """Put `picture` (JPEG) with `depth` (PNG in viser's packing) behind everything, at once; the page answers with `number`."""
+        with self.client.atomic():
+            self._connection.queue_message(_messages.BackgroundImageMessage(format="jpeg", rgb_data=picture, depth_data=depth))
+            self._run(f"__splatview.picture({number})")
+        self.client.flush()
+
+    def set_fov(self, fov_y: float) -> None:
+        self.client.camera.fov = fov_y
+
+    def home(self) -> None:
+        """Go back to where the page was opened."""
+        self._run("__splatview.home()")
+
+    def look_at(self, point: tuple[float, float, float]) -> None:
+        """Turn to `point` (page units), and about it from now on."""
+        self._run(f"__splatview.lookAt({json.dumps(list(map(float, point)))})")
+
+    def pick(self) -> None:
+        """Wait for a click, and tell where it was; Escape or a second call ends the wait."""
+        self._run("__splatview.pick()")
+
+    def fly(self, on: bool) -> None:
+        """Turn on the spot when dragged (fly), or about a point (orbit)."""
+        self._run(f"__splatview.fly({json.dumps(on)})")
+
+    def download(self, name: str, content: bytes) -> None:
+        self.client.send_file_download(name, content, save_immediately=True)
+
+    def notify(self, title: str, text: str) -> None:
+        self.client.add_notification(title, text, auto_close_seconds=6.0)
+
+    def _run(self, source: str) -> None:
+        self._connection.queue_message(_messages.RunJavascriptMessage(source=source))

@@ -1,0 +1,187 @@
+"""One person's visit: where they stand, what they want to see, and the pictures they are sent. Knows no widgets and no sockets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, Protocol
+
+from splatview.camera import Camera
+from splatview.frame import Interrupt, Renderer
+from splatview.geometry import Similarity
+from splatview.outputs.images import encode_png
+from splatview.scene import Scene
+from splatview.stream.pacing import Pacer, Turn
+from splatview.stream.pipeline import Channel, Pipeline
+from splatview.stream.stats import Snapshot
+from splatview.viewer.picture import Picture, encoded, pixels_of
+from splatview.viewer.space import NEAR, Pose, point_under, world_camera
+from splatview.viewer.view import Request, View
+
+LARGEST = 8192  # pixels a side of a screenshot
+REPORT = 0.5  # seconds between two reports while pictures flow
+REPEAT = 0.25  # seconds in which a held key's repetitions are one press
+
+
+class PageLike(Protocol):
+    """What a session needs of a browser tab."""
+
+    @property
+    def pose(self) -> Pose: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    def show(self, picture: bytes, depth: bytes, number: int) -> None: ...
+    def set_fov(self, fov_y: float) -> None: ...
+    def home(self) -> None: ...
+    def look_at(self, point: tuple[float, float, float]) -> None: ...
+    def pick(self) -> None: ...
+    def fly(self, on: bool) -> None: ...
+    def download(self, name: str, content: bytes) -> None: ...
+    def notify(self, title: str, text: str) -> None: ...
+
+
+class Session:
+    """The methods are called by the page's callbacks (short, never waiting) and by the drawing thread."""
+
+    def __init__(
+        self, page: PageLike, scene: Callable[[], Scene], placing: Similarity, renderer: Renderer, pipeline: Pipeline, budget_ms: float
+    ) -> None:
+        self.view = View()
+        self.report: Callable[[Snapshot, Picture], None] = lambda snapshot, picture: None  # set by the panel
+        self._page = page
+        self._scene = scene
+        self._placing = placing
+        self._renderer = renderer
+        self._pipeline = pipeline
+        self._pacer: Pacer[Request] = Pacer(budget_ms)
+        self._channel: Channel[Request, Picture] = pipeline.open(self._draw, self._send, self._pacer)
+        self._lock = threading.Lock()
+        self._sent: Picture | None = None
+        self._seen: Picture | None = None  # the last one that the page shows
+        self._reported_at = -1e9
+        self._pressed_at: dict[str, float] = {}
+        self.flying = False
+
+    # What the page tells.
+
+    def camera_moved(self) -> None:
+        self._channel.awake()
+        self.refresh()
+
+    def picture_shown(self, number: int) -> None:
+        self._seen = self._sent
+        self._channel.acknowledge(number)
+
+    def point_picked(self, x: float, y: float) -> None:
+        """Turn to what lies under the fractions `x`, `y` of the picture that the person saw."""
+        seen = self._seen
+        if seen is None or not (0 <= x < 1 and 0 <= y < 1):
+            return
+        point = point_under(x, y, seen.depth, seen.camera)
+        if point is None:
+            self._page.notify("Nothing there", "The click met no splat. Press F and click on a part of the scene.")
+        else:
+            self._page.look_at(tuple(self._placing.apply(point).tolist()))
+
+    # What the panel and the keys ask for.
+
+    def change(self, **settings: Any) -> None:
+        """Change some of the view's settings and show the result."""
+        with self._lock:
+            self.view = replace(self.view, **settings)
+        self.refresh()
+
+    @property
+    def budget_ms(self) -> float:
+        return self._pacer.budget_ms
+
+    @property
+    def quality(self) -> int:
+        return self._pacer.best_quality
+
+    def set_budget(self, milliseconds: float) -> None:
+        self._pacer.budget_ms = milliseconds
+
+    def set_quality(self, quality: int) -> None:
+        self._pacer.best_quality = quality
+
+    def set_fov(self, fov_y: float) -> None:
+        self._page.set_fov(fov_y)
+
+    def home(self) -> None:
+        self._page.home()
+
+    def pick_focus(self) -> None:
+        if self.pressed("focus"):
+            self._page.pick()
+
+    def set_flying(self, on: bool) -> None:
+        if on != self.flying:
+            self.flying = on
+            self._page.fly(on)
+
+    def pressed(self, key: str) -> bool:
+        """Whether this is a new press of `key`, and not the repetition of one that is held."""
+        now, before = time.monotonic(), self._pressed_at.get(key, -1e9)
+        self._pressed_at[key] = now
+        return now - before > REPEAT
+
+    def refresh(self) -> None:
+        """Want the picture that fits the camera, the view and the scene as they are now."""
+        width, height = (max(1, round(side * self.view.render_size)) for side in self._page.size)
+        try:
+            camera = self.camera(min(width, LARGEST), min(height, LARGEST))
+        except ValueError:  # a page may send anything
+            return
+        self._channel.ask(Request(self._scene(), camera, self.view, NEAR / self._placing.scale))
+
+    def camera(self, width: int, height: int) -> Camera:
+        """The page's camera, in the world."""
+        return world_camera(self._page.pose, self._placing, width, height)
+
+    def screenshot(self, width: int, height: int) -> Future[None]:
+        """Draw the view at `width` x `height` and hand it to the browser as a PNG."""
+        width, height = (min(max(1, side), LARGEST) for side in (width, height))
+        request = Request(self._scene(), self.camera(width, height), self.view, NEAR / self._placing.scale)
+        done: Future[None] = Future()
+
+        def save(drawn: Future[bytes]) -> None:
+            error = drawn.exception()
+            if error is None:
+                self._page.download(f"splatview_{width}x{height}.png", drawn.result())
+                done.set_result(None)
+            else:
+                self._page.notify("No screenshot", str(error))
+                done.set_exception(error)
+
+        def draw() -> bytes:
+            frame = self._renderer.render(request.scene, request.camera, request.view.options(request.near))
+            return encode_png(pixels_of(frame, request.view))
+
+        self._pipeline.call(draw).add_done_callback(save)
+        return done
+
+    def close(self) -> None:
+        """Let go of everything that was drawn for the page."""
+        self._channel.close()
+        self._sent = self._seen = None
+
+    # What the drawing thread does.
+
+    def _draw(self, turn: Turn[Request], interrupt: Interrupt) -> Picture:
+        request, camera = turn.request, turn.request.camera
+        if turn.scale < 1:
+            camera = camera.resized(max(1, round(camera.width * turn.scale)), max(1, round(camera.height * turn.scale)))
+        frame = self._renderer.render(request.scene, camera, request.view.options(request.near), interrupt)
+        return encoded(frame, request.view, self._placing.scale, None if turn.still else turn.quality)
+
+    def _send(self, picture: Picture, number: int) -> None:
+        self._sent = picture
+        self._page.show(picture.jpeg, picture.depth_png, number)
+        now = self._pipeline.clock()
+        if now - self._reported_at > REPORT:
+            self._reported_at = now
+            self.report(self._pacer.stats.snapshot(now, self._pacer.dropped), picture)
