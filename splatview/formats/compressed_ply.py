@@ -48,8 +48,8 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Gaussians:
         raise ValueError(f"compressed ply: expected {-(-count // CHUNK)} chunks for {count} Gaussians, found {len(chunks)}")
     coloured = "min_r" in (chunks.dtype.names or ())
     ranges = [_columns(chunks, names, "<f4", "chunk") for names in _RANGES[: 3 if coloured else 2]]
-    if not all(np.isfinite(array).all() for array in ranges):
-        raise ValueError("compressed ply: expected finite ranges in every chunk, found NaN or infinity")
+    if not all((np.abs(array) < 1e30).all() for array in ranges):  # also NaN
+        raise ValueError("compressed ply: expected finite ranges in every chunk, found NaN or numbers beyond 1e30")
     words = _columns(vertex, _WORDS, "<u4", "vertex")
     coefficients = _harmonics(sh, count)
 
@@ -71,29 +71,33 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Gaussians:
     return Gaussians(means, quats, log_scales, logits, colours, inria.kind_of(content.comments))
 
 
+@np.errstate(over="ignore")  # what overflows is clamped
 def encode(gaussians: Gaussians, report: Report | None = None) -> memoryview:
     """A compressed `.ply`, the Gaussians in Morton order; ValueError for harmonics above degree 3."""
     limit_degree(gaussians, 3, "compressed ply")
-    gaussians = packable(gaussians, report or Report())
-    gaussians = gaussians.take(morton_order(gaussians.means))
-    count = len(gaussians)
-    parts = [gaussians.means, np.clip(gaussians.log_scales, -MAX_LOG_SCALE, MAX_LOG_SCALE), gaussians.colours]
-    ranges, units = zip(*(_fitted(part.astype(np.float64)) for part in parts), strict=True)
-    chunks = np.concatenate([array.reshape(-1, 6) for array in ranges], 1)
-
-    largest, others = smallest_three(gaussians.quats)
-    a, b, c = quantised((others / SQRT2 + 0.5) * 1023, 1023).astype(np.uint32).T
-    red, green, blue = quantised(units[2] * 255, 255).astype(np.uint32).T
-    words = np.empty((count, 4), "<u4")
-    words[:, 0] = pack_11_10_11(units[0])
-    words[:, 1] = largest.astype(np.uint32) << 30 | a << 20 | b << 10 | c
-    words[:, 2] = pack_11_10_11(units[1])
-    words[:, 3] = red << 24 | green << 16 | blue << 8 | alpha_bytes(gaussians.opacity_logits)
-    tables = {"chunk": _table(chunks, [name for names in _RANGES for name in names], "<f4"), "vertex": _table(words, _WORDS, "<u4")}
-    if gaussians.sh_degree:
-        rest = gaussians.sh[:, 1:].transpose(0, 2, 1).reshape(count, -1)  # channel-major
-        steps = np.clip(np.floor((rest / 8 + np.float32(0.5)) * 256), 0, 255)
-        tables["sh"] = _table(steps, [f"f_rest_{i}" for i in range(rest.shape[1])], "u1")
+    report = report or Report()
+    gaussians = packable(gaussians, report)
+    order, count, rest = morton_order(gaussians.means), len(gaussians), gaussians.sh.shape[1] - 1
+    chunks = np.empty((-(-count // CHUNK), 18), "<f4")
+    words, sh = np.empty((count, 4), "<u4"), np.empty((count, 3, rest), np.uint8)  # sh is channel-major in the file
+    for start in range(0, count, BLOCK):
+        part = gaussians.take(order[start : start + BLOCK])
+        rows = slice(start, start + len(part))
+        parameters = [part.means, np.clip(part.log_scales, -MAX_LOG_SCALE, MAX_LOG_SCALE), part.colours]
+        ranges, units = zip(*(_fitted(array.astype(np.float64)) for array in parameters), strict=True)
+        chunks[start // CHUNK : start // CHUNK + len(ranges[0])] = np.concatenate(ranges, 1)
+        largest, others = smallest_three(part.quats)
+        a, b, c = quantised((others / SQRT2 + 0.5) * 1023, 1023).astype(np.uint32).T
+        red, green, blue = quantised(units[2] * 255, 255).astype(np.uint32).T
+        words[rows, 0] = pack_11_10_11(units[0])
+        words[rows, 1] = largest.astype(np.uint32) << 30 | a << 20 | b << 10 | c
+        words[rows, 2] = pack_11_10_11(units[1])
+        words[rows, 3] = red << 24 | green << 16 | blue << 8 | alpha_bytes(part.opacity_logits)
+        sh[rows] = np.clip(np.floor((part.sh[:, 1:].transpose(0, 2, 1) / 8 + np.float32(0.5)) * 256), 0, 255)
+        report.progress(start / count, "packing Gaussians")
+    tables = {"chunk": _table(chunks, [name for part in _RANGES for name in part]), "vertex": _table(words, _WORDS)}
+    if rest:
+        tables["sh"] = _table(sh.reshape(count, -1), [f"f_rest_{i}" for i in range(3 * rest)])
     return ply.write(tables, inria.TAGS[gaussians.kind])
 
 
@@ -126,15 +130,15 @@ def _within(ranges: NDArray, unit: NDArray) -> NDArray:
 
 
 def _fitted(values: NDArray) -> tuple[NDArray, NDArray]:
-    """For each chunk its float32 range [C, 2, 3], and `values` [N, 3] as 0..1 within it."""
+    """For each chunk its range [C, 6] (lows, then highs), and `values` [N, 3] as 0..1 within it."""
     starts = np.arange(0, len(values), CHUNK)
     ranges = np.stack([np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)], 1).astype(np.float32)
     low, high = ranges.astype(np.float64)[np.arange(len(values)) // CHUNK].transpose(1, 0, 2)
-    return ranges, (values - low) / np.where(high > low, high - low, 1)
+    return ranges.reshape(-1, 6), (values - low) / np.where(high > low, high - low, 1)
 
 
-def _table(columns: NDArray, names: list[str], dtype: str) -> NDArray:
-    return np.ascontiguousarray(columns, dtype).view([(name, dtype) for name in names])[:, 0]
+def _table(columns: NDArray, names: list[str]) -> NDArray:
+    return columns.view([(name, columns.dtype) for name in names])[:, 0]
 
 
 def recognises(data: bytes | memoryview) -> bool:

@@ -41,10 +41,9 @@ def dc_from_colours(colours: NDArray) -> Floats:
 
 
 def packable(gaussians: Gaussians, report: Report) -> Gaussians:
-    """The Gaussians that can be quantised: without those that hold NaN, an infinite mean or an infinite quaternion."""
+    """The Gaussians that can be quantised: without those that hold NaN or infinity, which only a logit or log scale may be."""
     whole = [np.isfinite(gaussians.means).all(1), np.isfinite(gaussians.quats).all(1)]
-    for array in (gaussians.log_scales, gaussians.opacity_logits[:, None], gaussians.sh.reshape(len(gaussians), -1)):
-        whole.append(~np.isnan(array).any(1))
+    whole += [np.isfinite(gaussians.sh).all((1, 2)), ~np.isnan(gaussians.log_scales).any(1), ~np.isnan(gaussians.opacity_logits)]
     good = np.logical_and.reduce(whole)
     bad = int((~good).sum())
     if not bad:

@@ -7,6 +7,7 @@ an ascii file are read by numpy, since plyfile reads row by row.
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,11 +81,11 @@ def _ascii_table(name: str, dtype: np.dtype, count: int, data: bytes | memoryvie
     if count == 0 or width == 0:
         return np.empty(count, dtype), data
     stream = io.BytesIO(data)
-    lines = (line for line in stream if line.strip())
-    rows = [line for line, _ in zip(lines, range(count), strict=False)]
+    lines = itertools.islice((line for line in stream if line.strip()), count)
     try:
         with np.errstate(all="ignore"):
-            table = np.atleast_1d(np.loadtxt(rows, dtype, comments=None)) if rows else np.empty(0, dtype)
+            first = next(lines, None)  # numpy warns of no rows at all
+            table = np.empty(0, dtype) if first is None else np.loadtxt(itertools.chain([first], lines), dtype, comments=None, ndmin=1)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"ply: bad row in element '{name}': {error}") from None
     if len(table) < count:

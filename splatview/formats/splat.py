@@ -31,6 +31,7 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Gaussians:
     )
 
 
+@np.errstate(over="ignore")  # what overflows is clamped
 def encode(gaussians: Gaussians, report: Report | None = None) -> bytes:
     """A `.splat` file; what it cannot hold (harmonics above degree 0, colours outside 0..1, the kind of model) is lost."""
     report = report or Report()

@@ -61,6 +61,7 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Gaussians:
     return Gaussians(means, quats, log_scales, logits, sh, "antialiased" if header.flags & ANTIALIASED else "classic")
 
 
+@np.errstate(over="ignore")  # what overflows is clamped
 def encode(gaussians: Gaussians, version: Version = 3, report: Report | None = None) -> bytes:
     """An `.spz` file; ValueError for harmonics above degree 3 (v3) or positions beyond what 24 bits hold."""
     report = report or Report()
@@ -74,16 +75,27 @@ def encode(gaussians: Gaussians, version: Version = 3, report: Report | None = N
         report.note("spz cannot say that the model is 2DGS: it was written as flat 3D Gaussians")
     flags = ANTIALIASED if gaussians.kind == "antialiased" else 0
     header = Header(version, len(gaussians), gaussians.sh_degree, bits, flags)
+    planes = [np.empty(size, np.uint8) for size in header.sizes]
+    tables = [plane.reshape(len(gaussians), len(plane) // len(gaussians)) for plane in planes]
+    for start in range(0, len(gaussians), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(gaussians)))
+        for table, packed in zip(tables, _packed(gaussians.take(rows), bits), strict=True):
+            table[rows] = packed.reshape(len(packed), table.shape[1])
+        report.progress(0.3 * start / len(gaussians), "packing Gaussians")
+    return spz_container.pack(header, planes, report)
+
+
+def _packed(gaussians: Gaussians, bits: int) -> list[NDArray]:
+    """The rows of the six planes, each [N, ...] of whole numbers 0..255."""
     fixed = np.rint(gaussians.means.astype(np.float64) * 2.0**bits).astype("<i4")
-    planes = [
-        fixed.view(np.uint8).reshape(-1, 4)[:, :3],
+    return [
+        fixed.view(np.uint8).reshape(-1, 3, 4)[..., :3],
         alpha_bytes(gaussians.opacity_logits),
         quantised((gaussians.sh[:, 0] * COLOUR_GAIN + 0.5) * 255, 255),
         quantised((gaussians.log_scales + np.float32(10)) * 16, 255),
-        _words_of_rotations(gaussians.quats).view(np.uint8),
+        _words_of_rotations(gaussians.quats).view(np.uint8).reshape(-1, 4),
         _harmonic_bytes(gaussians.sh),
     ]
-    return spz_container.pack(header, [np.ascontiguousarray(plane, np.uint8).reshape(-1) for plane in planes], report)
 
 
 def _positions(rows: Bytes, header: Header) -> Floats:

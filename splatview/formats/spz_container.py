@@ -76,16 +76,16 @@ def pack(header: Header, planes: list[Bytes], report: Report) -> bytes:
         for plane in planes:
             for at in range(0, len(plane), _PIECE):
                 parts.append(codec.compress(plane[at : at + _PIECE].data))
-                report.progress((done + at) / total, "compressing")
+                report.progress(0.3 + 0.7 * (done + at) / total, "compressing")
             done += len(plane)
         return b"".join([*parts, codec.flush()])
-    codec = zstandard.ZstdCompressor(level=12, threads=-1)
+    codec = zstandard.ZstdCompressor(level=12, threads=-1, write_checksum=True)
     planes = [plane for plane in planes if len(plane)]
     streams, done = [], 0
     for plane in planes:
         streams.append(codec.compress(plane.data))
         done += len(plane)
-        report.progress(done / total, "compressing")
+        report.progress(0.3 + 0.7 * done / total, "compressing")
     table = [struct.pack("<QQ", len(stream), len(plane)) for stream, plane in zip(streams, planes, strict=True)]
     start = start[:-1] + bytes([len(planes)]) + _TABLE.pack(_HEADER.size + _TABLE.size)
     return b"".join([start, *table, *streams])
