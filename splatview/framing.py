@@ -74,6 +74,7 @@ def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
     return Framing(tuple(centre.tolist()), radius, _guessed_up(means, normals, weights) if up == "auto" else up)
 
 
+@np.errstate(all="ignore")  # what is not finite is left out at the end
 def _sampled(scene: Scene) -> tuple[Doubles, Doubles, Doubles]:
     """World means [N, 3], thin directions [N, 3] and weights [N] (area times opacity) of a sample of the finite visible splats."""
     layers = scene.visible_layers.values()

@@ -6,6 +6,7 @@ Exit codes: 0; 2 the user's error (one line on stderr); 1 ours (a traceback); 13
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
     except Exception:
         traceback.print_exc()
         print("splatview: this is an error of splatview itself; please report it with the lines above", file=sys.stderr)

@@ -1,0 +1,398 @@
+"""The command line: what it prints, writes and answers."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from splatview import Camera, Gaussians, RenderOptions, Scene, load, open_renderer, save
+from splatview.cli import COMMANDS, main, waiting
+from splatview.cli.pictures import depth_steps, numbered
+from splatview.cli.sizes import Size
+from splatview.formats import save_cameras
+from splatview.framing import frame_scene
+from splatview.geometry import Similarity
+from splatview.scene import Layer
+
+
+@pytest.fixture
+def splats():
+    rng = np.random.default_rng(3)
+    count = 500
+    return Gaussians(
+        rng.normal(0, 1, (count, 3)),
+        rng.normal(size=(count, 4)),
+        rng.normal(-2.5, 0.3, (count, 3)),
+        rng.normal(1, 2, count),
+        rng.normal(0, 0.3, (count, 16, 3)),
+    )
+
+
+@pytest.fixture
+def scene_file(tmp_path, splats):
+    path = tmp_path / "cloud.ply"
+    save(Scene({"cloud": Layer(splats)}), path)
+    return path
+
+
+def read(path) -> Gaussians:
+    (layer,) = load(path).layers.values()
+    return layer.content
+
+
+def picture(path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def test_the_overview_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(capsys, name):
+    with pytest.raises(SystemExit) as exit:
+        main([name, "--help"])
+    assert exit.value.code == 0
+    assert f"splatview {name}" in capsys.readouterr().out
+
+
+def test_the_help_texts_name_the_promised_flags(capsys):
+    promised = {
+        "view": "--port --host --up --backend --draw --budget-ms --root --no-open",
+        "info": "--json",
+        "convert": "--max-sh --crop-box --transform --min-opacity",
+        "render": "-o --camera --size --depth --alpha --fov --background --backend",
+        "bench": "--json --camera",
+    }
+    for name, flags in promised.items():
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        words = set(re.split(r"[\s│,]+", capsys.readouterr().out))
+        assert set(flags.split()) <= words, name
+
+
+def test_python_m_splatview_is_the_command_line_and_its_overview_is_light():
+    code = "import sys; from splatview.cli import main; main(['--help']); sys.exit(int('viser' in sys.modules or 'torch' in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+    done = subprocess.run([sys.executable, "-m", "splatview", "--version"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"splatview \d+\.\d+\.\d+\n", done.stdout)
+
+
+USER_ERRORS = {
+    "no command": ([], "expected a command"),
+    "unknown command": (["veiw"], "did you mean 'view'"),
+    "no scene": (["render", "-o", "{tmp}/out.png"], "expected a scene file"),
+    "missing file": (["info", "{tmp}/nope.ply"], "nope.ply"),
+    "missing file to view": (["view", "{tmp}/nope.ply"], "nope.ply"),
+    "folder": (["info", "{tmp}"], "folder"),
+    "unknown format": (["info", "{tmp}/notes.txt"], "unknown format"),
+    "broken file": (["info", "{tmp}/broken.ply"], "broken.ply"),
+    "unknown target format": (["convert", "{scene}", "{tmp}/out.xyz"], "out.xyz"),
+    "no such target folder": (["convert", "{scene}", "{tmp}/nowhere/out.ply"], "nowhere"),
+    "nothing left": (["convert", "{scene}", "{tmp}/out.ply", "--min-opacity", "1"], "nothing is left"),
+    "inverted box": (["convert", "{scene}", "{tmp}/out.ply", "--crop-box", "1", "0", "0", "0", "1", "1"], "--crop-box"),
+    "impossible degree": (["convert", "{scene}", "{tmp}/out.ply", "--max-sh", "7"], "--max-sh"),
+    "impossible opacity": (["convert", "{scene}", "{tmp}/out.ply", "--min-opacity", "2"], "--min-opacity"),
+    "impossible scale": (["convert", "{scene}", "{tmp}/out.ply", "--max-scale", "0"], "--max-scale"),
+    "half a matrix": (["convert", "{scene}", "{tmp}/out.ply", "--transform", "1 0 0"], "12 or 16 numbers"),
+    "words for a matrix": (["convert", "{scene}", "{tmp}/out.ply", "--transform", "left a bit"], "--transform"),
+    "mirroring matrix": (["convert", "{scene}", "{tmp}/out.ply", "--transform", "-1 0 0 0 0 1 0 0 0 0 1 0"], "mirrors"),
+    "missing matrix": (["convert", "{scene}", "{tmp}/out.ply", "--transform", "{tmp}/nope.json"], "nope.json"),
+    "unknown picture": (["render", "{scene}", "-o", "{tmp}/out.gif"], ".png"),
+    "transparent jpeg": (["render", "{scene}", "-o", "{tmp}/out.jpg", "--alpha"], "transparency"),
+    "bad pattern": (["render", "{scene}", "-o", "{tmp}/%s%d.png"], "%04d"),
+    "unknown colour": (["render", "{scene}", "-o", "{tmp}/out.png", "--background", "blurple"], "blurple"),
+    "flat view": (["render", "{scene}", "-o", "{tmp}/out.png", "--fov", "180"], "--fov"),
+    "near behind far": (["render", "{scene}", "-o", "{tmp}/out.png", "--near", "5", "--far", "4"], "near"),
+    "missing camera": (["render", "{scene}", "-o", "{tmp}/out.png", "--camera", "{tmp}/nope.json"], "nope.json"),
+    "no camera file": (["render", "{scene}", "-o", "{tmp}/out.png", "--camera", "{tmp}/notes.txt"], "notes.txt"),
+    "place that cannot be written": (["render", "{scene}", "-o", "{scene}/out.png"], "cloud.ply"),
+    "no frames": (["bench", "{scene}", "--frames", "0"], "--frames"),
+    "report that cannot be written": (["bench", "{scene}", "--size", "8x8", "--frames", "1", "--json", "{tmp}/no/x.json"], "x.json"),
+}
+
+
+@pytest.mark.parametrize("name", USER_ERRORS)
+def test_a_users_error_is_one_line_and_code_2(capsys, tmp_path, scene_file, name):
+    (tmp_path / "notes.txt").write_text("not a scene, and no cameras either")
+    (tmp_path / "broken.ply").write_bytes(scene_file.read_bytes()[:-1000])
+    words, message = USER_ERRORS[name]
+    assert main([word.format(tmp=tmp_path, scene=scene_file) for word in words]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("splatview: ") and printed.count("\n") == 1 and message in printed
+
+
+@pytest.mark.parametrize(
+    "words", [["render"], ["info"], ["render", "x.ply", "-o", "y.png", "--size", "big"], ["view", "x.ply", "--port", "x"]]
+)
+def test_flags_that_do_not_parse_are_code_2(capsys, words):
+    with pytest.raises(SystemExit) as exit:
+        main(words)
+    assert exit.value.code == 2
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err and "--help" in printed.err
+
+
+def test_an_error_of_ours_is_code_1_and_shows_where(capsys, monkeypatch, scene_file):
+    monkeypatch.setattr("splatview.inspection.inspect", lambda *_: 1 / 0)
+    assert main(["info", str(scene_file)]) == 1
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed and "ZeroDivisionError" in printed and "report it" in printed
+
+
+def test_ctrl_c_is_code_130(monkeypatch, scene_file):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("splatview.inspection.inspect", interrupted)
+    assert main(["info", str(scene_file)]) == 130
+
+
+def test_info_tells_the_facts_as_json(capsys, scene_file, splats):
+    assert main(["info", str(scene_file), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    layer = facts["layers"]["cloud"]
+    assert (facts["count"], layer["count"], layer["sh_degree"], layer["kind"]) == (500, 500, 3, "classic")
+    assert facts["bytes"] == scene_file.stat().st_size
+    assert facts["up"] in ("x", "y", "z", "-x", "-y", "-z")
+    assert np.allclose([layer["bounds"]["low"], layer["bounds"]["high"]], [splats.means.min(0), splats.means.max(0)])
+    assert (np.array(layer["robust_bounds"]["high"]) < layer["bounds"]["high"]).all()
+    opacity = layer["ranges"]["opacity"]
+    assert np.allclose([opacity["low"], opacity["median"], opacity["high"]], np.quantile(splats.opacities, [0, 0.5, 1]), atol=1e-6)
+    assert layer["ranges"]["largest scale"]["high"] == pytest.approx(splats.scales.max())
+
+
+def test_info_tells_people_the_same(capsys, scene_file):
+    assert main(["info", str(scene_file)]) == 0
+    printed = capsys.readouterr().out
+    assert "500 Gaussians" in printed and "SH degree 3" in printed and "bounds" in printed and "opacity" in printed
+
+
+def test_info_ends_quietly_when_nobody_reads_on(scene_file):
+    process = subprocess.Popen([sys.executable, "-m", "splatview", "info", str(scene_file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 0
+    process.stderr.close()
+
+
+@pytest.fixture
+def broken(splats):
+    """Splats with every problem that `info` looks for, in numbers that differ."""
+    means, quats, log_scales, logits, sh = (
+        np.array(getattr(splats, name)) for name in ("means", "quats", "log_scales", "opacity_logits", "sh")
+    )
+    logits = np.maximum(logits, -4)  # visible
+    means[:2, 1] = np.nan
+    quats[2:5] = 0
+    log_scales[5:9, 2] = 4
+    logits[9:14] = -9
+    means[14:20] += 1000
+    sh[20:27, 3, 0] = np.inf
+    log_scales[27:35, 0] = np.nan
+    logits[35:44] = np.nan
+    quats[44:54, 0] = -np.inf
+    return replace(splats, means=means, quats=quats, log_scales=log_scales, opacity_logits=logits, sh=sh)
+
+
+def test_info_counts_every_problem_and_its_advice_removes_it(capsys, tmp_path, broken):
+    path = tmp_path / "broken.ply"
+    save(Scene({"broken": Layer(broken)}), path)
+
+    def problems() -> dict[str, dict]:
+        assert main(["info", str(path), "--json"]) == 0
+        (layer,) = json.loads(capsys.readouterr().out)["layers"].values()
+        return {
+            problem["what"].split(":")[0].split(" is ")[0] + (" zero" if "zero" in problem["what"] else ""): problem
+            for problem in layer["problems"]
+        }
+
+    found = problems()
+    counts = {name: problem["count"] for name, problem in found.items()}
+    expected = {
+        "position": 2,
+        "quaternion zero": 3,
+        "giant": 4,
+        "invisible": 5,
+        "stray": 6,
+        "colour": 7,
+        "scale": 8,
+        "opacity": 9,
+        "quaternion": 10,
+    }
+    assert counts == expected
+    for name in ("position", "giant", "invisible"):
+        flags = found[name]["advice"].split("convert ")[1].split()
+        assert main(["convert", str(path), str(path), *flags]) == 0
+        capsys.readouterr()
+        assert name not in problems()
+    assert "quaternion zero" not in problems() and "colour" not in problems()  # --drop-broken took them as well
+    assert main(["convert", str(path), str(path), "--crop-box", "-9", "-9", "-9", "9", "9", "9"]) == 0
+    capsys.readouterr()
+    assert problems() == {}
+
+
+def test_convert_without_flags_keeps_every_number(tmp_path, scene_file, splats):
+    target = tmp_path / "copy.ply"
+    assert main(["convert", str(scene_file), str(target)]) == 0
+    assert target.read_bytes() == scene_file.read_bytes()
+
+
+def test_convert_cuts_crops_and_filters(tmp_path, scene_file, splats):
+    target = str(tmp_path / "cut.ply")
+    flags = ["--max-sh", "1", "--crop-box", "-1", "-0.5", "-2", "1.5", "2", "0.9", "--min-opacity", "0.3", "--max-scale", "0.15"]
+    assert main(["convert", str(scene_file), target, *flags]) == 0
+    inside = ((splats.means >= [-1, -0.5, -2]) & (splats.means <= [1.5, 2, 0.9])).all(1)
+    expected = splats.take(inside & (splats.opacities >= 0.3) & (splats.scales.max(1) <= 0.15)).with_max_degree(1)
+    got = read(target)
+    assert 0 < len(got) < len(splats)
+    assert all(np.array_equal(getattr(got, name), getattr(expected, name)) for name in ("means", "sh", "opacity_logits", "log_scales"))
+
+
+@pytest.mark.parametrize("given", ["words", "file"])
+def test_convert_moves(tmp_path, scene_file, splats, given):
+    placement = Similarity((0.5, 0.5, -0.5, 0.5), (1, 2, 3), 0.5)
+    if given == "words":
+        text = " ".join(map(str, placement.matrix[:3].ravel()))
+    else:
+        (tmp_path / "matrix.json").write_text(json.dumps(placement.matrix.tolist()))
+        text = str(tmp_path / "matrix.json")
+    assert main(["convert", str(scene_file), str(tmp_path / "moved.ply"), "--transform", text]) == 0
+    got, expected = read(tmp_path / "moved.ply"), splats.transformed(placement)
+    assert np.allclose(got.means, expected.means, atol=1e-6) and np.allclose(got.sh, expected.sh, atol=1e-5)
+    assert np.allclose(got.log_scales, expected.log_scales)
+
+
+def test_convert_says_what_was_lost(capsys, tmp_path, scene_file):
+    assert main(["convert", str(scene_file), str(tmp_path / "small.splat")]) == 0
+    printed = capsys.readouterr().out
+    assert "note: " in printed and "500 Gaussians" in printed
+
+
+@pytest.fixture
+def path_file(tmp_path):
+    """Three cameras on an arc."""
+    path = tmp_path / "path.json"
+    save_cameras([Camera.look_at((x, -5, 1), (0, 0, 0), (0, 0, 1), 0.8, 80, 60) for x in (-1, 0, 1)], path)
+    return path
+
+
+def test_render_draws_what_the_renderer_draws(tmp_path, scene_file, path_file):
+    target = tmp_path / "out_%04d.png"
+    words = ["render", str(scene_file), "-o", str(target), "--camera", str(path_file), "--background", "#ff8000", "--depth"]
+    assert main(words) == 0
+    from splatview.formats import load_cameras
+
+    options = RenderOptions(background=(1, 128 / 255, 0), outputs=("rgb8", "depth"))
+    renderer = open_renderer("cpu")
+    for index, camera in enumerate(load_cameras(path_file)):
+        frame = renderer.render(load(scene_file), camera, options)
+        assert np.array_equal(picture(tmp_path / f"out_{index:04d}.png"), frame.rgb8)
+        assert np.array_equal(np.load(tmp_path / f"out_{index:04d}_depth.npy"), frame.depth)
+        steps = picture(tmp_path / f"out_{index:04d}_depth.png")
+        assert np.abs(steps / 1000 - frame.depth).max() <= 0.0005 + 1e-6
+    assert not (tmp_path / "out_0003.png").exists()
+
+
+def test_render_shows_the_whole_scene_without_a_camera(tmp_path, scene_file):
+    target = tmp_path / "new" / "out.png"
+    assert main(["render", str(scene_file), "--output", str(target), "--size", "160x90", "--fov", "40", "--up", "z"]) == 0
+    scene = load(scene_file)
+    frame = open_renderer("cpu").render(scene, frame_scene(scene, "z").camera(160, 90, math.radians(40)))
+    drawn = picture(target)
+    assert np.array_equal(drawn, frame.rgb8)
+    assert drawn[30:60, 60:100].mean() > 20, "the middle is empty"
+
+
+def test_render_leaves_the_background_transparent(tmp_path, scene_file, path_file):
+    """Laid over any background the transparent picture is the opaque one, within the rounding of its 8 bits."""
+    camera = ["--camera", str(path_file)]
+    assert main(["render", str(scene_file), "-o", str(tmp_path / "clear.png"), *camera, "--alpha"]) == 0
+    assert main(["render", str(scene_file), "-o", str(tmp_path / "over.png"), *camera, "--background", "#20c040"]) == 0
+    clear, over = picture(tmp_path / "clear_0001.png").astype(float), picture(tmp_path / "over_0001.png")
+    assert clear.shape == (60, 80, 4) and clear[..., 3].min() == 0
+    alpha = clear[..., 3:] / 255
+    laid = clear[..., :3] * alpha + np.array([0x20, 0xC0, 0x40]) * (1 - alpha)
+    unclipped = clear[..., :3].max(axis=-1) < 255  # 8 bits hold no colour over 1
+    assert unclipped.mean() > 0.5
+    assert np.abs(laid - over)[unclipped].max() <= 1.5
+
+
+def test_render_draws_several_scenes_together(tmp_path, scene_file, splats, path_file):
+    other = tmp_path / "other.ply"
+    moved = Scene({"other": Layer(splats, Similarity(translation=(1, 0, 0)))})
+    save(moved, other)
+    assert main(["render", str(scene_file), str(other), "-o", str(tmp_path / "both.png"), "--camera", str(path_file)]) == 0
+    from splatview.formats import load_cameras
+
+    frame = open_renderer("cpu").render(load(scene_file).joined(load(other)), load_cameras(path_file)[2])
+    assert np.array_equal(picture(tmp_path / "both_0002.png"), frame.rgb8)
+
+
+def test_numbered_names(tmp_path):
+    assert [path.name for path in numbered(tmp_path / "a.png", 1)] == ["a.png"]
+    assert [path.name for path in numbered(tmp_path / "a.png", 2)] == ["a_0000.png", "a_0001.png"]
+    assert [path.name for path in numbered(tmp_path / "a%02d.png", 2)] == ["a00.png", "a01.png"]
+    assert [path.name for path in numbered(tmp_path / "a%02d.png", 1)] == ["a00.png"]
+
+
+def test_depth_pictures_keep_nothing_apart_from_near_and_far():
+    assert depth_steps(np.array([0, 1e-9, 0.001, 1.2344, 65.534, 1e9])).tolist() == [0, 1, 1, 1234, 65534, 65534]
+
+
+def test_another_size_keeps_the_middle_and_the_vertical_view():
+    camera = Camera.look_at((1, -5, 1), (0, 0, 0), (0, 0, 1), 0.8, 80, 60)
+    wide = Size.parse("320x120").fit(camera)
+    assert (wide.width, wide.height) == (320, 120) and wide.fov_y == pytest.approx(camera.fov_y)
+    middle = wide.unproject([160, 60], 2.0)
+    assert np.allclose(middle, camera.unproject([40, 30], 2.0))
+    assert wide.K[0, 0] / wide.K[1, 1] == pytest.approx(camera.K[0, 0] / camera.K[1, 1])
+
+
+@pytest.mark.parametrize("text", ["", "12", "x", "12x", "0x5", "-3x5", "40000x10", "12x34x56", "1.5x2"])
+def test_a_size_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match="1280x720"):
+        Size.parse(text)
+
+
+def test_bench_reports_every_stage(capsys, tmp_path, scene_file):
+    report = tmp_path / "bench.json"
+    assert main(["bench", str(scene_file), "--frames", "2", "--json", str(report)]) == 0
+    facts = json.loads(report.read_text())
+    assert facts["gaussians"] == 500 and [size["width"] for size in facts["sizes"]] == [640, 1280, 1920]
+    for size in facts["sizes"]:
+        assert size["stages_ms"] and sum(size["stages_ms"].values()) <= 1.5 * size["frame_ms"] + 1
+    printed = capsys.readouterr().out
+    assert "1920x1080" in printed and all(stage in printed for stage in facts["sizes"][0]["stages_ms"])
+
+
+def test_progress_shows_on_a_terminal_after_a_while(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(waiting, "PATIENCE", 0.01)
+    with waiting.waiting("reading cloud.ply") as progress:
+        progress(0.5, "half of it")
+        time.sleep(0.3)
+    shown = capsys.readouterr().err
+    assert "reading cloud.ply" in shown and "half of it" in shown
+
+
+def test_progress_is_silent_for_what_is_quick_or_not_watched(capsys, monkeypatch):
+    with waiting.waiting("reading"):
+        time.sleep(0.05)
+    assert list(waiting.counted([1, 2], "drawing")) == [1, 2]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with waiting.waiting("reading"):
+        pass
+    assert capsys.readouterr() == ("", "")
