@@ -48,7 +48,7 @@ FORMATS = (  # the first that recognises a file, or whose suffix it has, reads i
         compressed_ply.decode,
         lambda gaussians, report, _: compressed_ply.encode(gaussians, report),
     ),
-    Format("INRIA ply", ".ply", ply.recognises, inria.decode, lambda gaussians, report, _: inria.encode(gaussians)),
+    Format("INRIA ply", ".ply", ply.recognises, inria.decode, lambda gaussians, report, _: inria.encode(gaussians, report)),
     Format("Niantic spz", ".spz", spz.recognises, spz.decode, lambda gaussians, report, version: spz.encode(gaussians, version, report)),
     Format("antimatter15 splat", ".splat", lambda data: False, splat.decode, lambda gaussians, report, _: splat.encode(gaussians, report)),
 )

@@ -87,9 +87,9 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Gaussians:
     return Gaussians(means, quats, log_scales, logits, sh, kind)
 
 
-def encode(gaussians: Gaussians) -> memoryview:
+def encode(gaussians: Gaussians, report: Report | None = None) -> memoryview:
     """The canonical INRIA file: binary little-endian, all float32, with normals (zero)."""
-    count, degree = len(gaussians), gaussians.sh_degree
+    count, degree, report = len(gaussians), gaussians.sh_degree, report or Report()
     thickness = gaussians.log_scales[:, 2]
     flat = gaussians.kind == "2dgs" and bool((thickness == thickness[0]).all()) and thickness[0] < FLAT / 2
     scales = _SCALE[:2] if flat else _SCALE
@@ -106,6 +106,7 @@ def encode(gaussians: Gaussians) -> memoryview:
     for start in range(0, count, BLOCK):
         for order, source in columns:
             table[start : start + BLOCK, order] = source[start : start + BLOCK]
+        report.progress(start / count, "arranging columns")
     vertex = table.view([(name, "<f4") for name in names])[:, 0]
     return ply.write({"vertex": vertex}, TAGS[gaussians.kind])
 
