@@ -29,6 +29,12 @@ static inline void store_compressed(I a, unsigned keep, uint32_t* out) {
     storei(lanes, a);
     for (; keep; keep &= keep - 1) *out++ = static_cast<uint32_t>(lanes[__builtin_ctz(keep)]);
 }
+
+static inline int store_indices(unsigned keep, int first, int32_t* out) {
+    int count = 0;
+    for (; keep; keep &= keep - 1) out[count++] = first + __builtin_ctz(keep);
+    return count;
+}
 #endif
 
 static inline float max_of(float a, float b) { return a > b ? a : b; }
@@ -55,7 +61,8 @@ static inline F log2_fast(F a) {
     return fma(p, t, to_float(exponent));
 }
 
-// The ellipses a (dx + h dy)^2 + e dy^2 <= q of sixteen Gaussians, ready to be cut by horizontal strips.
+// The ellipses a (dx + h dy)^2 + e dy^2 <= q of sixteen Gaussians, ready to be cut by horizontal strips. Roots and reciprocals are
+// good to 2^-14, which costs q less than its slack.
 struct Ellipses {
     F x, y, h, e, q, inverse_a, half_height, half_width, tip;  // tip: dy where dx is largest
 
@@ -63,11 +70,11 @@ struct Ellipses {
         Ellipses s;
         s.x = x, s.y = y, s.h = h, s.e = e;
         s.q = max(peak - set1(MIN_ALPHA_LOG2 - SLACK), set1(0));
-        s.inverse_a = set1(1) / a;
-        const F qe = s.q / e;
-        s.half_height = sqrt(qe);
-        s.half_width = sqrt(fma(h * h, qe, s.q * s.inverse_a));
-        s.tip = set1(0) - h * qe / max(s.half_width, set1(1e-20f));
+        s.inverse_a = rough_reciprocal(a);
+        const F qe = s.q * rough_reciprocal(e);
+        s.half_height = rough_sqrt(qe);
+        s.half_width = rough_sqrt(fma(h * h, qe, s.q * s.inverse_a));
+        s.tip = set1(0) - h * qe * rough_reciprocal(max(s.half_width, set1(1e-20f)));
         return s;
     }
 
@@ -75,8 +82,8 @@ struct Ellipses {
     M columns(F top, F bottom, F limit_low, F limit_high, I& first, I& last) const {
         const F low = max(top - y, set1(0) - half_height), high = min(bottom - y, half_height);
         const F right_y = clamp(tip, low, high), left_y = clamp(set1(0) - tip, low, high);
-        const F right = fnma(h, right_y, x) + sqrt(max(fnma(e * right_y, right_y, q), set1(0)) * inverse_a);
-        const F left = fnma(h, left_y, x) - sqrt(max(fnma(e * left_y, left_y, q), set1(0)) * inverse_a);
+        const F right = fnma(h, right_y, x) + rough_sqrt(max(fnma(e * right_y, right_y, q), set1(0)) * inverse_a);
+        const F left = fnma(h, left_y, x) - rough_sqrt(max(fnma(e * left_y, left_y, q), set1(0)) * inverse_a);
         first = ceil_int(clamp(left, limit_low, limit_high));
         last = floor_int(clamp(right, limit_low, limit_high));
         return both(le(low, high), le(first, last));
@@ -283,7 +290,7 @@ static inline void load_batch(const TileTask& task, const uint32_t* list, int co
     const float left = static_cast<float>(task.column * TILE), top = static_cast<float>(task.row * TILE), half = 0.5f * (TILE - 1);
     for (int at = 0; at < count; at += LANES) {
         F lanes[16], f[16];
-        for (int i = 0; i < LANES; ++i) lanes[i] = load(&task.records[list[at + i < count ? at + i : count - 1]].x);
+        for (int i = 0; i < LANES; ++i) lanes[i] = load(&task.records[list[at + i]].x);
         transpose(lanes, f);
         const F x = f[0], y = f[1], a = f[2], h = f[3], e = f[4], peak = f[5];
         const F dy = set1(top + half) - y, dx = fma(h, dy, set1(left + half) - x);
@@ -311,7 +318,6 @@ static inline void load_batch(const TileTask& task, const uint32_t* list, int co
         }
         storei(batch.touched + at, select(mask_of(count - at >= LANES ? 0xffffu : (1u << (count - at)) - 1), touched, set1i(0)));
     }
-    for (int at = (count + LANES - 1) / LANES * LANES; at < BATCH; at += LANES) storei(batch.touched + at, set1i(0));
 }
 
 struct FlushDenormals {
@@ -335,8 +341,16 @@ struct Pixels {
     alignas(64) int32_t id[16][16];
 };
 
-// Blends the Gaussians of `chosen` into block `k`, front to back. Returns whether any pixel can still change.
-template <bool DEPTH, bool EXTRA> static inline bool blend_block(const Batch& batch, const uint32_t* list, uint64_t chosen, int k, Pixels& pixels) {
+// The members of a batch of `count` that reach block `k`, in order; returns how many. `picks` has room for a group more.
+static inline int pick(const Batch& batch, int count, int k, int32_t* picks) {
+    int picked = 0;
+    for (int at = 0; at < count; at += LANES) picked += store_indices(test(loadi(batch.touched + at), 1u << k), at, picks + picked);
+    return picked;
+}
+
+// Blends the picked members of a batch into block `k`, front to back. Returns whether any pixel can still change.
+template <bool DEPTH, bool EXTRA>
+static inline bool blend_block(const Batch& batch, const uint32_t* list, const int32_t* picks, int picked, int k, Pixels& pixels) {
     const F u = load(BLOCK_COORDINATES.u) + set1(static_cast<float>(4 * (k & 3)) - 7.5f);
     const F v = load(BLOCK_COORDINATES.v) + set1(static_cast<float>(4 * (k >> 2)) - 7.5f);
     const F uu = u * u, uv = u * v, vv = v * v;
@@ -344,30 +358,39 @@ template <bool DEPTH, bool EXTRA> static inline bool blend_block(const Batch& ba
     I id;
     if (DEPTH) z = load(pixels.z[k]);
     if (EXTRA) median = load(pixels.median[k]), best = load(pixels.best[k]), id = loadi(pixels.id[k]);
-    for (; chosen; chosen &= chosen - 1) {
-        const int i = __builtin_ctzll(chosen);
-        const F power = fma(uu, set1(batch.uu[i]), fma(uv, set1(batch.uv[i]), fma(vv, set1(batch.vv[i]), fma(v, set1(batch.c2[i]), fma(u, set1(batch.c1[i]), set1(batch.c0[i]))))));
-        const F alpha = zero_unless(le(set1(MIN_ALPHA_LOG2), power), min(exp2_fast(power), set1(MAX_ALPHA)));
-        const F next = fnma(alpha, t, t);
-        // t only falls: once a Gaussian would end a pixel, so would every later one that touches it.
-        const F weight = zero_unless(lt(set1(MIN_TRANSMITTANCE), next), alpha * t);
-        if (EXTRA) {
-            const M more = lt(best, weight);
-            best = select(more, weight, best);
-            id = select(more, set1i(static_cast<int32_t>(list[i])), id);
-            median = select(both(lt(set1(0.5f), t), le(next, set1(0.5f))), set1(batch.z[i]), median);
+    const int32_t* const end = picks + picked;
+    M open = lt(set1(MIN_TRANSMITTANCE), t);
+    while (picks != end && bits(open)) {
+        for (const int32_t* const stop = end - picks > CHECK ? picks + CHECK : end; picks != stop; ++picks) {
+            const int32_t i = *picks;
+            F power = fma(u, set1(batch.c1[i]), set1(batch.c0[i]));
+            power = fma(v, set1(batch.c2[i]), power);
+            power = fma(vv, set1(batch.vv[i]), power);
+            power = fma(uv, set1(batch.uv[i]), power);
+            power = fma(uu, set1(batch.uu[i]), power);
+            const F alpha = zero_unless(le(set1(MIN_ALPHA_LOG2), power), min(exp2_fast(power), set1(MAX_ALPHA)));
+            const F next = fnma(alpha, t, t);
+            // t only falls: once a Gaussian would end a pixel, so would every later one that touches it.
+            const F weight = zero_unless(lt(set1(MIN_TRANSMITTANCE), next), alpha * t);
+            if (EXTRA) {
+                const M more = lt(best, weight);
+                best = select(more, weight, best);
+                id = select(more, set1i(static_cast<int32_t>(list[i])), id);
+                median = select(both(lt(set1(0.5f), t), le(next, set1(0.5f))), set1(batch.z[i]), median);
+            }
+            t = next;
+            sum = sum + weight;
+            r = fma(weight, set1(batch.r[i]), r);
+            g = fma(weight, set1(batch.g[i]), g);
+            b = fma(weight, set1(batch.b[i]), b);
+            if (DEPTH) z = fma(weight, set1(batch.z[i]), z);
         }
-        t = next;
-        sum = sum + weight;
-        r = fma(weight, set1(batch.r[i]), r);
-        g = fma(weight, set1(batch.g[i]), g);
-        b = fma(weight, set1(batch.b[i]), b);
-        if (DEPTH) z = fma(weight, set1(batch.z[i]), z);
+        open = lt(set1(MIN_TRANSMITTANCE), t);
     }
     store(pixels.t[k], t), store(pixels.weight[k], sum), store(pixels.r[k], r), store(pixels.g[k], g), store(pixels.b[k], b);
     if (DEPTH) store(pixels.z[k], z);
     if (EXTRA) store(pixels.median[k], median), store(pixels.best[k], best), storei(pixels.id[k], id);
-    return bits(lt(set1(MIN_TRANSMITTANCE), t)) != 0;
+    return bits(open) != 0;
 }
 
 // COUNT neighbouring pixels, lanes `i` and on of block `k`, to the pictures from pixel `at` on.
@@ -431,19 +454,16 @@ template <bool DEPTH, bool EXTRA> static void blend_tile(const TileTask& task) {
         if (EXTRA) store(pixels.median[k], zero), store(pixels.best[k], zero), storei(pixels.id[k], set1i(-1));
     }
     Batch batch;
+    int32_t picks[BATCH + LANES];
     unsigned alive = 0xffff;  // blocks
     for (uint32_t from = 0; from < task.count && alive; from += BATCH) {
         const int count = static_cast<int>(task.count - from < BATCH ? task.count - from : BATCH);
         const uint32_t* list = task.list + from;
         for (uint32_t ahead = from + BATCH; ahead < task.count && ahead < from + 2 * BATCH; ++ahead) __builtin_prefetch(&task.records[task.list[ahead]]);
         load_batch(task, list, count, batch);
-        const I t0 = loadi(batch.touched), t1 = loadi(batch.touched + 16), t2 = loadi(batch.touched + 32), t3 = loadi(batch.touched + 48);
         for (unsigned rest = alive; rest; rest &= rest - 1) {
-            const int k = __builtin_ctz(rest);
-            const uint32_t bit = 1u << k;
-            const uint64_t chosen = static_cast<uint64_t>(test(t0, bit)) | static_cast<uint64_t>(test(t1, bit)) << 16 |
-                                    static_cast<uint64_t>(test(t2, bit)) << 32 | static_cast<uint64_t>(test(t3, bit)) << 48;
-            if (chosen && !blend_block<DEPTH, EXTRA>(batch, list, chosen, k, pixels)) alive &= ~bit;
+            const int k = __builtin_ctz(rest), picked = pick(batch, count, k, picks);
+            if (picked && !blend_block<DEPTH, EXTRA>(batch, list, picks, picked, k, pixels)) alive &= ~(1u << k);
         }
     }
     write_tile(task, pixels);

@@ -9,7 +9,7 @@ namespace splats {
 namespace {
 
 constexpr uint32_t LINKS = 32;  // records of one link of a tile's chain
-constexpr int RUN = 4;          // neighbouring tiles that a thread blends in turn
+constexpr int RUN = 8;          // neighbouring tiles that a thread blends in turn
 constexpr uint32_t NONE = UINT32_MAX;
 constexpr int DIGIT = 11;  // bits of a radix pass
 constexpr uint32_t DIGITS = 1u << DIGIT;
@@ -36,7 +36,7 @@ const Kernels& choose_kernels(const std::string& wanted) {
     throw std::invalid_argument("SPLATVIEW_SIMD: expected avx512, avx2 or portable, one that this processor has; got " + wanted);
 }
 
-FrameRenderer::FrameRenderer(const std::string& simd, int threads) : kernels_(choose_kernels(simd)), threads_(threads), lists_(threads_.count()) {}
+FrameRenderer::FrameRenderer(const std::string& simd, int threads) : kernels_(choose_kernels(simd)), threads_(threads), lists_(2 * threads_.count()) {}
 
 size_t FrameRenderer::bytes() const {
     size_t total = records_.bytes() + depths_.bytes() + counts_.bytes() + sorted_.bytes() + histograms_.bytes() + keyed_.bytes();
@@ -231,16 +231,7 @@ void FrameRenderer::bin_range(const View& view, uint32_t first, uint32_t last, S
     }
 }
 
-// Hints that a tile's list will be read soon.
-void FrameRenderer::prefetch_tile(uint32_t tile) const {
-    for (const Segment& segment : segments_)
-        if (segment.cursors[tile]) {
-            const uint32_t* start = &segment.entries[size_t{segment.first[tile]} * LINKS];
-            __builtin_prefetch(start), __builtin_prefetch(start + 16);
-        }
-}
-
-// Appends a tile's records, front to back, to `list`; returns how many.
+// A tile's records, front to back, to `list`, and the first ones on their way into the cache; returns how many.
 uint32_t FrameRenderer::gather_tile(uint32_t tile, Buffer<uint32_t>& list) const {
     uint32_t total = 0;
     for (const Segment& segment : segments_) {
@@ -248,13 +239,15 @@ uint32_t FrameRenderer::gather_tile(uint32_t tile, Buffer<uint32_t>& list) const
         if (!end) continue;
         const uint32_t last = (end - 1) / LINKS;
         for (uint32_t link = segment.first[tile];; link = segment.next[link]) {
-            list.reserve(size_t{total} + LINKS, total);
+            list.reserve(size_t{total} + LINKS + LANES, total);
             std::memcpy(list.data() + total, &segment.entries[size_t{link} * LINKS], LINKS * sizeof(uint32_t));
             if (link == last) break;
             total += LINKS;
         }
         total += end - last * LINKS;
     }
+    if (total) std::fill(list.data() + total, list.data() + total + LANES, list[0]);
+    for (uint32_t i = 0; i < std::min<uint32_t>(total, BATCH); ++i) __builtin_prefetch(&records_[list[i]]);
     return total;
 }
 
@@ -262,14 +255,17 @@ void FrameRenderer::blend(const Request& request) {
     const View& view = request.view;
     const int tiles = view.tiles_x * view.tiles_y;
     threads_.run((tiles + RUN - 1) / RUN, [&](int piece, int thread) {
-        Buffer<uint32_t>& list = lists_[thread];
-        for (int tile = piece * RUN; tile < std::min(tiles, (piece + 1) * RUN); ++tile) {
+        // The next tile's list is gathered before this one is blended, so that its first records are there in time.
+        const int first = piece * RUN, last = std::min(tiles, first + RUN);
+        Buffer<uint32_t>* lists = &lists_[2 * thread];
+        uint32_t count = gather_tile(static_cast<uint32_t>(first), lists[0]);
+        for (int tile = first; tile < last; ++tile) {
             if (request.interrupt && *request.interrupt) return;
-            if (tile + 1 < tiles) prefetch_tile(static_cast<uint32_t>(tile + 1));
-            const uint32_t count = gather_tile(static_cast<uint32_t>(tile), list);
-            TileTask task{&view, records_.data(), list.data(), count, tile % view.tiles_x, tile / view.tiles_x, {}, request.images};
+            const uint32_t coming = tile + 1 < last ? gather_tile(static_cast<uint32_t>(tile + 1), lists[(tile + 1 - first) & 1]) : 0;
+            TileTask task{&view, records_.data(), lists[(tile - first) & 1].data(), count, tile % view.tiles_x, tile / view.tiles_x, {}, request.images};
             std::copy(request.background, request.background + 3, task.background);
             kernels_.blend(task);
+            count = coming;
         }
     });
 }

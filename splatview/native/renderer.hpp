@@ -42,7 +42,7 @@ public:
     TileLists tile_lists(const View& view) const;
 
 private:
-    struct Segment {  // the tile lists of a range of depths, as chains of links
+    struct alignas(128) Segment {  // the tile lists of a range of depths, as chains of links; aligned: each belongs to one thread
         Buffer<uint32_t> entries, next, first, cursors;  // cursors: where a tile's next entry goes, a multiple of the link: none left
         uint32_t used = 0;
         uint64_t pairs = 0;
@@ -58,7 +58,6 @@ private:
     uint32_t sort();
     void bin(const View& view, uint32_t count);
     void bin_range(const View& view, uint32_t first, uint32_t last, Segment& segment) const;
-    void prefetch_tile(uint32_t tile) const;
     uint32_t gather_tile(uint32_t tile, Buffer<uint32_t>& list) const;
     void blend(const Request& request);
 
@@ -69,7 +68,7 @@ private:
     Buffer<uint32_t> depths_, counts_, sorted_, histograms_;
     Buffer<uint64_t> keyed_;
     std::vector<Segment> segments_;
-    std::vector<Buffer<uint32_t>> lists_;  // a thread's current tile
+    std::vector<Buffer<uint32_t>> lists_;  // a thread's current tile and its next
 };
 
 }  // namespace splats

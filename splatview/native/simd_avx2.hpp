@@ -83,5 +83,8 @@ static inline unsigned test(I x, uint32_t bit) {
     return bits(M{_mm256_castsi256_ps(a), _mm256_castsi256_ps(b)});
 }
 
+static inline F rough_reciprocal(F x) { return set1(1) / x; }
+static inline F rough_sqrt(F x) { return sqrt(x); }
+
 #define SPLATVIEW_GENERIC_EXP2
 #define SPLATVIEW_GENERIC_STORES

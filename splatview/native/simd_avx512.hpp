@@ -25,6 +25,8 @@ static inline F fnma(F a, F b, F c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; 
 static inline F min(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }
 static inline F max(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }
 static inline F sqrt(F a) { return {_mm512_sqrt_ps(a.v)}; }
+static inline F rough_reciprocal(F a) { return {_mm512_rcp14_ps(a.v)}; }
+static inline F rough_sqrt(F a) { return {_mm512_mul_ps(a.v, _mm512_rsqrt14_ps(_mm512_max_ps(a.v, _mm512_set1_ps(1e-30f))))}; }
 static inline I floor_int(F a) { return {_mm512_cvt_roundps_epi32(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)}; }
 static inline I ceil_int(F a) { return {_mm512_cvt_roundps_epi32(a.v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC)}; }
 static inline I round_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }
@@ -90,3 +92,11 @@ static inline void transpose(const F in[16], F out[16]) {
 }
 
 static inline void store_compressed(I a, unsigned keep, uint32_t* out) { _mm512_mask_compressstoreu_epi32(out, static_cast<M>(keep), a.v); }
+
+// Writes first + lane for every lane of `keep`, and a full register's width in all; returns how many count.
+static inline int store_indices(unsigned keep, int first, int32_t* out) {
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i compressed = _mm512_maskz_compress_epi32(static_cast<M>(keep), lanes);
+    _mm512_storeu_si512(out, _mm512_add_epi32(compressed, _mm512_set1_epi32(first)));
+    return __builtin_popcount(keep);
+}

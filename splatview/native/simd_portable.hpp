@@ -94,5 +94,8 @@ static inline F load_half(const uint16_t* p) {
     return float_of({bits_of(magnitude).v | ((h.v & 0x8000) << 16)});
 }
 
+static inline F rough_reciprocal(F x) { return set1(1) / x; }
+static inline F rough_sqrt(F x) { return sqrt(x); }
+
 #define SPLATVIEW_GENERIC_EXP2
 #define SPLATVIEW_GENERIC_STORES

@@ -8,6 +8,7 @@ namespace splats {
 constexpr int LANES = 16;         // Gaussians of a block, pixels of a 4 x 4 block
 constexpr int TILE = 16;          // pixels a side
 constexpr int BATCH = 64;         // Gaussians that a tile blends at a time
+constexpr int CHECK = 8;          // Gaussians that a 4 x 4 block blends before it looks whether its pixels have all ended
 constexpr int CHUNK_BLOCKS = 64;  // blocks that one thread projects at a time
 constexpr int CHUNK = CHUNK_BLOCKS * LANES;
 constexpr int MASK_SIDE = 8;      // a footprint of up to 8 x 8 tiles is kept as a bit mask
@@ -72,7 +73,7 @@ struct Images {  // any may be null
 struct TileTask {
     const View* view;
     const Record* records;
-    const uint32_t* list;  // indices of records, front to back
+    const uint32_t* list;  // indices of records, front to back; sixteen more that may be read
     uint32_t count;
     int column, row;
     float background[3];
