@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import replace
 
 import numpy as np
@@ -96,6 +99,10 @@ USER_ERRORS = {
     "no scene": (["render", "-o", "{tmp}/out.png"], "expected a scene file"),
     "missing file": (["info", "{tmp}/nope.ply"], "nope.ply"),
     "missing file to view": (["view", "{tmp}/nope.ply"], "nope.ply"),
+    "busy port": (["view", "{scene}", "--no-open", "--port", "{busy}"], "{busy}"),
+    "foreign address": (["view", "{scene}", "--no-open", "--host", "192.0.2.1"], "192.0.2.1"),
+    "no such backend here": (["render", "{scene}", "-o", "{tmp}/out.png", "--backend", "cuda"], "cuda"),
+    "no such backend here to view": (["view", "{scene}", "--no-open", "--backend", "cuda"], "cuda"),
     "folder": (["info", "{tmp}"], "folder"),
     "unknown format": (["info", "{tmp}/notes.txt"], "unknown format"),
     "broken file": (["info", "{tmp}/broken.ply"], "broken.ply"),
@@ -129,9 +136,11 @@ def test_a_users_error_is_one_line_and_code_2(capsys, tmp_path, scene_file, name
     (tmp_path / "notes.txt").write_text("not a scene, and no cameras either")
     (tmp_path / "broken.ply").write_bytes(scene_file.read_bytes()[:-1000])
     words, message = USER_ERRORS[name]
-    assert main([word.format(tmp=tmp_path, scene=scene_file) for word in words]) == 2
-    printed = capsys.readouterr().err
-    assert printed.startswith("splatview: ") and printed.count("\n") == 1 and message in printed
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        places = {"tmp": tmp_path, "scene": scene_file, "busy": busy.getsockname()[1]}
+        assert main([word.format(**places) for word in words]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("splatview: ") and printed.err.count("\n") == 1 and message.format(**places) in printed.err
 
 
 @pytest.mark.parametrize(
@@ -158,6 +167,19 @@ def test_ctrl_c_is_code_130(monkeypatch, scene_file):
 
     monkeypatch.setattr("splatview.inspection.inspect", interrupted)
     assert main(["info", str(scene_file)]) == 130
+
+
+def test_view_serves_the_page_until_ctrl_c(scene_file):
+    words = [sys.executable, "-m", "splatview", "view", str(scene_file), "--port", "0", "--no-open"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        ready = process.stdout.readline()
+        (address,) = re.findall(r"http://\S+", ready)
+        with urllib.request.urlopen(address, timeout=20) as page:
+            assert page.status == 200 and b"<html" in page.read().lower()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert "Traceback" not in process.stderr.read()
 
 
 def test_info_tells_the_facts_as_json(capsys, scene_file, splats):

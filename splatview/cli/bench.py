@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes
 
@@ -16,6 +16,7 @@ from splatview.cli.loading import load_scenes, renderer
 from splatview.cli.measuring import Measurement, measure
 from splatview.cli.sizes import Size
 from splatview.cli.waiting import counted
+from splatview.render import Backend
 
 SIZES = (Size(640, 360), Size(1280, 720), Size(1920, 1080))
 
@@ -33,7 +34,7 @@ class Command:
     """Also write the figures to this file."""
     frames: int = 15
     """Frames that are measured at each size, after two to warm up."""
-    backend: Literal["auto", "cpu", "cuda"] = "auto"
+    backend: Backend = "auto"
     """What draws."""
     viewpoint: OmitArgPrefixes[CameraFlags] = field(default_factory=CameraFlags)
 

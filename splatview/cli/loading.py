@@ -8,6 +8,7 @@ from pathlib import Path
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.waiting import waiting
 from splatview.frame import Renderer
+from splatview.render import Backend, open_renderer
 from splatview.scene import Scene
 
 
@@ -29,9 +30,7 @@ def load_scenes(paths: Sequence[Path]) -> Scene:
     return scene
 
 
-def renderer(backend: str) -> Renderer:
-    """The renderer of a backend ("auto", "cpu" or "cuda"); UserError if this machine cannot run it."""
-    from splatview.render import open_renderer
-
+def renderer(backend: Backend) -> Renderer:
+    """The renderer of a backend; UserError if this machine cannot run it."""
     with users_fault(ValueError, ImportError, RuntimeError):
         return open_renderer(backend)

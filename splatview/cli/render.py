@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
@@ -15,6 +15,7 @@ from splatview.cli.faults import UserError
 from splatview.cli.flags import ScenePaths
 from splatview.cli.loading import load_scenes, renderer
 from splatview.cli.waiting import counted
+from splatview.render import Backend
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Command:
     16 bits, thousandths of a scene unit, at most 65.534; 0 where there is nothing."""
     alpha: bool = False
     """Leave the background transparent: write RGBA (straight alpha) instead of RGB. Needs .png or .webp."""
-    backend: Literal["auto", "cpu", "cuda"] = "auto"
+    backend: Backend = "auto"
     """What draws."""
     viewpoint: OmitArgPrefixes[CameraFlags] = field(default_factory=CameraFlags)
     drawing: OmitArgPrefixes[DrawingFlags] = field(default_factory=DrawingFlags)

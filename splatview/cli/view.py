@@ -8,7 +8,7 @@ from tyro.conf import OmitArgPrefixes
 
 from splatview.cli.faults import users_fault
 from splatview.cli.flags import ScenePaths
-from splatview.cli.loading import load_scenes
+from splatview.cli.loading import load_scenes, renderer
 from splatview.viewer import ViewerSettings
 
 
@@ -26,6 +26,6 @@ class Command:
     def run(self) -> None:
         from splatview.viewer import serve
 
-        scene = load_scenes(self.scenes)
-        with users_fault(OSError, ImportError):  # a busy port, a missing extra
-            serve(scene, self.settings)
+        scene, draw = load_scenes(self.scenes), renderer(self.settings.backend)
+        with users_fault(OSError):  # a busy port, an address that is not ours
+            serve(scene, self.settings, renderer=draw)
