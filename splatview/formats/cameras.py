@@ -71,7 +71,7 @@ def _cameras(content: Any, report: Report) -> list[Camera]:
 
 def _listed(entry: Entry) -> Camera:
     if isinstance(entry, Mapping) and "K" in entry:
-        fx, fy, cx, cy = entry["K"]
+        fx, fy, cx, cy = _numbers(entry["K"], 4)
         return _camera(fx, fy, cx, cy, entry["R"], entry["t"], entry["width"], entry["height"])
     if isinstance(entry, Mapping) and {"position", "rotation"} <= entry.keys():  # INRIA: world from camera, OpenCV axes
         width, height = entry["width"], entry["height"]
