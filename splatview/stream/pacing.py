@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from splatview.latest import Latest
-from splatview.stream.resolution import next_quality, next_scale
+from splatview.stream.resolution import next_link_scale, next_quality, next_scale
 from splatview.stream.stats import Stats
 
 R = TypeVar("R")
 
 SETTLE = (0.08, 0.25)  # seconds without a new request after which the view is at rest: two and a half usual gaps, within these
+SETTLE_HELD = 0.5  # the same while a button or a key is held: a slow page says little in between
 PATIENCE = 2.0  # seconds after which a picture that was not acknowledged is given up
 LOST_IN_ROW = 3  # given up so often, the client is asleep (a hidden tab): nothing is drawn for it until it says something
-LINK_LEAST = 0.5  # a slow link or page never shrinks pictures below this; a slow renderer may
+ACK_MS = 75.0  # how soon a picture should be shown; a link or page that takes longer is given smaller ones
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Pacer(Generic[R]):
     def __init__(self, budget_ms: float = 33.0, quality: int = 75) -> None:
         self.budget_ms = budget_ms
         self.best_quality = quality
+        self.held = False  # whether the person holds a button or key that moves the camera
         self.stats = Stats()
         self._inbox: Latest[R] = Latest()
         self._newest: R | None = None
@@ -67,7 +69,7 @@ class Pacer(Generic[R]):
 
     @property
     def _rest_at(self) -> float:
-        return self._changed_at + min(SETTLE[1], max(SETTLE[0], 2.5 * self._gap))
+        return self._changed_at + (SETTLE_HELD if self.held else min(SETTLE[1], max(SETTLE[0], 2.5 * self._gap)))
 
     @property
     def _draw_at(self) -> float:
@@ -137,7 +139,7 @@ class Pacer(Generic[R]):
             return
         milliseconds = 1e3 * (now - sent_at)
         self.stats.acknowledged(milliseconds)
-        self._link_scale = next_scale(self._link_scale, milliseconds, max(50.0, 2 * self.budget_ms), LINK_LEAST)
+        self._link_scale = next_link_scale(self._link_scale, self.stats.ack_ms, max(ACK_MS, 2 * self.budget_ms))
         self._quality = next_quality(self._quality, milliseconds, self.best_quality)
 
     @property

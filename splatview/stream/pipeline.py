@@ -48,6 +48,12 @@ class Channel(Generic[R, P]):
             self._pipeline.changed.notify_all()
         self.flush()
 
+    def hold(self, on: bool) -> None:
+        """The person holds a button or key that moves the camera, or lets it go."""
+        with self._pipeline.changed:
+            self.pacer.held = on
+            self._pipeline.changed.notify_all()
+
     def awake(self) -> None:
         """The client was heard of: it is not a hidden tab."""
         with self._pipeline.changed:

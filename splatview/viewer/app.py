@@ -106,7 +106,9 @@ class Viewer:
         with self._lock:
             self._sessions[client.client_id] = session, panel
         page.on_camera(session.camera_moved)
+        page.on_sized(session.refresh)
         page.on_shown(session.picture_shown)
+        page.on_held(session.camera_held)
         page.on_picked(session.point_picked)
         session.refresh()
 

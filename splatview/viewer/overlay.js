@@ -5,17 +5,40 @@
   const viewer = () => window.__viserMutable;
   const canvas = () => viewer().canvas;
   const send = (message) => viewer().sendMessage(message);
-  let live = true, number = 0, texture = null, picking = false, flying = false, distance = 3;
+  let live = true, number = 0, picking = false, flying = false, distance = 3;
 
-  // A picture counts as shown in the frame after its texture was put in place.
-  const tick = () => {
+  // A picture counts as shown once its texture is in place: the next frame of the page draws it. A hidden tab draws
+  // nothing, so it owes the answer until it is looked at again.
+  let owing = false;
+  const answer = () => {
+    if (document.hidden) owing = true;
+    else { owing = false; send({ type: "PictureShown", number }); }
+  };
+  const watch = () => {
     if (!live) return;
-    requestAnimationFrame(tick);
-    const now = viewer().backgroundMaterial?.uniforms.colorMap.value;
-    if (now && now !== texture) {
-      texture = now;
-      send({ type: "PictureShown", number });
-    }
+    const slot = viewer().backgroundMaterial?.uniforms.colorMap;
+    if (!slot) { requestAnimationFrame(watch); return; }
+    let texture = slot.value;
+    Object.defineProperty(slot, "value", {
+      configurable: true,
+      get: () => texture,
+      set: (now) => { texture = now; if (live && now) { fit(now.image); answer(); } },
+    });
+  };
+
+  // The server draws for the window, not for the canvas. On software GL the canvas is half as fine while the pictures
+  // are: each pixel of it costs there, and nothing but the edges of viser's own objects is lost until the view rests.
+  const fineness = Number(new URLSearchParams(location.search).get("fixedDpr")) || 1;
+  const windowSize = () => [canvas().clientWidth, canvas().clientHeight].map((side) => Math.round(side * fineness));
+  const report = () => { const [width, height] = windowSize(); send({ type: "WindowSized", width, height }); };
+  const resized = new ResizeObserver(report);
+  const gl = canvas().getContext("webgl2");
+  const debug = gl?.getExtension("WEBGL_debug_renderer_info");
+  const software = /swiftshader|llvmpipe|software/i.test(debug ? gl.getParameter(debug.UNMASKED_RENDERER_WEBGL) : "");
+  const fit = (picture) => {
+    const renderer = viewer().scene?.__r3f?.root.getState();
+    const wanted = software && picture.width <= 0.5 * windowSize()[0] + 1 ? 0.5 * fineness : fineness;
+    if (renderer && renderer.viewport.dpr !== wanted) renderer.setDpr(wanted);
   };
 
   const vector = (x, y, z) => new (viewer().camera.position.constructor)(x, y, z);
@@ -33,17 +56,34 @@
     flying = on;
   };
 
+  // Buttons and keys that move the camera, as long as they are down.
+  const moving = /^(Key[WASDQE]|Arrow(Up|Down|Left|Right))$/, down = new Set();
+  const hold = (what, on) => {
+    if (on === down.has(what)) return;
+    on ? down.add(what) : down.delete(what);
+    if (down.size === (on ? 1 : 0)) send({ type: "CameraHeld", on });
+  };
+  const letGo = () => [...down].forEach((what) => hold(what, false));
+
   const listeners = {
     pointerdown: (event) => {
       if (event.target !== canvas()) return;
       document.activeElement?.blur();  // or the keys would still go to the last button pressed
-      if (!picking || event.button !== 0) return;
+      if (!picking || event.button !== 0) { hold("pointer", true); return; }
       eat(event);
       const box = canvas().getBoundingClientRect();
       send({ type: "PointPicked", x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height });
       pick(false);
     },
-    keydown: (event) => { if (picking && event.key === "Escape") { eat(event); pick(false); } },
+    pointerup: () => hold("pointer", false),
+    pointercancel: () => hold("pointer", false),
+    keydown: (event) => {
+      if (picking && event.key === "Escape") { eat(event); pick(false); }
+      if (moving.test(event.code) && !/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) hold(event.code, true);
+    },
+    keyup: (event) => hold(event.code, false),
+    blur: letGo,
+    visibilitychange: () => { if (owing) answer(); },
     wheel: (event) => {
       if (!flying || event.target !== canvas()) return;
       eat(event);
@@ -62,7 +102,12 @@
       const at = vector(...point).applyMatrix4(viewer().nodeRefFromName[""].matrixWorld);
       viewer().cameraControl.setTarget(at.x, at.y, at.z, true);
     },
-    destroy: () => { live = false; for (const name in listeners) removeEventListener(name, listeners[name], true); },
+    destroy: () => {
+      live = false;
+      resized.disconnect();
+      for (const name in listeners) removeEventListener(name, listeners[name], true);
+    },
   };
-  tick();
+  watch();
+  resized.observe(canvas());  // reports at once, too
 })();

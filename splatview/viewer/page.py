@@ -33,6 +33,21 @@ class PictureShown(_messages.Message, include_in_scene_serialization=False):
 
 
 @dataclasses.dataclass
+class WindowSized(_messages.Message, include_in_scene_serialization=False):
+    """The size that pictures should have at rest, in pixels."""
+
+    width: int
+    height: int
+
+
+@dataclasses.dataclass
+class CameraHeld(_messages.Message, include_in_scene_serialization=False):
+    """A button or a key that moves the camera went down, or the last one came up."""
+
+    on: bool
+
+
+@dataclasses.dataclass
 class PointPicked(_messages.Message, include_in_scene_serialization=False):
     """A click that was waited for, as fractions of the canvas from its top left."""
 
@@ -61,6 +76,7 @@ def start_viser(secret: str) -> viser.ViserServer:
             server = viser.ViserServer(host="127.0.0.1", port=0, label="splatview", verbose=False)
     finally:
         websockets.asyncio.server.serve = original
+    server.scene.configure_default_lights(cast_shadow=False)  # nothing of ours casts one, and a page on software GL pays for it
     server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, brand_color=(60, 130, 230))
     return server
 
@@ -80,6 +96,7 @@ class Page:
         self.gui = client.gui
         self.scene = client.scene
         self._connection = client._websock_connection
+        self._window: tuple[int, int] | None = None
         self._run(OVERLAY)
 
     @property
@@ -89,16 +106,26 @@ class Page:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the canvas in pixels."""
-        return self.client.camera.image_width, self.client.camera.image_height
+        """Width and height of a picture that fills the window, in pixels."""
+        return self._window or (self.client.camera.image_width, self.client.camera.image_height)
 
     def on_camera(self, tell: Callable[[], None]) -> None:
         @self.client.camera.on_update
         async def _(_: viser.CameraHandle) -> None:
             tell()
 
+    def on_sized(self, tell: Callable[[], None]) -> None:
+        def sized(_: int, message: WindowSized) -> None:
+            self._window = max(1, message.width), max(1, message.height)
+            tell()
+
+        self._connection.register_handler(WindowSized, sized)
+
     def on_shown(self, tell: Callable[[int], None]) -> None:
         self._connection.register_handler(PictureShown, lambda _, message: tell(message.number))
+
+    def on_held(self, tell: Callable[[bool], None]) -> None:
+        self._connection.register_handler(CameraHeld, lambda _, message: tell(bool(message.on)))
 
     def on_picked(self, tell: Callable[[float, float], None]) -> None:
         self._connection.register_handler(PointPicked, lambda _, message: tell(message.x, message.y))

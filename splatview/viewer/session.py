@@ -75,6 +75,9 @@ class Session:
         self._seen = self._sent
         self._channel.acknowledge(number)
 
+    def camera_held(self, on: bool) -> None:
+        self._channel.hold(on)
+
     def point_picked(self, x: float, y: float) -> None:
         """Turn to what lies under the fractions `x`, `y` of the picture that the person saw."""
         seen = self._seen
