@@ -15,10 +15,11 @@ from splatview.geometry import normalised
 class Camera:
     """A pinhole camera, OpenCV axes (x right, y down, z forward); the centre of the first pixel is at (0.5, 0.5). Compared by content.
 
+    >>> import numpy as np
     >>> from splatview import Camera
     >>> camera = Camera.look_at(eye=(0, -3, 1), target=(0, 0, 0), up=(0, 0, 1), fov_y=0.8, width=640, height=360)
-    >>> camera.position.tolist()
-    [0.0, -3.0, 1.0]
+    >>> np.allclose(camera.position, [0, -3, 1])
+    True
     """
 
     K: Doubles  # [3, 3] pixels
@@ -50,9 +51,10 @@ class Camera:
             raise ValueError(f"Camera.look_at: expected fov_y between 0 and pi radians, got {fov_y}")
         position = np.asarray(eye, np.float64)
         forward = normalised(np.asarray(target, np.float64) - position)
-        right = normalised(np.cross(forward, np.asarray(up, np.float64)))
-        if not forward.any() or np.linalg.norm(right) < 0.5:
+        sideways = np.cross(forward, normalised(np.asarray(up, np.float64)))
+        if not np.linalg.norm(sideways) > 1e-9:
             raise ValueError("Camera.look_at: expected eye and target apart, and up not along the view; got a view without a direction")
+        right = normalised(sideways)
         rotation = np.stack([right, np.cross(forward, right), forward])
         return Camera.from_pose(rotation, -rotation @ position, fov_y, width, height)
 

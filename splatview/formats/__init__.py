@@ -58,6 +58,15 @@ def load(path: str | os.PathLike[str], progress: Progress | None = None) -> Scen
     """The scene in a file, its one layer named by the file's name without suffix.
 
     FileNotFoundError: there is no such file. ValueError: its format is unknown, or its content is bad.
+
+    >>> import numpy as np, splatview
+    >>> from splatview.scene import Layer
+    >>> dot = splatview.Gaussians([[0, 0, 0]], [[1, 0, 0, 0]], [[-3, -3, -3]], [2.0], np.zeros((1, 1, 3)))
+    >>> splatview.save(splatview.Scene({"a dot": Layer(dot)}), "dot.spz")
+    ()
+    >>> scene = splatview.load("dot.spz")
+    >>> list(scene.layers), scene.count
+    (['dot'], 1)
     """
     path, report = Path(path), Report(progress)
     report.span = (0.0, 0.3)
@@ -87,6 +96,12 @@ def save(
     `max_sh` cuts the spherical harmonics above that degree; `spz_version` is 3 (gzip, read everywhere) or 4 (zstd, up to degree 4).
     ValueError: the suffix is unknown, there is nothing to save, or the format cannot hold it (and which option helps). The file
     is replaced only once its successor is whole.
+
+    >>> import numpy as np, splatview
+    >>> from splatview.scene import Layer
+    >>> dot = splatview.Gaussians([[0, 0, 0]], [[1, 0, 0, 0]], [[-3, -3, -3]], [2.0], np.zeros((1, 4, 3)))
+    >>> splatview.save(splatview.Scene({"dot": Layer(dot)}), "dot.splat")
+    ('.splat holds no spherical harmonics: degrees 1 to 1 were dropped',)
     """
     path, report = Path(path), Report(progress)
     chosen = next((entry for entry in FORMATS if path.name.lower().endswith(entry.suffix)), None)

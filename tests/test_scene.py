@@ -1,0 +1,56 @@
+"""The Scene value: named layers that are replaced, never changed."""
+
+import pytest
+
+from splatview.geometry import Similarity
+from splatview.scene import Layer, Scene
+
+MOVED = Similarity(translation=(1, 2, 3))
+
+
+@pytest.fixture
+def scene(random_gaussians):
+    return Scene({"a": Layer(random_gaussians(5)), "b": Layer(random_gaussians(3, seed=1), MOVED, notes=("read",))})
+
+
+def test_changes_make_a_new_scene(scene):
+    changed = scene.placed("a", MOVED).shown("b", False)
+    assert scene.layers["a"].placement.is_identity and scene.layers["b"].visible
+    assert changed.layers["a"].placement == MOVED and not changed.layers["b"].visible
+    assert changed.layers["b"].notes == ("read",)
+    assert list(changed.layers) == ["a", "b"]
+    assert changed.layers["a"].content is scene.layers["a"].content
+
+
+def test_a_change_and_its_opposite_are_equal_scenes(scene):
+    assert scene.placed("a", MOVED) != scene
+    assert scene.placed("a", MOVED).placed("a", Similarity()) == scene
+    assert scene.shown("b", False).shown("b", True) == scene
+
+
+def test_layers_come_and_go(scene, random_gaussians):
+    layer = Layer(random_gaussians(2))
+    assert list(scene.with_layer("c", layer).layers) == ["a", "b", "c"]
+    assert scene.with_layer("c", layer).without("c") == scene
+    assert list(scene.with_layer("a", layer).layers) == ["a", "b"]
+
+
+def test_layers_cannot_be_written(scene):
+    with pytest.raises(TypeError):
+        scene.layers["a"] = scene.layers["b"]
+    source = dict(scene.layers)
+    copy = Scene(source)
+    source.clear()
+    assert copy == scene
+
+
+def test_joined_scenes_keep_every_layer(scene):
+    twice = scene.joined(scene).joined(scene)
+    assert list(twice.layers) == ["a", "b", "a 2", "b 2", "a 3", "b 3"]
+    assert twice.count == 3 * scene.count == 24
+
+
+def test_visible_layers_have_something_to_show(scene, random_gaussians):
+    empty = Layer(random_gaussians(4).take([False] * 4))
+    assert list(scene.with_layer("c", empty).shown("a", False).visible_layers) == ["b"]
+    assert scene.shown("a", False).count == 8

@@ -1,0 +1,53 @@
+"""The package as a whole: what an import costs, and that the examples in the documentation are true."""
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import splatview
+
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(splatview.__path__, "splatview.")
+    if not module.name.endswith("__main__") and ".native" not in module.name
+]
+
+
+@pytest.mark.parametrize("name", ["splatview", *MODULES])
+def test_examples_are_true(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # examples save files
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0  # the differences are in the captured output
+
+
+@pytest.mark.parametrize("name", ["Camera", "Gaussians", "RenderOptions", "Scene", "load", "open_renderer", "save"])
+def test_what_is_public_has_an_example(name):
+    tests = doctest.DocTestFinder(recurse=False).find(getattr(splatview, name), name)
+    assert any(test.examples for test in tests)
+
+
+def test_importing_splatview_costs_numpy_alone():
+    code = """if True:
+        import sys, numpy
+        before = set(sys.modules)
+        import splatview
+        packages = {name.partition(".")[0] for name in set(sys.modules) - before}
+        print(sorted(name for name in packages if name not in sys.stdlib_module_names))
+        print(sorted(name for name in sys.modules if name.startswith("splatview.")))
+    """
+    lines = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[0] in ("['splatview']", "['numpy', 'splatview']")  # parts of numpy are loaded late
+    layer_0 = {f"splatview.{name}" for name in ("arrays", "geometry", "harmonics", "camera", "gaussians", "scene", "frame", "latest")}
+    assert set(eval(lines[1])) <= layer_0
+
+
+def test_every_public_name_is_there():
+    assert len(splatview.__all__) <= 12
+    for name in splatview.__all__:
+        assert getattr(splatview, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = splatview.nothing
