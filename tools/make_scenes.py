@@ -35,6 +35,7 @@ LED_GAIN, CEILING_GAIN, LAMP_GAIN, SOFTBOX_GAIN = 3.0, 3.6, 20.0, 8.0  # of what
 SOFTBOX_LIGHT = (1.35, 1.25, 1.12)
 SOFTBOX_AT, SOFTBOX_TURN, SOFTBOX_HEIGHT, SOFTBOX_TILT = (-3.7, -1.0), -62.0, 2.15, 22.0
 DEGREE = 3
+LOW, HIGH = np.array([-8.6, -9.8, -0.1]), np.array([8.6, 7.2, 6.3])  # where things cast shadows
 
 
 def say(text: str) -> None:
@@ -150,7 +151,7 @@ class Mirror:
 
         _, stop = self.field.trace(points, ways, reach - 0.12, steps=28)
         solid = stop >= 0
-        light[solid] = self.field.colour.reshape(-1, 3)[stop[solid]]
+        light[solid] = self.field.colour[stop[solid]]
         return light
 
 
@@ -167,61 +168,56 @@ def eyes(elsewhere: float) -> tuple[NDArray, NDArray]:
     return np.concatenate(places), np.concatenate([np.full(count, weight) for _, _, count, weight in boxes])
 
 
+def sent_out(surfels: Surfels, image: NDArray, field: Field) -> NDArray:
+    """The light [N, 3] that surfels send out whichever way one looks: their own and what they scatter."""
+    light = surfels.emission.copy()
+    rows = np.flatnonzero(light.max(1) == 0)
+    dull = surfels.take(rows)
+    up = dull.normal[:, 2:]
+    ambient = np.array([0.080, 0.070, 0.086]) * (0.6 + 0.4 * up) + np.array([0.035, 0.022, 0.020]) * (0.5 - 0.5 * up)
+    arriving = irradiance(dull, lights(image), field, say) + ambient
+    light[rows] = dull.albedo * arriving * (0.25 + 0.75 * field.occlusion(dull.centre, dull.normal)[:, None])
+    return light
+
+
+def plain(light: NDArray) -> NDArray:
+    """The harmonics [N, K, 3] of light [N, 3] that is the same from everywhere."""
+    sh = np.zeros((len(light), harmonics.coefficients(DEGREE), 3))
+    sh[:, 0] = (display(light) - 0.5) / harmonics.C0
+    return sh
+
+
 def led_stage() -> Gaussians:
     """The demo scene, z up, metres."""
     image = picture()
-    screens, ground = join([wall(image), ceiling()]), floor()
-    things = join([props(image), rigging()])
+    ground, screens, things = floor(), join([wall(image), ceiling()]), join([props(image), rigging()])
     say(f"{len(screens)} wall and ceiling, {len(ground)} floor, {len(things)} props and rigging")
+    haze = things.take(things.alpha < 0.2)
+    lit = join([ground, things.take(things.alpha >= 0.2), screens])
 
-    haze = things.alpha < 0.2
-    solid, shapes = things.take(~haze), things.take(haze)
-    blockers = solid.take(solid.centre[:, 2] > 0.03)
-    low, high = np.array([-8.6, -9.8, -0.1]), np.array([8.6, 7.2, 6.3])
-    field = Field.around(blockers, np.zeros((len(blockers), 3)), low, high, 0.05)
+    blocking = np.arange(len(ground), len(lit) - len(screens))
+    blocking = blocking[lit.centre[blocking, 2] > 0.03]
+    field = Field.around(lit.take(blocking), LOW, HIGH, 0.05)
     say("distance field")
-
-    lit = join([solid, ground, screens])
-    dull = lit.emission.max(1) == 0
-    light = np.zeros((len(lit), 3))
-    some = lit.take(dull)
-    around = np.array([0.080, 0.070, 0.086]) * (0.6 + 0.4 * some.normal[:, 2:]) + np.array([0.035, 0.022, 0.020]) * (
-        0.5 - 0.5 * some.normal[:, 2:]
-    )
-    arriving = irradiance(some, lights(image), field, say) + around
-    free = field.occlusion(some.centre, some.normal)[:, None]
-    light[dull] = some.albedo * arriving * (0.25 + 0.75 * free)
-    light += lit.emission
+    light = sent_out(lit, image, field)
     say("light and shadow")
 
-    sh = np.zeros((len(lit), harmonics.coefficients(DEGREE), 3))
-    sh[:, 0] = (display(light) - 0.5) / harmonics.C0
-    field = Field(
-        field.low,
-        field.cell,
-        field.distance,
-        Field.around(blockers, light[: len(solid)][solid.centre[:, 2] > 0.03], low, high, 0.05).colour,
-    )
-    shiny = lit.specular.max(1) >= 0.05
-    is_floor = np.zeros(len(lit), bool)
-    is_floor[len(solid) : len(solid) + len(ground)] = True
-    for name, which, blur, lift, elsewhere in (
-        ("floor", is_floor, 0.14, 0.02, 0.3),
-        ("paint, glass and metal", shiny & ~is_floor, 0.06, 0.09, 0.4),
-    ):
-        rows = np.flatnonzero(which & shiny)
-        sh[rows] = fit_harmonics(lit.take(rows), light[rows], *eyes(elsewhere), Mirror(image, field, blur, 0.03), DEGREE, lift)
-        say(f"reflections: {name}, {len(rows)}")
+    sh = plain(light)
+    field = field.coloured(lit.take(blocking), light[blocking])
+    shiny = np.flatnonzero(lit.specular.max(1) >= 0.05)
+    ground_rows, other_rows = np.split(shiny, [np.searchsorted(shiny, len(ground))])
+    for rows, blur, lift, elsewhere in ((ground_rows, 0.14, 0.02, 0.3), (other_rows, 0.06, 0.09, 0.4)):
+        mirror = Mirror(image, field, blur, 0.03)
+        sh[rows] = fit_harmonics(lit.take(rows), light[rows], *eyes(elsewhere), mirror, DEGREE, lift)
+        say(f"reflections in {len(rows)} surfels")
 
-    whole = join([lit, shapes])
-    haze_sh = np.zeros((len(shapes), sh.shape[1], 3))
-    haze_sh[:, 0] = (display(shapes.emission) - 0.5) / harmonics.C0
+    whole = join([lit, haze])
     return Gaussians(
-        means=whole.centre,
-        quats=quat_from_matrix(whole.frame),
-        log_scales=np.log(whole.sigma),
-        opacity_logits=np.log(whole.alpha / (1 - whole.alpha)),
-        sh=np.concatenate([sh, haze_sh]).astype(np.float32),
+        means=whole.centre.astype(np.float32),
+        quats=quat_from_matrix(whole.frame).astype(np.float32),
+        log_scales=np.log(whole.sigma).astype(np.float32),
+        opacity_logits=np.log(whole.alpha / (1 - whole.alpha)).astype(np.float32),
+        sh=np.concatenate([sh, plain(haze.emission)]).astype(np.float32),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scenes_surfels import Material, Surfels, can, grid, join, lathe, lay, quad, split_where_painted, upright_to
 
-PAINT = Material((0.19, 0.008, 0.007), (0.26, 0.22, 0.21), 0.10)
+PAINT = Material((0.19, 0.008, 0.007), (0.21, 0.17, 0.16), 0.10)
 GLASS = Material((0.004, 0.004, 0.005), (0.22, 0.22, 0.24), 0.05)
 TRIM = Material((0.008, 0.008, 0.009), (0.04, 0.04, 0.04), 0.4)
 CHROME = Material((0.30, 0.30, 0.31), (0.35, 0.35, 0.36), 0.15)

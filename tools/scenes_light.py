@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,30 +30,35 @@ class Field:
     low: NDArray  # [3]
     cell: float
     distance: NDArray  # [X, Y, Z] metres
-    colour: NDArray  # [X, Y, Z, 3] light that solid voxels send out, zero elsewhere
+    colour: NDArray  # [X * Y * Z, 3] light that solid voxels send out, zero elsewhere
 
     @staticmethod
-    def around(surfels: Surfels, light: NDArray, low: NDArray, high: NDArray, cell: float) -> Field:
-        """The field of `surfels` that send out `light` [N, 3]; long ones are marked along their length."""
+    def around(surfels: Surfels, low: NDArray, high: NDArray, cell: float) -> Field:
+        """The colourless field of `surfels` in a box."""
         shape = np.ceil((high - low) / cell).astype(int)
-        points, owner = [], []
-        for i in np.linspace(-1.6, 1.6, 7):
-            points.append(surfels.centre + surfels.frame[:, :, 0] * surfels.sigma[:, :1] * i)
-            points.append(surfels.centre + surfels.frame[:, :, 1] * surfels.sigma[:, 1:2] * i)
-            owner += [np.arange(len(surfels))] * 2
-        at = ((np.concatenate(points) - low) / cell).astype(int)
-        owner = np.concatenate(owner)
-        inside = ((at >= 0) & (at < shape)).all(1)
-        flat = np.ravel_multi_index(at[inside].T, shape)
-        count = np.bincount(flat, minlength=shape.prod())
-        colour = np.stack([np.bincount(flat, light[owner[inside], i], minlength=shape.prod()) for i in range(3)], -1)
-        colour = (colour / np.maximum(count, 1)[:, None]).reshape(*shape, 3).astype(np.float32)
-        distance = np.asarray(ndimage.distance_transform_edt(count.reshape(shape) == 0, sampling=cell), np.float32)
-        return Field(low, cell, distance, colour)
+        field = Field(low, cell, np.zeros(shape, np.float32), np.zeros((0, 3), np.float32))
+        solid = np.zeros(shape, bool)
+        solid.ravel()[field.marked(surfels)[0]] = True
+        return replace(field, distance=np.asarray(ndimage.distance_transform_edt(~solid, sampling=cell), np.float32))
+
+    def coloured(self, surfels: Surfels, light: NDArray) -> Field:
+        """The field whose solid voxels send out the mean `light` [N, 3] of their `surfels`."""
+        flat, owner = self.marked(surfels)
+        count = np.maximum(np.bincount(flat, minlength=self.distance.size), 1)
+        sums = [np.bincount(flat, light[owner, i], minlength=self.distance.size) / count for i in range(3)]
+        return replace(self, colour=np.stack(sums, -1).astype(np.float32))
+
+    def marked(self, surfels: Surfels) -> tuple[NDArray, NDArray]:
+        """The flat indices of the voxels that surfels reach into along both axes, and the surfel of each."""
+        reach = np.linspace(-1.6, 1.6, 7)
+        points = [surfels.centre + surfels.frame[:, :, k] * surfels.sigma[:, k : k + 1] * i for i in reach for k in (0, 1)]
+        index = self.at(np.concatenate(points))
+        owner = np.tile(np.arange(len(surfels)), len(points))
+        return index[index >= 0], owner[index >= 0]
 
     def at(self, points: NDArray) -> NDArray:
-        """Indices [N] into the flat field, and whether the points are inside of it."""
-        i = ((points - self.low) / self.cell).astype(np.int32)
+        """Indices [N] into the flat field, -1 outside of it."""
+        i = np.floor((points - self.low) / self.cell).astype(np.int32)
         shape = np.array(self.distance.shape, np.int32)
         inside = ((i >= 0) & (i < shape)).all(1)
         i = np.clip(i, 0, shape - 1)

@@ -82,11 +82,11 @@ def picture_cells(image: NDArray, tolerance: float, largest: int = 8) -> tuple[N
 
 def seams(point, columns: int, rows: int, lift: NDArray | float = 0.0) -> Surfels:
     """The dark lines between LED cabinets on a patch, one thin Gaussian per cabinet edge."""
-    line = Material(alpha=0.42)
+    line = Material(alpha=0.30)
     u, v = np.meshgrid(np.arange(1, columns) / columns, (np.arange(rows) + 0.5) / rows, indexing="ij")
-    upright = np.stack([u.ravel(), v.ravel(), np.full(u.size, 0.010 / columns), np.full(u.size, 1 / rows)], -1)
+    upright = np.stack([u.ravel(), v.ravel(), np.full(u.size, 0.016 / columns), np.full(u.size, 1 / rows)], -1)
     u, v = np.meshgrid((np.arange(columns) + 0.5) / columns, np.arange(1, rows) / rows, indexing="ij")
-    level = np.stack([u.ravel(), v.ravel(), np.full(u.size, 1 / columns), np.full(u.size, 0.010 / rows)], -1)
+    level = np.stack([u.ravel(), v.ravel(), np.full(u.size, 1 / columns), np.full(u.size, 0.016 / rows)], -1)
     return lay(point, np.concatenate([upright, level]), [line], spread=0.6)
 
 
@@ -105,10 +105,10 @@ def wall(image: NDArray) -> Surfels:
 
         def rim(u: NDArray, w: NDArray, v: float = v) -> NDArray:
             at = (u - 0.5) * 2 * ARC if v else (0.5 - u) * 2 * ARC
-            radius = RADIUS - 0.02 + 0.40 * w
+            radius = RADIUS + 0.02 + 0.36 * w
             return np.stack([radius * np.sin(at), radius * np.cos(at), np.full_like(u, BOTTOM + v * (TOP - BOTTOM))], -1)
 
-        parts.append(lay(rim, grid(160, 2), [BLACK], spread=0.6))
+        parts.append(lay(rim, grid(320, 4), [BLACK], spread=0.52))
     for end in (-1, 1):
         turn = end * (ARC + 0.012)
         foot = np.array([np.sin(turn), np.cos(turn), 0.0])
@@ -121,7 +121,7 @@ def wall(image: NDArray) -> Surfels:
             pole(out * (RADIUS + 1.4), out * (RADIUS + 0.45) + [0, 0, 3.2], 0.03, STEEL, 0.3),
         ]
     plinth = lambda u, v: np.concatenate([on_wall(RADIUS - 0.03)(u, v)[:, :2], (v * (BOTTOM - 0.005))[:, None]], 1)
-    parts.append(lay(plinth, grid(480, 2), [BLACK], spread=0.5))
+    parts.append(lay(plinth, grid(800, 3), [BLACK], spread=0.5))
     return join(parts)
 
 
