@@ -16,6 +16,7 @@ INVISIBLE = 1 / 255  # opacities below are never drawn
 GIANT = 0.5  # standard deviations over this part of the robust box's diagonal are giant
 STRAY = 10.0  # robust boxes away from the middle
 ROBUST = (2, 98)  # percentiles
+LARGEST_LOG = 600.0  # of a scale; beyond it float64 overflows once squared
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def inspect(splats: Gaussians, placement: Similarity = Similarity()) -> Report:
     finite = finite_mask(splats)
     whole = splats if finite.all() else splats.take(finite)
     means = placement.apply(whole.means.astype(np.float64))
-    scales = placement.scale * np.exp(np.sort(whole.log_scales.astype(np.float64), axis=1))
+    scales = placement.scale * np.exp(np.clip(np.sort(whole.log_scales.astype(np.float64), axis=1), -LARGEST_LOG, LARGEST_LOG))
     bounds = robust = None
     if len(means):
         bounds = _box(means.min(0), means.max(0))
@@ -81,7 +82,12 @@ def inspect(splats: Gaussians, placement: Similarity = Similarity()) -> Report:
 def finite_mask(splats: Gaussians) -> Bools:
     """[N] whether every number of a Gaussian is finite."""
     parts = (splats.means, splats.quats, splats.log_scales, splats.opacity_logits, splats.sh)
-    return np.logical_and.reduce([np.isfinite(part.reshape(len(splats), -1)).all(axis=1) for part in parts])
+    return np.logical_and.reduce([_finite_rows(part) for part in parts])
+
+
+def _finite_rows(values: NDArray) -> Bools:
+    """[N] whether all numbers of a row of `values` [N, ...] are finite."""
+    return np.logical_and.reduce(np.isfinite(values), axis=tuple(range(1, values.ndim)))
 
 
 def _box(low: NDArray, high: NDArray) -> Box:
@@ -115,7 +121,7 @@ def _problems(splats: Gaussians, whole: Gaussians, means: NDArray, scales: NDArr
         ("opacity", splats.opacity_logits),
         ("colour", splats.sh),
     ):
-        bad = ~np.isfinite(part.reshape(len(splats), -1)).all(axis=1)
+        bad = ~_finite_rows(part)
         yield Problem(f"{name} is NaN or infinite", int(bad.sum()), "remove them: convert --drop-broken")
     if robust is None:
         return

@@ -79,7 +79,7 @@ class Change:
         if flags.min_opacity > 0:
             keep &= splats.opacities >= flags.min_opacity
         if flags.max_scale is not None:
-            keep &= layer.placement.scale * splats.scales.max(axis=1, initial=0) <= flags.max_scale
+            keep &= splats.log_scales.max(axis=1, initial=-np.inf) <= np.log(flags.max_scale / layer.placement.scale)
         if flags.crop_box is not None:
             means = layer.placement.apply(splats.means.astype(np.float64))
             keep &= ((means >= flags.crop_box[:3]) & (means <= flags.crop_box[3:])).all(axis=1)

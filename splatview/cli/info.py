@@ -10,6 +10,7 @@ from typing import Any
 from tyro.conf import Positional
 
 from splatview.cli.loading import load_scene
+from splatview.cli.waiting import waiting
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def gather(path: Path) -> dict[str, Any]:
     from splatview.inspection import inspect
 
     scene = load_scene(path)
-    layers = {name: {**asdict(inspect(layer.content, layer.placement)), "notes": list(layer.notes)} for name, layer in scene.layers.items()}
+    with waiting(f"looking through {path}"):
+        layers = {name: asdict(inspect(layer.content, layer.placement)) | {"notes": layer.notes} for name, layer in scene.layers.items()}
     return {
         "file": str(path),
         "bytes": path.stat().st_size if path.is_file() else None,
