@@ -161,8 +161,8 @@ def eyes(elsewhere: float) -> tuple[NDArray, NDArray]:
     boxes = [
         ((-2.5, -19, 3.5), (2.5, -13, 8.0), 40, 1.0),
         ((-2.2, -11, 1.4), (2.2, -8, 3.4), 40, 1.0),
-        ((-7, -9, 0.5), (7, 4, 3.0), 50, elsewhere),
-        ((-10, -16, 0.5), (10, 6, 9.0), 40, elsewhere),
+        ((-7, -9, 0.5), (7, 4, 3.0), 80, elsewhere),
+        ((-10, -16, 0.5), (10, 6, 9.0), 60, elsewhere),
     ]
     places = [low + rng.random((count, 3)) * (np.array(high) - low) for low, high, count, _ in boxes]
     return np.concatenate(places), np.concatenate([np.full(count, weight) for _, _, count, weight in boxes])
@@ -206,7 +206,7 @@ def led_stage() -> Gaussians:
     field = field.coloured(lit.take(blocking), light[blocking])
     shiny = np.flatnonzero(lit.specular.max(1) >= 0.05)
     ground_rows, other_rows = np.split(shiny, [np.searchsorted(shiny, len(ground))])
-    for rows, blur, lift, elsewhere in ((ground_rows, 0.14, 0.02, 0.3), (other_rows, 0.06, 0.09, 0.4)):
+    for rows, blur, lift, elsewhere in ((ground_rows, 0.14, 0.02, 0.4), (other_rows, 0.06, 0.09, 0.4)):
         mirror = Mirror(image, field, blur, 0.03)
         sh[rows] = fit_harmonics(lit.take(rows), light[rows], *eyes(elsewhere), mirror, DEGREE, lift)
         say(f"reflections in {len(rows)} surfels")

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from splatview import harmonics
 
-RIDGE = 6e-4  # of the weights, times the band squared
+RIDGE = 2e-3  # of the weights, times the band squared
 Radiance = Callable[[NDArray, NDArray], NDArray]  # points where rays arrive [N, 3], directions [N, 3] -> light [N, 3]
 
 
