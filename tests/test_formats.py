@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -209,6 +210,22 @@ def test_2dgs_is_kept_by_ply(random_gaussians, tmp_path):
     splatview.save(Scene({"a": Layer(flat)}), tmp_path / "a.ply")
     assert only(splatview.load(tmp_path / "a.ply")).kind == "2dgs"
     assert "2DGS" in splatview.save(Scene({"a": Layer(flat)}), tmp_path / "a.spz")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suffix", "options", "seconds"),
+    [(".ply", {}, 1.5), (".spz", {}, 1.0), (".spz", {"spz_version": 4}, 1.0)],
+    ids=["ply", "spz 3", "spz 4"],
+)
+def test_a_million_gaussians_load_fast(random_gaussians, tmp_path, suffix, options, seconds):
+    splatview.save(Scene({"a": Layer(random_gaussians(1_000_000, 3))}), tmp_path / f"a{suffix}", **options)
+    taken = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert splatview.load(tmp_path / f"a{suffix}").count == 1_000_000
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < seconds
 
 
 def test_the_formats_need_no_torch():

@@ -107,6 +107,15 @@ def test_spz_version_4_holds_degree_4(random_gaussians):
     check(truth, read, SPZ)
 
 
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 50_000])
+def test_equal_gaussians_are_an_ordinary_scene(random_gaussians, count):
+    """They pack to next to nothing, and a chunk of them has no extent."""
+    truth = random_gaussians(1, 3).take(np.zeros(count, int))
+    check(truth, spz.decode(spz.encode(truth)), SPZ)
+    check(truth, spz.decode(spz.encode(truth, 4)), SPZ)
+    check(truth, compressed_ply.decode(compressed_ply.encode(truth)), COMPRESSED, 0, 0, 0)
+
+
 @pytest.mark.parametrize("degree", range(4))
 def test_compressed_ply_stays_within_its_steps(random_gaussians, degree):
     splats = hard(random_gaussians(20_000, degree))
