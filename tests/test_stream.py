@@ -1,0 +1,318 @@
+"""The laws of moving pictures, with a clock that only moves when told to."""
+
+import logging
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splatview.frame import Interrupted
+from splatview.stream.pacing import LOST_IN_ROW, PATIENCE, SETTLE, SETTLE_HELD, Pacer
+from splatview.stream.pipeline import Pipeline
+from splatview.stream.resolution import LEAST, next_link_scale, next_quality, next_scale
+from splatview.stream.stats import Stats
+
+REST = SETTLE[1] + 0.01
+
+
+@dataclass
+class Client:
+    """One client of a pipeline whose drawing takes `cost` seconds of the fake clock at full size."""
+
+    clock: list
+    pipeline: Pipeline
+    cost: float = 0.02
+    budget_ms: float = 33.0
+    answers: bool = True
+    drawn: list = field(default_factory=list)
+    sent: list = field(default_factory=list)
+    interrupt_at: float = 1e9
+
+    def __post_init__(self):
+        self.pacer = Pacer(self.budget_ms)
+        self.channel = self.pipeline.open(self.draw, lambda picture, number: self.sent.append((self.clock[0], number, picture)), self.pacer)
+
+    def draw(self, turn, interrupt):
+        self.clock[0] += self.cost * turn.scale**2
+        if interrupt.is_set:
+            raise Interrupted
+        self.drawn.append(turn)
+        return turn
+
+    def answer(self):
+        self.channel.acknowledge(self.sent[-1][1])
+
+
+@pytest.fixture
+def clock():
+    return [100.0]
+
+
+@pytest.fixture
+def pipeline(clock):
+    return Pipeline(lambda: clock[0])
+
+
+def settle(pipeline):
+    while pipeline.step():
+        pass
+
+
+def test_a_lone_request_is_drawn_at_once_and_again_at_full_size_when_it_rests(clock, pipeline):
+    client = Client(clock, pipeline)
+    client.channel.ask("a")
+    settle(pipeline)
+    assert [(turn.request, turn.still) for turn in client.drawn] == [("a", False)]
+    client.answer()
+    clock[0] += SETTLE[0] / 2
+    settle(pipeline)
+    assert len(client.drawn) == 1
+    clock[0] += REST
+    settle(pipeline)
+    assert [(turn.still, turn.scale) for turn in client.drawn[1:]] == [(True, 1.0)]
+
+
+def test_what_was_drawn_at_rest_is_never_drawn_again(clock, pipeline):
+    client = Client(clock, pipeline)
+    for _ in range(3):
+        client.channel.ask("a")
+        clock[0] += REST
+        settle(pipeline)
+        client.answer()
+    assert len(client.drawn) == 1 and pipeline.due() is None
+
+
+def test_the_newest_request_wins_and_the_others_are_counted(clock, pipeline):
+    client = Client(clock, pipeline)
+    for request in "abcdef":
+        client.channel.ask(request)
+    settle(pipeline)
+    assert [turn.request for turn in client.drawn] == ["f"]
+    assert client.pacer.dropped == 5
+
+
+def test_one_picture_is_under_way_until_it_is_acknowledged(clock, pipeline):
+    client = Client(clock, pipeline)
+    for request in range(20):
+        client.channel.ask(request)
+        clock[0] += 0.01
+        settle(pipeline)
+    assert len(client.sent) == 1
+    client.answer()
+    settle(pipeline)
+    assert len(client.sent) == 2 and client.sent[-1][2].request == 19
+
+
+def test_a_picture_is_drawn_ahead_so_that_it_leaves_with_the_acknowledgement(clock, pipeline):
+    client = Client(clock, pipeline, cost=0.02)
+    for request in range(8):  # an acknowledgement takes 50 ms
+        client.channel.ask(request)
+        settle(pipeline)
+        clock[0] += 0.05
+        client.answer()
+    sent_before, now = len(client.sent), clock[0]
+    client.channel.ask("a")
+    settle(pipeline)
+    client.channel.ask("b")
+    clock[0] += 0.049
+    settle(pipeline)  # drawn while "a" is under way
+    assert client.drawn[-1].request == "b" and len(client.sent) == sent_before + 1
+    client.answer()
+    assert client.sent[-1][2].request == "b" and clock[0] - now < 0.1
+
+
+def test_a_lost_acknowledgement_stops_nothing_for_ever(clock, pipeline):
+    client = Client(clock, pipeline)
+    client.channel.ask("a")
+    settle(pipeline)
+    clock[0] += PATIENCE + 0.01
+    client.channel.ask("b")
+    settle(pipeline)
+    assert client.sent[-1][2].request == "b" and client.pacer.stats.lost == 1
+
+
+def test_a_sleeping_page_is_left_alone_until_it_is_heard_of(clock, pipeline):
+    client = Client(clock, pipeline)
+    for request in range(10):
+        client.channel.ask(request)
+        settle(pipeline)
+        clock[0] += PATIENCE + 0.01
+    assert len(client.sent) == LOST_IN_ROW and pipeline.due() is None
+    client.channel.awake()
+    settle(pipeline)
+    assert client.sent[-1][2].request == 9
+
+
+def test_an_answer_to_a_picture_given_up_does_not_count_for_the_next(clock, pipeline):
+    client = Client(clock, pipeline)
+    client.channel.ask("a")
+    settle(pipeline)
+    late = client.sent[-1][1]
+    clock[0] += PATIENCE + 0.01
+    client.channel.ask("b")
+    settle(pipeline)
+    client.channel.acknowledge(late)
+    assert not client.pacer.may_send(clock[0])
+
+
+def test_a_new_request_interrupts_a_picture_at_rest_and_nothing_else(clock, pipeline):
+    client = Client(clock, pipeline)
+    draw = client.channel.draw
+
+    def draw_while_the_camera_moves(turn, interrupt):
+        client.channel.ask("moved")
+        assert interrupt.is_set == turn.still
+        return draw(turn, interrupt)
+
+    client.channel.draw = draw_while_the_camera_moves
+    client.channel.ask("moving")
+    pipeline.step()
+    assert [turn.request for turn in client.drawn] == ["moving"]
+    client.answer()
+    clock[0] += REST
+    client.channel.draw = draw
+    settle(pipeline)
+    client.answer()
+    client.channel.ask("resting")
+    clock[0] += REST
+    client.channel.draw = draw_while_the_camera_moves
+    pipeline.step()
+    assert client.drawn[-1].request == "moved" and client.drawn[-1].still  # "resting" was given up
+    client.channel.draw = draw
+    clock[0] += REST
+    settle(pipeline)
+    assert client.drawn[-1].request == "moved"
+
+
+def test_clients_take_turns(clock, pipeline):
+    order = []
+    clients = [Client(clock, pipeline) for _ in range(3)]
+    for name, client in zip("abc", clients, strict=True):
+        client.channel.draw = lambda turn, interrupt, name=name: order.append(name)
+    for step in range(5):
+        for client in clients:
+            client.channel.ask(step)
+        for _ in clients:
+            pipeline.step()
+            clock[0] += 0.01
+    for at in range(0, 15, 3):
+        assert sorted(order[at : at + 3]) == ["a", "b", "c"]
+
+
+def test_a_closed_client_leaves_nothing_behind(clock, pipeline):
+    gone, stays = Client(clock, pipeline), Client(clock, pipeline)
+    gone.channel.ask("a")
+    gone.channel.close()
+    stays.channel.ask("b")
+    settle(pipeline)
+    assert not gone.drawn and stays.drawn and len(pipeline) == 1
+
+
+def test_a_client_that_closes_while_its_picture_is_drawn_is_sent_nothing(clock, pipeline):
+    client = Client(clock, pipeline)
+    draw = client.channel.draw
+    client.channel.draw = lambda turn, interrupt: (client.channel.close(), draw(turn, type(interrupt)()))[1]
+    client.channel.ask("a")
+    settle(pipeline)
+    assert client.drawn and not client.sent and client.channel.ready is None
+
+
+def test_a_picture_that_cannot_be_drawn_is_said_once_and_the_others_go_on(clock, pipeline, caplog):
+    bad, good = Client(clock, pipeline), Client(clock, pipeline)
+    bad.channel.draw = lambda turn, interrupt: 1 / 0
+    bad.channel.ask("a")
+    good.channel.ask("b")
+    with caplog.at_level(logging.ERROR):
+        settle(pipeline)
+    assert good.sent and not bad.sent and len(caplog.records) == 1
+
+
+def test_a_held_camera_rests_later(clock, pipeline):
+    client = Client(clock, pipeline)
+    client.channel.hold(True)
+    client.channel.ask("a")
+    settle(pipeline)
+    client.answer()
+    clock[0] += REST
+    settle(pipeline)
+    assert len(client.drawn) == 1
+    clock[0] += SETTLE_HELD
+    settle(pipeline)
+    assert client.drawn[-1].still
+
+
+def test_moving_pictures_come_to_fit_the_budget(clock, pipeline):
+    client = Client(clock, pipeline, cost=0.1, budget_ms=20)
+    for request in range(60):
+        client.channel.ask(request)
+        began = clock[0]
+        pipeline.step()
+        cost = clock[0] - began
+        clock[0] += 0.001
+        client.answer()
+    assert 0.012 < cost <= 0.02
+
+
+def test_a_thread_draws_what_is_asked_and_runs_tasks_and_ends():
+    pipeline = Pipeline()
+    arrived = threading.Event()
+    pacer = Pacer()
+    channel = pipeline.open(
+        lambda turn, interrupt: turn, lambda picture, number: arrived.set() if picture.still else channel.acknowledge(number), pacer
+    )
+    pipeline.start()
+    channel.ask("a")
+    assert arrived.wait(5)
+    assert pipeline.call(threading.current_thread).result(5).name == "splatview-render"
+    with pytest.raises(ZeroDivisionError):
+        pipeline.call(lambda: 1 / 0).result(5)
+    pipeline.close()
+    assert pipeline.call(lambda: 1).cancelled()
+    assert not any(thread.name == "splatview-render" for thread in threading.enumerate())
+
+
+sizes = st.floats(LEAST, 1)
+times = st.floats(0.1, 1000)
+
+
+@given(sizes, times, st.floats(5, 200))
+def test_a_scale_stays_within_bounds_and_answers_in_the_right_direction(scale, frame_ms, budget_ms):
+    after = next_scale(scale, frame_ms, budget_ms)
+    assert LEAST <= after <= 1
+    if frame_ms > budget_ms:
+        assert after <= scale
+    elif after < scale:
+        assert scale - after < 1 / 32  # rounded to a step
+
+
+@given(st.floats(1, 300), st.floats(5, 100))
+def test_the_scale_settles_without_swinging(cost_ms, budget_ms):
+    scale, seen = 0.5, []
+    for _ in range(100):
+        scale = next_scale(scale, cost_ms * scale**2, budget_ms)
+        seen.append(scale)
+    assert len(set(seen[50:])) == 1
+    assert cost_ms * scale**2 <= budget_ms or scale == LEAST
+
+
+@given(st.sampled_from([0.5, 0.5 * 2**0.5, 1.0]), times)
+def test_a_slow_link_halves_at_most(scale, ack_ms):
+    after = next_link_scale(scale, ack_ms, 75)
+    assert 0.5 <= after <= 1
+    assert (after <= scale) if ack_ms > 75 else (after >= scale)
+
+
+@given(st.floats(40, 95), times, st.integers(40, 95))
+def test_quality_stays_between_forty_and_the_best(quality, ack_ms, best):
+    assert 40 <= next_quality(quality, ack_ms, best) <= best
+
+
+def test_statistics_count_the_last_two_seconds():
+    stats = Stats()
+    for step in range(100):
+        stats.picture(step / 20)
+    shown = stats.snapshot(99 / 20, dropped=3)
+    assert shown.fps == pytest.approx(20) and shown.sent == 100 and shown.dropped == 3
+    assert stats.snapshot(60, dropped=3).fps == 0
