@@ -127,7 +127,7 @@ class ScriptedClient:
 
     async def _heed(self, message: dict[str, Any]) -> None:
         match message["type"]:
-            case "BackgroundImageMessage":
+            case "BackgroundImageMessage" if message["rgb_data"]:
                 self.arrivals.append(Arrival(0, time.perf_counter(), message["rgb_data"], message["depth_data"]))
             case "RunJavascriptMessage":
                 self.scripts.append(message["source"])
