@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -20,7 +20,9 @@ FRONTS: dict[UpAxis, UpAxis] = {"x": "-y", "-x": "-y", "y": "z", "-y": "-z", "z"
 FOV_Y = np.radians(50.0)
 ELEVATION = np.radians(14.0)
 SAMPLE = 200_000  # splats that are looked at; more would not change a percentile
+POINTS = 4000  # of them, to fit a camera to
 HEIGHTS, FLOOR = 64, 0.35  # slices of the height; share of the level surface that three of them hold where there is a floor
+IN_VIEW, MARGIN = 0.98, 1.03  # share of the splats that the first view holds, and how much farther back it stands
 UNBOUNDED = 2.5  # 95 % of a bounded thing lies within so many median distances; beyond it is the background of an outdoor capture
 
 
@@ -31,6 +33,7 @@ class Framing:
     centre: tuple[float, float, float]
     radius: float  # scene units, > 0
     up_axis: UpAxis  # never "auto"
+    points: Doubles = field(default_factory=lambda: np.zeros((0, 3)), compare=False, repr=False)  # [P, 3] some of its splats
 
     @property
     def up(self) -> Doubles:
@@ -44,9 +47,14 @@ class Framing:
 
     def camera(self, width: int, height: int, fov_y: float = FOV_Y) -> Camera:
         """The view that shows the scene whole, from the front and slightly above; `fov_y` in radians."""
-        narrow = np.arctan(np.tan(fov_y / 2) * min(1.0, width / height))  # half of the smaller field of view
         direction = rotation_about(np.cross(self.front, self.up), ELEVATION) @ self.front
-        eye = np.asarray(self.centre) + direction * self.radius / np.sin(narrow)
+        view = Camera.look_at(direction, np.zeros(3), self.up, fov_y, width, height)
+        around = self.points - self.centre if len(self.points) else self.radius * np.concatenate([np.eye(3), -np.eye(3)])
+        across, down, depth = view.camera_from_world[:3, :3] @ around.T
+        # From which distance on a point is inside the picture, on both axes.
+        needed = np.maximum(np.abs(across) * view.K[0, 0] / view.K[0, 2], np.abs(down) * view.K[1, 1] / view.K[1, 2]) - depth
+        distance = np.quantile(needed, IN_VIEW) * MARGIN
+        eye = np.asarray(self.centre) + direction * max(float(distance), 0.5 * self.radius)
         return Camera.look_at(eye, self.centre, self.up, fov_y, width, height)
 
 
@@ -71,7 +79,9 @@ def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
     inside = dense[distance <= max(far, 1e-12)]
     centre = middle if far > UNBOUNDED * near else 0.5 * np.quantile(inside, [0.02, 0.98], axis=0).sum(0)
     radius = min(float(far), UNBOUNDED * float(near)) or 1.0
-    return Framing(tuple(centre.tolist()), radius, _guessed_up(means, normals, weights) if up == "auto" else up)
+    near_centre = dense[np.linalg.norm(dense - centre, axis=1) <= 1.25 * radius]
+    points = near_centre[:: max(1, len(near_centre) // POINTS)] if len(near_centre) else middle[None]
+    return Framing(tuple(centre.tolist()), radius, _guessed_up(means, normals, weights) if up == "auto" else up, points)
 
 
 @np.errstate(all="ignore")  # what is not finite is left out at the end
