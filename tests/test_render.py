@@ -140,6 +140,30 @@ def test_the_picture_is_the_specified_one(renderer, name):
     assert np.mean((frame.ids == expected["ids"]) & (frame.id_layers == expected["id_layers"])) >= 0.995
 
 
+def stacked(*logits: float) -> Gaussians:
+    """Grey splats, larger than the picture, one behind the other."""
+    count = len(logits)
+    means = [[0, 0.1 * index, 0] for index in range(count)]
+    return Gaussians(means, np.tile([1, 0, 0, 0], (count, 1)), np.full((count, 3), 3), np.array(logits), np.zeros((count, 1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("logits", "alpha"),
+    [
+        ([40], 0.999),  # capped
+        ([40, 40], 0.999),  # the second would leave 1e-6 of the light: it is left out
+        ([3, 40], 1 / (1 + np.exp(-3))),  # and so is one that closes a pixel that was half open
+        ([0, 0, 0], 1 - 0.5**3),
+        ([np.log(0.99 / 254.01)], 0),  # just under 1/255
+        ([np.log(1.01 / 253.99)], 1.01 / 255),
+    ],
+)
+def test_the_limits_of_alpha_are_exact(renderer, logits, alpha):
+    scene, camera, options = alone(stacked(*logits), shot(8, 8, fov_y=0.01))
+    assert numpy_renderer.render(scene, camera, options)["alpha"] == pytest.approx(alpha, abs=1e-5)
+    assert renderer.render(scene, camera, options).alpha == pytest.approx(alpha, abs=1e-5)
+
+
 def test_outputs_have_the_promised_types(renderer):
     scene, camera, options = several_layers()
     frame = renderer.render(scene, camera, replace(options, outputs=(*EVERYTHING, "rgb8")))
