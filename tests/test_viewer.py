@@ -5,6 +5,7 @@ import gc
 import math
 import socket
 import threading
+import time
 import weakref
 
 import cv2
@@ -59,11 +60,21 @@ def viewer(scene):
         yield running
 
 
+def nobody_left(viewer):
+    """Wait until the viewer has noticed that its clients are gone."""
+    for _ in range(100):
+        if not viewer.sessions:
+            return
+        time.sleep(0.05)
+
+
 @pytest.fixture(autouse=True)
 def the_scene_as_it_was(request):
     yield
     if "viewer" in request.fixturenames:
-        request.getfixturevalue("viewer").show(request.getfixturevalue("scene"))
+        viewer = request.getfixturevalue("viewer")
+        nobody_left(viewer)
+        viewer.show(request.getfixturevalue("scene"))
 
 
 # The page's space
@@ -406,10 +417,7 @@ def test_a_closed_tab_frees_everything(viewer):
         return weakref.ref(session)
 
     session = scripted(viewer, script)
-    for _ in range(100):
-        if not viewer.sessions:
-            break
-        threading.Event().wait(0.05)
+    nobody_left(viewer)
     gc.collect()
     assert not viewer.sessions and len(viewer._pipeline) == 0 and session() is None
 

@@ -67,7 +67,10 @@ class Channel(Generic[R, P]):
                 return
             (turn, picture), self.ready = self.ready, None
             number = self.pacer.sending(turn, self._pipeline.clock())
-        self.send(picture, number)
+        try:
+            self.send(picture, number)
+        except Exception:  # a client that broke is not the others' concern
+            log.exception("could not send a picture")
 
     def close(self) -> None:
         """Forget the client and everything drawn for it."""

@@ -68,8 +68,9 @@ class Viewer:
         with self._lock:
             sessions = list(self._sessions.values())
         for session, panel in sessions:
-            panel.show_layers()
-            session.refresh()
+            if panel.page.open:
+                panel.show_layers()
+                session.refresh()
 
     def wait(self) -> None:
         """Return when the viewer was closed."""

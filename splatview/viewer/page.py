@@ -100,6 +100,11 @@ class Page:
         self._run(OVERLAY)
 
     @property
+    def open(self) -> bool:
+        """Whether the tab is still there. What is sent to one that is not is lost, and viser warns about it."""
+        return not self._connection.get_message_buffer().done
+
+    @property
     def pose(self) -> Pose:
         camera = self.client.camera
         return Pose(*(tuple(map(float, values)) for values in (camera.position, camera.wxyz, camera.look_at)), float(camera.fov))  # type: ignore[arg-type]
@@ -132,6 +137,8 @@ class Page:
 
     def show(self, picture: bytes, depth: bytes, number: int) -> None:
         """Put `picture` (JPEG) with `depth` (PNG in viser's packing) behind everything, at once; the page answers with `number`."""
+        if not self.open:
+            return
         with self.client.atomic():
             self._connection.queue_message(_messages.BackgroundImageMessage(format="jpeg", rgb_data=picture, depth_data=depth))
             self._run(f"__splatview.picture({number})")

@@ -43,7 +43,7 @@ class Panel:
     """One person's widgets."""
 
     def __init__(self, page: Page, session: Session, viewer: Viewer) -> None:
-        self._page, self._session, self._viewer = page, session, viewer
+        self.page, self._session, self._viewer = page, session, viewer
         self._gui = page.gui
         self._layers: list[Any] = []
         self._look()
@@ -64,7 +64,7 @@ class Panel:
             self._shown = gui.add_button_group("Show", ("colour", "depth", "alpha"))
             self._colormap = gui.add_dropdown("Depth colours", get_args(Colormap), initial_value=view.colormap, visible=False)
             fov = gui.add_slider(
-                "Field of view", 10, 120, 1, initial_value=round(math.degrees(self._page.pose.fov_y)), hint="degrees, vertical"
+                "Field of view", 10, 120, 1, initial_value=round(math.degrees(self.page.pose.fov_y)), hint="degrees, vertical"
             )
             harmonics = gui.add_slider("SH degree", 0, max(degree, 1), 1, initial_value=degree, disabled=degree == 0)
             scale = gui.add_slider("Splat scale", 0.05, 2.0, 0.05, initial_value=view.splat_scale)
@@ -94,7 +94,7 @@ class Panel:
 
     def _add_helpers(self) -> None:
         """The world's axes, and a grid in its ground plane."""
-        placing, scene = self._viewer.placing, self._page.scene
+        placing, scene = self._viewer.placing, self.page.scene
         axes = scene.add_frame("/axes", axes_length=1.0, axes_radius=0.015, wxyz=placing.quat, position=placing.translation, visible=False)
         grid = scene.add_grid(
             "/grid", width=12.0, height=12.0, cell_size=0.5, section_size=3.0, position=placing.translation, visible=False
