@@ -180,11 +180,26 @@ def test_zstd_bombs_are_refused(sized):
     assert "cannot honestly hold" in refused(spz.decode, v4([honest * width for width in (9, 1, 3, 3, 4)], [bomb] * 5, honest))
 
 
+@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("change", [-1, 1, 2**40])
+def test_wrong_sizes_in_the_table_of_streams_are_refused(index, change):
+    sizes = [1000 * width for width in (9, 1, 3, 3, 4)]
+    good = [zstandard.compress(bytes(size)) for size in sizes]
+    said = [size + change * (at == index) for at, size in enumerate(sizes)]
+    assert f"stream {index}" in refused(spz.decode, v4(said, good))
+
+
 def test_a_zstd_window_of_gigabytes_is_refused():
     sizes = [1000 * width for width in (9, 1, 3, 3, 4)]
     good = [zstandard.compress(bytes(size)) for size in sizes]
     frame = b"\x28\xb5\x2f\xfd" + bytes([0x00, 21 << 3]) + b"\x01\x00\x00"  # no content size, window of 2^31 bytes, an empty block
     assert "damaged" in refused(spz.decode, v4(sizes, [frame, *good[1:]]))
+
+
+@pytest.mark.parametrize("half", [0x7C00, 0xFC00, 0x7E00])
+def test_half_floats_that_are_no_numbers_are_refused(half):
+    body = struct.pack("<3H", 0, half, 0) + bytes(10)
+    assert "finite" in refused(spz.decode, struct.pack("<4sIIBBBB", b"NGSP", 1, 1, 0, 12, 0, 0) + body)
 
 
 @pytest.mark.parametrize("table", [0, 16, 31, 33, 200, 2**32 - 1])

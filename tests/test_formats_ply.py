@@ -100,6 +100,11 @@ def test_order_and_encoding_do_not_matter(style):
     assert same(inria.decode(written(shuffled, **style)), inria.decode(data))
 
 
+def test_doubles_beyond_float32_become_infinite():
+    _, columns = canonical(2, 0)
+    assert inria.decode(written({**columns, "x": np.array([1e300, -1e300])}, dtype="f8")).means[:, 0].tolist() == [np.inf, -np.inf]
+
+
 def test_carriage_returns_in_the_header_are_read():
     data, _ = canonical(5, 0)
     end = data.index(b"end_header\n") + len(b"end_header\n")

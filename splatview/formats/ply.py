@@ -75,11 +75,8 @@ def _binary_table(name: str, dtype: np.dtype, count: int, data: bytes | memoryvi
 
 
 def _ascii_table(name: str, dtype: np.dtype, count: int, data: bytes | memoryview) -> tuple[NDArray, bytes | memoryview]:
-    width = len(dtype.names or ())
-    if count * max(2 * width, 1) > len(data) + 1:  # a digit and a space for each number
-        raise ValueError(f"ply: expected {count} rows of {width} numbers in element '{name}', but only {len(data)} bytes follow")
-    if count == 0 or width == 0:
-        return np.empty(count, dtype), data
+    if count == 0 or not dtype.names:
+        return np.empty(0, dtype), data
     stream = io.BytesIO(data)
     lines = itertools.islice((line for line in stream if line.strip()), count)
     try:
