@@ -73,6 +73,7 @@ class Gaussians:
     def take(self, which: ArrayLike) -> Gaussians:
         """The splats at an index array, or where a mask [N] is true, in that order."""
         at = np.asarray(which)
+        at = at if at.size else np.zeros(0, np.intp)  # an empty list has no type of its own
         return Gaussians(self.means[at], self.quats[at], self.log_scales[at], self.opacity_logits[at], self.sh[at], self.kind)
 
     def with_max_degree(self, degree: int) -> Gaussians:

@@ -44,12 +44,17 @@ def psnr(a, b):
     return -10 * np.log10(np.mean((np.clip(a, 0, 1) - np.clip(b, 0, 1)) ** 2) + 1e-20)
 
 
+def likeness(truth, picture, suffix):
+    """Decibels of the worst view; of all views together for .splat, whose clipped highlights fill some views and not others."""
+    return psnr(truth, picture) if suffix == ".splat" else min(map(psnr, truth, picture))
+
+
 @pytest.mark.parametrize("name", DERIVED)
 def test_leica_looks_like_its_ply(data, leica, pictures, name):
     scene = splatview.load(data / "splats" / "leica_derived" / name)
     [layer] = scene.layers.values()
     degree = layer.content.sh_degree
-    assert psnr(pictures(leica, degree), pictures(scene)) >= LEAST
+    assert likeness(pictures(leica, degree), pictures(scene), name[5:]) >= LEAST
 
 
 def test_a_splat_file_only_lacks_the_colours_out_of_range(data, leica, pictures):
@@ -67,7 +72,7 @@ def test_what_we_write_looks_like_what_we_read(leica, pictures, tmp_path, suffix
     scene = splatview.load(tmp_path / f"a{suffix}")
     degree = 0 if suffix == ".splat" else options.get("max_sh")
     truth, written = pictures(leica, degree), pictures(scene)
-    assert psnr(truth, written) >= LEAST
+    assert likeness(truth, written, suffix) >= LEAST
     assert suffix != ".ply" or options.get("max_sh") or np.array_equal(truth, written)
 
 
