@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -257,6 +259,20 @@ def test_an_interrupt_ends_the_render_and_nothing_else(renderer):
         renderer.render(scene, camera, options, interrupt)
     again = renderer.render(scene, camera, options, Interrupt())
     assert np.array_equal(again.rgb, expected.rgb)
+
+
+def test_an_interrupt_is_heard_while_drawing(renderer):
+    scene, camera, options = alone(cloud(20_000, size=-1.5, spread=1), shot(1600, 1200))
+    renderer.render(scene, camera, options)
+    started = time.perf_counter()
+    renderer.render(scene, camera, options)
+    whole = time.perf_counter() - started
+    interrupt = Interrupt()
+    timer = threading.Timer(whole / 8, interrupt.set)
+    timer.start()
+    with pytest.raises(Interrupted):
+        renderer.render(scene, camera, options, interrupt)
+    timer.join()
 
 
 POISON = [
