@@ -21,7 +21,7 @@ from splatview import Camera, Gaussians, RenderOptions, Scene, load, open_render
 from splatview.cli import COMMANDS, main, waiting
 from splatview.cli.pictures import depth_steps, numbered
 from splatview.cli.sizes import Size
-from splatview.formats import save_cameras
+from splatview.formats import MissingExtra, save_cameras
 from splatview.framing import frame_scene
 from splatview.geometry import Similarity
 from splatview.scene import Layer
