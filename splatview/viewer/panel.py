@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from splatview.outputs.images import Colormap
@@ -11,14 +11,22 @@ from splatview.stream.stats import Snapshot
 from splatview.viewer.page import Page
 from splatview.viewer.picture import Picture
 from splatview.viewer.session import Session
-from splatview.viewer.view import View
+from splatview.viewer.view import Shown, View
 
 if TYPE_CHECKING:
     from splatview.viewer.app import Viewer
 
 ANTIALIASED = {"as trained": None, "on": True, "off": False}
-KEYS = """H home · F, then click: focus · V orbit or fly · 1 2 3 colour, depth, alpha
- · G grid · X axes · P screenshot · W A S D Q E and arrows: move"""
+KEYS = {
+    "home": "H",
+    "focus on a point": "F, then click",
+    "orbit or fly": "V",
+    "colour, depth, alpha": "1 2 3",
+    "grid, axes": "G, X",
+    "screenshot": "P",
+    "move": "W A S D Q E",
+    "turn": "arrows, drag",
+}
 
 
 def tell(handle: Any, what: Callable[[Any], object]) -> None:
@@ -37,6 +45,12 @@ def press(handle: Any, what: Callable[[], object]) -> None:
         what()
 
     (handle.on_trigger if hasattr(handle, "on_trigger") else handle.on_click)(pressed)
+
+
+def table(rows: Mapping[str, str]) -> str:
+    """HTML with a row for each entry; the texts are ours, never a file's or a person's."""
+    cells = "".join(f"<tr><td style='opacity:.6'>{name}</td><td style='text-align:right'>{value}</td></tr>" for name, value in rows.items())
+    return f"<table style='width:100%;font-size:.8em;padding:0 .8em'>{cells}</table>"
 
 
 class Panel:
@@ -61,7 +75,7 @@ class Panel:
         gui, session, view = self._gui, self._session, View()
         degree = max((layer.content.sh_degree for layer in self._viewer.scene.layers.values()), default=0)
         with gui.add_folder("View"):
-            self._shown = gui.add_button_group("Show", ("colour", "depth", "alpha"))
+            self._shown = gui.add_dropdown("Show", get_args(Shown), initial_value=view.shown)
             self._colormap = gui.add_dropdown("Depth colours", get_args(Colormap), initial_value=view.colormap, visible=False)
             fov = gui.add_slider(
                 "Field of view", 10, 120, 1, initial_value=round(math.degrees(self.page.pose.fov_y)), hint="degrees, vertical"
@@ -70,7 +84,7 @@ class Panel:
             scale = gui.add_slider("Splat scale", 0.05, 2.0, 0.05, initial_value=view.splat_scale)
             smooth = gui.add_dropdown("Antialiasing", tuple(ANTIALIASED), initial_value="as trained")
             background = gui.add_rgb("Background", initial_value=(0, 0, 0))
-        press(self._shown, lambda: self.show(self._shown.value))
+        tell(self._shown, self._show)
         tell(self._colormap, lambda name: session.change(colormap=name))
         tell(fov, lambda degrees: session.set_fov(math.radians(degrees)))
         tell(harmonics, lambda value: session.change(sh_degree=None if value >= degree else int(value)))
@@ -81,14 +95,14 @@ class Panel:
     def _move(self) -> None:
         gui, session = self._gui, self._session
         with gui.add_folder("Move", expand_by_default=False):
-            self._mode = gui.add_button_group("Drag to", ("orbit", "fly"))
+            self._mode = gui.add_dropdown("Drag to", ("orbit", "fly"))
             home = gui.add_button("Home", hint="Key H")
             focus = gui.add_button("Focus on a point", hint="Key F, then click on the scene")
             self._grid = gui.add_checkbox("Grid", initial_value=False)
             self._axes = gui.add_checkbox("Axes", initial_value=False)
-            gui.add_markdown(KEYS)
+            gui.add_html(table(KEYS))
         self._add_helpers()
-        press(self._mode, lambda: session.set_flying(self._mode.value == "fly"))
+        tell(self._mode, lambda mode: session.set_flying(mode == "fly"))
         press(home, session.home)
         press(focus, session.pick_focus)
 
@@ -128,14 +142,17 @@ class Panel:
         press(gui.add_command("Home", hotkey="H"), session.home)
         press(gui.add_command("Focus on a point", hotkey="F"), session.pick_focus)
         press(gui.add_command("Orbit or fly", hotkey="V"), self.toggle_flying)
-        press(gui.add_command("Show colour", hotkey="1"), lambda: self.show("colour"))
-        press(gui.add_command("Show depth", hotkey="2"), lambda: self.show("depth"))
-        press(gui.add_command("Show alpha", hotkey="3"), lambda: self.show("alpha"))
+        press(gui.add_command("Show colour", hotkey="1"), lambda: self.choose("colour"))
+        press(gui.add_command("Show depth", hotkey="2"), lambda: self.choose("depth"))
+        press(gui.add_command("Show alpha", hotkey="3"), lambda: self.choose("alpha"))
         press(gui.add_command("Grid", hotkey="G"), lambda: self.toggle(self._grid))
         press(gui.add_command("Axes", hotkey="X"), lambda: self.toggle(self._axes))
         press(gui.add_command("Screenshot", hotkey="P"), self.screenshot)
 
-    def show(self, what: Any) -> None:
+    def choose(self, what: Shown) -> None:
+        self._shown.value = what
+
+    def _show(self, what: Shown) -> None:
         self._colormap.visible = what == "depth"
         self._session.change(shown=what)
 
@@ -145,7 +162,7 @@ class Panel:
 
     def toggle_flying(self) -> None:
         if self._session.pressed("fly"):
-            self._session.set_flying(not self._session.flying)
+            self._mode.value = "orbit" if self._session.flying else "fly"
 
     def screenshot(self) -> None:
         if self._session.pressed("screenshot"):
@@ -167,7 +184,7 @@ class Panel:
     def show_figures(self, snapshot: Snapshot, picture: Picture) -> None:
         """Put the newest figures into the panel."""
         rows = {
-            "frames per second": f"{snapshot.fps:.0f}",
+            "frames per second": "at rest" if picture.still else f"{snapshot.fps:.0f}",
             "size": f"{picture.camera.width} × {picture.camera.height}",
             "splats drawn": f"{picture.counts.get('drawn', 0):,}",
             **{f"{stage} ms": f"{value:.1f}" for stage, value in picture.timings.items()},
@@ -176,7 +193,4 @@ class Panel:
             "requests dropped": f"{snapshot.dropped:,}",
             "pictures lost": f"{snapshot.lost:,}",
         }
-        cells = "".join(
-            f"<tr><td style='opacity:.6'>{name}</td><td style='text-align:right'>{value}</td></tr>" for name, value in rows.items()
-        )
-        self._figures.content = f"<table style='width:100%;font-size:.8em;padding:0 .8em'>{cells}</table>"
+        self._figures.content = table(rows)

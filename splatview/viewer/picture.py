@@ -27,6 +27,7 @@ class Picture:
     depth: Floats  # [H, W] world units, small
     timings: Mapping[str, float]  # milliseconds per stage, encoding included
     counts: Mapping[str, int]
+    still: bool  # of a view at rest
 
 
 def pixels_of(frame: Frame, view: View) -> Bytes:
@@ -44,4 +45,4 @@ def encoded(frame: Frame, view: View, page_scale: float, quality: int | None) ->
     depth = nearest(frame.depth, *DEPTH_SIZE)
     depth_png = encode_png(packed_depth(depth, page_scale), compression=1)
     timings = {**frame.timings, "encode": 1e3 * (perf_counter() - began)}
-    return Picture(jpeg, depth_png, frame.camera, depth, timings, frame.counts)
+    return Picture(jpeg, depth_png, frame.camera, depth, timings, frame.counts, quality is None)

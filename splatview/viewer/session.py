@@ -185,6 +185,6 @@ class Session:
         self._sent = picture
         self._page.show(picture.jpeg, picture.depth_png, number)
         now = self._pipeline.clock()
-        if now - self._reported_at > REPORT:
+        if picture.still or now - self._reported_at > REPORT:
             self._reported_at = now
             self.report(self._pacer.stats.snapshot(now, self._pacer.dropped), picture)
