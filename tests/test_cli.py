@@ -143,6 +143,15 @@ def test_a_users_error_is_one_line_and_code_2(capsys, tmp_path, scene_file, name
     assert printed.err.startswith("splatview: ") and printed.err.count("\n") == 1 and message.format(**places) in printed.err
 
 
+def test_a_missing_extra_is_a_users_error(capsys, monkeypatch, scene_file):
+    def without(*_):
+        raise MissingExtra("this format needs a package: pip install 'splatview[more]'")
+
+    monkeypatch.setattr("splatview.formats.load", without)
+    assert main(["info", str(scene_file)]) == 2
+    assert capsys.readouterr().err == "splatview: this format needs a package: pip install 'splatview[more]'\n"
+
+
 @pytest.mark.parametrize(
     "words", [["render"], ["info"], ["render", "x.ply", "-o", "y.png", "--size", "big"], ["view", "x.ply", "--port", "x"]]
 )
