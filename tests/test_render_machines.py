@@ -1,0 +1,72 @@
+"""Every instruction set and any number of threads draw the same picture."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy_renderer
+import pytest
+from render_cases import CASES, psnr
+
+DRAW = """
+import sys
+import numpy as np
+sys.path.insert(0, {tests!r})
+from render_cases import CASES
+from splatview import open_renderer
+renderer = open_renderer("cpu")
+images = {{}}
+for name in {names!r}:
+    frame = renderer.render(*CASES[name]())
+    images |= {{f"{{name}}/{{output}}": image for output, image in frame.images.items()}}
+np.savez({path!r}, **images)
+"""
+SHARED_CASES = [
+    "dense",
+    "several layers",
+    "camera inside",
+    "needles, antialiased",
+    "splats larger than the picture",
+    "tiny splats",
+    "one pixel",
+]
+
+
+def drawn_by_another_process(path: Path, names: list[str], **environment: str) -> dict[str, np.ndarray]:
+    """The images of some cases, as drawn under another environment; skips if this CPU cannot do that."""
+    code = DRAW.format(tests=str(Path(__file__).parent), names=names, path=str(path))
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    if done.returncode and "one that this processor has" in done.stderr:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+    with np.load(path) as images:
+        return dict(images)
+
+
+@pytest.mark.parametrize("path", ["avx512", "avx2", "portable"])
+def test_instruction_sets_agree(tmp_path, path):
+    other = drawn_by_another_process(tmp_path / "other.npz", SHARED_CASES, SPLATVIEW_SIMD=path)
+    portable = drawn_by_another_process(tmp_path / "portable.npz", SHARED_CASES, SPLATVIEW_SIMD="portable")
+    for name in SHARED_CASES:
+        for output in ("rgb", "alpha"):
+            difference = np.abs(other[f"{name}/{output}"] - portable[f"{name}/{output}"])
+            assert np.mean(difference <= 1e-4) >= 0.999 and difference.max() <= 1e-2, (name, output)
+
+
+@pytest.mark.parametrize("path", ["avx512", "avx2", "portable"])
+def test_every_instruction_set_draws_the_specified_picture(tmp_path, path):
+    images = drawn_by_another_process(tmp_path / "images.npz", SHARED_CASES, SPLATVIEW_SIMD=path)
+    for name in SHARED_CASES:
+        expected = numpy_renderer.render(*CASES[name]())
+        for output in ("rgb", "alpha", "depth"):
+            assert psnr(images[f"{name}/{output}"], expected[output]) >= 60, (name, output)
+
+
+def test_threads_do_not_show(tmp_path):
+    one = drawn_by_another_process(tmp_path / "one.npz", SHARED_CASES, SPLATVIEW_THREADS="1")
+    two = drawn_by_another_process(tmp_path / "two.npz", SHARED_CASES, SPLATVIEW_THREADS="2")
+    assert all(np.array_equal(one[key], two[key]) for key in one)
