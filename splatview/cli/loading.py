@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import splatview
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.waiting import waiting
 from splatview.frame import Renderer
 from splatview.render import Backend, open_renderer
 from splatview.scene import Scene
+
+DEMO = Path("scenes/led_stage.spz")
+
+
+def demo_scene() -> Path:
+    """The bundled scene: in the package once it is installed, beside it in a checkout."""
+    package = Path(splatview.__file__).parent
+    return next((path for path in (package / DEMO, package.parent / DEMO) if path.exists()), package / DEMO)
 
 
 def load_scene(path: Path) -> Scene:
