@@ -233,6 +233,30 @@ def test_visers_own_objects_sit_inside_the_scene(page, session, viewer):
     page.keyboard.press("1")
 
 
+def test_a_resized_window_gets_pictures_of_its_size(page, session):
+    page.set_viewport_size({"width": 800, "height": 400})
+    until(page, lambda: picture_size(page) == [800, 400])
+    page.set_viewport_size({"width": SIZE[0], "height": SIZE[1]})
+    until(page, lambda: picture_size(page) == list(SIZE))
+
+
+def test_a_hidden_tab_owes_its_answer_until_it_is_seen_again(page, session):
+    hide = """(on) => {
+        Object.defineProperty(document, "hidden", { value: on, configurable: true });
+        dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(hide, True)
+    sent = session._pacer.stats.sent
+    for scale in (0.5, 0.6, 0.7):
+        session.change(splat_scale=scale)
+        page.wait_for_timeout(300)
+    assert session._pacer.stats.sent == sent + 1
+    page.evaluate(hide, False)
+    until(page, lambda: session._pacer.stats.sent > sent + 1)
+    session.change(splat_scale=1.0)
+    at_rest(page, session)
+
+
 def test_a_closed_tab_frees_its_session(chromium, viewer, page):
     before = len(viewer.sessions)
     tab = chromium.new_page(viewport={"width": 400, "height": 300})

@@ -380,21 +380,21 @@ def test_the_camera_moves_and_pictures_follow_and_rest_at_full_size(viewer):
         return await client.rest()
 
     last = scripted(viewer, script)
-    assert last.size == (320, 180) and last.number > 8
+    assert last.size == (320, 180) and last.number > 4
     assert decoded(last.depth).shape == (90, 160, 3)
 
 
 def test_without_acknowledgement_one_picture_comes_and_the_rest_is_dropped(viewer):
     async def script(client):
         await client.until(lambda: client.arrivals)
-        for step in range(40):
+        for step in range(25):
             await client.orbit(0.05 * step)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.01)
         [session] = viewer.sessions
         return len(client.arrivals), session._pacer.dropped
 
     arrived, dropped = scripted(viewer, script, acknowledging=False)
-    assert arrived == 1 and dropped > 20
+    assert arrived == 1 and dropped > 10
 
 
 def test_two_people_have_two_cameras(viewer):

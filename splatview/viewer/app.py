@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import sys
 import threading
 import webbrowser
 
@@ -126,8 +128,8 @@ def serve(scene: Scene, settings: ViewerSettings = ViewerSettings(), *, renderer
     """
     viewer = Viewer(scene, settings, renderer=renderer)
     print(f"splatview is ready: {viewer.url}", flush=True)
-    if settings.open:
-        webbrowser.open(viewer.url)
+    if settings.open and (sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
+        webbrowser.open(viewer.url)  # without a display it would be a text browser, in the terminal
     if block:
         try:
             viewer.wait()
