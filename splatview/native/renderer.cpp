@@ -9,6 +9,7 @@ namespace splats {
 namespace {
 
 constexpr uint32_t LINKS = 32;  // records of one link of a tile's chain
+constexpr uint32_t MOST_LINKS = 1u << 24;  // of all chains, 2 GB: where splats cover the picture thousands of times over, the farthest are left out
 constexpr int RUN = 8;          // neighbouring tiles that a thread blends in turn
 constexpr uint32_t NONE = UINT32_MAX;
 constexpr int DIGIT = 11;  // bits of a radix pass
@@ -40,7 +41,7 @@ FrameRenderer::FrameRenderer(const std::string& simd, int threads) : kernels_(ch
 
 size_t FrameRenderer::bytes() const {
     size_t total = records_.bytes() + depths_.bytes() + counts_.bytes() + sorted_.bytes() + histograms_.bytes() + keyed_.bytes();
-    for (const Segment& s : segments_) total += s.entries.bytes() + s.next.bytes() + s.first.bytes() + s.cursors.bytes();
+    for (const Segment& s : segments_) total += s.entries.bytes() + s.next.bytes() + s.first.bytes() + s.cursors.bytes() + s.links.bytes();
     for (const auto& list : lists_) total += list.bytes();
     return total;
 }
@@ -157,24 +158,28 @@ uint32_t FrameRenderer::sort() {
     return visible;
 }
 
-void FrameRenderer::Segment::start(uint32_t tiles) {
+void FrameRenderer::Segment::start(uint32_t tiles, uint32_t most_links) {
     first.reserve(tiles);
     cursors.reserve(tiles);
+    links.reserve(tiles);
     std::fill(cursors.data(), cursors.data() + tiles, 0);
+    std::fill(links.data(), links.data() + tiles, 0);
     used = 1, pairs = 0;  // link 0 is never used: a cursor of 0 is an empty chain
+    most = most_links;
 }
 
 inline void FrameRenderer::Segment::add(uint32_t tile, uint32_t record) {
     uint32_t at = cursors[tile];
-    if (at % LINKS == 0) at = extend(tile, at);
+    if (at % LINKS == 0 && (at = extend(tile, at)) == NONE) return;
     entries[at] = record;
     cursors[tile] = at + 1;
 }
 
-// A fresh link for a tile whose last one is full, or that has none; returns its first place.
+// A fresh link for a tile whose last one is full, or that has none; returns its first place, NONE if the tile has had its share.
 uint32_t FrameRenderer::Segment::extend(uint32_t tile, uint32_t cursor) {
+    if (links[tile] == most) return NONE;
+    ++links[tile];
     const size_t fresh = used++, wanted = (fresh + 1) * LINKS;
-    if (wanted > NONE) throw std::length_error("too many Gaussians overlap in this view");
     if (wanted > entries.capacity()) {
         entries.reserve(std::max<size_t>(wanted, 1 << 16), fresh * LINKS);
         next.reserve(entries.capacity() / LINKS + 1, fresh);
@@ -185,9 +190,10 @@ uint32_t FrameRenderer::Segment::extend(uint32_t tile, uint32_t cursor) {
 
 void FrameRenderer::bin(const View& view, uint32_t count) {
     const int pieces = threads_.count() == 1 ? 1 : 2 * threads_.count();
+    const uint32_t tiles = static_cast<uint32_t>(view.tiles_x * view.tiles_y);
     segments_.resize(pieces);
     threads_.run(pieces, [&](int piece, int) {
-        segments_[piece].start(static_cast<uint32_t>(view.tiles_x * view.tiles_y));
+        segments_[piece].start(tiles, std::max(MOST_LINKS / tiles / static_cast<uint32_t>(pieces), 64u));
         auto share = [&](int p) { return static_cast<uint32_t>(static_cast<uint64_t>(count) * p / pieces); };
         bin_range(view, share(piece), share(piece + 1), segments_[piece]);
     });

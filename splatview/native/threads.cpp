@@ -1,5 +1,7 @@
 #include "threads.hpp"
 
+#include <utility>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 static void relax() { _mm_pause(); }
@@ -27,7 +29,13 @@ Threads::~Threads() {
 }
 
 void Threads::share(int thread) {
-    for (int piece; (piece = next_.fetch_add(1, std::memory_order_relaxed)) < pieces_;) (*work_)(piece, thread);
+    try {
+        for (int piece; (piece = next_.fetch_add(1, std::memory_order_relaxed)) < pieces_;) (*work_)(piece, thread);
+    } catch (...) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (!failure_) failure_ = std::current_exception();
+        next_.store(pieces_, std::memory_order_relaxed);
+    }
 }
 
 void Threads::run(int pieces, const std::function<void(int, int)>& work) {
@@ -47,6 +55,7 @@ void Threads::run(int pieces, const std::function<void(int, int)>& work) {
     for (int spin = 0; spin < SPINS && busy_.load(std::memory_order_acquire); ++spin) relax();
     std::unique_lock<std::mutex> lock(mutex_);
     done_.wait(lock, [this] { return busy_.load() == 0; });
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 void Threads::serve(int thread) {

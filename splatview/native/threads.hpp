@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -16,6 +17,7 @@ public:
     int count() const { return static_cast<int>(workers_.size()) + 1; }
 
     // Calls work(piece, thread) for every piece, the caller's thread included; returns when all are done. Pieces are handed out in order.
+    // The first exception ends the work and is thrown here.
     void run(int pieces, const std::function<void(int piece, int thread)>& work);
 
 private:
@@ -29,6 +31,7 @@ private:
     std::atomic<int> next_{0}, busy_{0};
     std::atomic<unsigned> round_{0};
     int pieces_ = 0;
+    std::exception_ptr failure_;
     bool stop_ = false;
 };
 
