@@ -4,6 +4,7 @@ import logging
 import threading
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from splatview.frame import Interrupted
 from splatview.stream.pacing import LOST_IN_ROW, PATIENCE, SETTLE, SETTLE_HELD, Pacer
 from splatview.stream.pipeline import Pipeline
-from splatview.stream.resolution import LEAST, next_link_scale, next_quality, next_scale
+from splatview.stream.resolution import LEAST, Worth, next_link_scale, next_quality, next_scale
 from splatview.stream.stats import Stats
 
 REST = SETTLE[1] + 0.01
@@ -285,6 +286,22 @@ def test_a_scale_stays_within_bounds_and_answers_in_the_right_direction(scale, f
         assert after <= scale
     elif after < scale:
         assert scale - after < 1 / 32  # rounded to a step
+
+
+@pytest.mark.parametrize("fixed_ms", [0, 10, 25, 60])
+@pytest.mark.parametrize("noise_ms", [0, 3])
+def test_pictures_are_not_spoilt_for_a_cost_that_their_size_does_not_change(fixed_ms, noise_ms):
+    rng = np.random.default_rng(0)
+    scale, worth, seen = 0.5, Worth(), []
+    worth.observe(1.0, fixed_ms + 14)  # at rest
+    for _ in range(200):
+        frame_ms = fixed_ms + 14 * scale**2 + noise_ms * rng.uniform()
+        worth.observe(scale, frame_ms)
+        scale = next_scale(scale, frame_ms, 33, worth.least(33))
+        seen.append(scale)
+    late = seen[100:]
+    assert min(late) > 0.4 and max(late) - min(late) <= (0.2 if noise_ms else 0)
+    assert fixed_ms + 14 * max(late) ** 2 <= 33 or 14 * max(late) ** 2 <= 0.2 * 33
 
 
 @given(st.floats(1, 300), st.floats(5, 100))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from splatview.latest import Latest
-from splatview.stream.resolution import next_link_scale, next_quality, next_scale
+from splatview.stream.resolution import Worth, next_link_scale, next_quality, next_scale
 from splatview.stream.stats import Stats
 
 R = TypeVar("R")
@@ -42,6 +42,7 @@ class Pacer(Generic[R]):
         self._gap = 0.03
         self._shown: Turn[R] | None = None
         self._draw_ms = 0.0
+        self._worth = Worth()
         self._scale = 0.5
         self._link_scale = 1.0
         self._quality = float(quality)
@@ -109,7 +110,8 @@ class Pacer(Generic[R]):
     def drawn(self, turn: Turn[R], milliseconds: float) -> None:
         """`turn` was drawn and encoded in so many milliseconds."""
         self._shown = turn
-        self._scale = next_scale(turn.scale, milliseconds, self.budget_ms)
+        self._worth.observe(turn.scale, milliseconds)
+        self._scale = next_scale(turn.scale, milliseconds, self.budget_ms, self._worth.least(self.budget_ms))
         if not turn.still:
             self._draw_ms = milliseconds
 

@@ -1,14 +1,14 @@
-"""How large and how good a moving picture may be: pure policies, called once per picture."""
+"""How large and how good a moving picture may be: policies, called once per picture."""
 
 from __future__ import annotations
 
 LEAST = 0.25
 STEPS = 32  # sizes are whole steps, so that a renderer meets few different ones
-EASE = 0.85  # aim a little below the budget: above it, a picture is late at once
+EASE = 0.85  # of the budget is aimed at: above it, a picture is late at once
 
 
-def next_scale(scale: float, frame_ms: float, budget_ms: float) -> float:
-    """The render scale (0.25..1 of full width) that should fit the next frame into the budget.
+def next_scale(scale: float, frame_ms: float, budget_ms: float, least: float = LEAST) -> float:
+    """The render scale (`least`..1 of full width) that should fit the next frame into the budget.
 
     The cost of a frame is taken to grow with its pixels. Too slow shrinks at once; fast enough grows in small steps,
     and only where the larger size is expected to fit, so that the size does not swing.
@@ -20,7 +20,38 @@ def next_scale(scale: float, frame_ms: float, budget_ms: float) -> float:
         wanted = min(fitting, scale * 1.15 + 1 / STEPS)
     else:
         wanted = scale  # between the aim and the budget: leave it
-    return min(1.0, max(LEAST, int(wanted * STEPS + 1e-6) / STEPS))
+    return min(1.0, max(LEAST, least, int(wanted * STEPS + 1e-6) / STEPS))
+
+
+class Worth:
+    """Tells below which scale smaller pictures are hardly faster: most of a huge scene's time is spent whatever the size.
+
+    A line through the latest frames' times over their pixels gives the time that the pixels of a full-size frame cost.
+    """
+
+    FORGET, SPREAD = 0.95, 0.0025  # weight of a frame in the next one; variance of the sizes (squared) below which they tell nothing
+    SHARE, MOST = 0.15, 0.6  # of the budget that pixels may cost in any case; no scale above this is defended
+
+    def __init__(self) -> None:
+        self._full_ms = 1e9
+        self._count = self._x = self._y = self._xx = self._xy = 0.0
+
+    def observe(self, scale: float, frame_ms: float) -> None:
+        """A frame of `scale` took so long."""
+        x = scale * scale
+        self._count = self.FORGET * self._count + 1
+        self._x = self.FORGET * self._x + x
+        self._y = self.FORGET * self._y + frame_ms
+        self._xx = self.FORGET * self._xx + x * x
+        self._xy = self.FORGET * self._xy + x * frame_ms
+        spread = self._count * self._xx - self._x**2
+        if spread > self.SPREAD * self._count**2:
+            self._full_ms = max(1e-3, (self._count * self._xy - self._x * self._y) / spread)
+
+    def least(self, budget_ms: float) -> float:
+        """The scale below which pictures are not worth their loss."""
+        scale = (self.SHARE * budget_ms / self._full_ms) ** 0.5
+        return max(LEAST, int(min(self.MOST, scale) * STEPS) / STEPS)
 
 
 def next_link_scale(scale: float, ack_ms: float, wanted_ms: float) -> float:
