@@ -284,10 +284,12 @@ static int project(const View& view, const LayerView& layer, uint32_t first, uin
 struct Batch {
     alignas(64) float c0[BATCH], c1[BATCH], c2[BATCH], uu[BATCH], uv[BATCH], vv[BATCH], r[BATCH], g[BATCH], b[BATCH], z[BATCH];
     alignas(64) int32_t touched[BATCH];  // the 4 x 4 blocks that it reaches, a bit each
+    bool capped;                         // whether an alpha may pass the cap
 };
 
 static inline void load_batch(const TileTask& task, const uint32_t* list, int count, Batch& batch) {
     const float left = static_cast<float>(task.column * TILE), top = static_cast<float>(task.row * TILE), half = 0.5f * (TILE - 1);
+    batch.capped = false;
     for (int at = 0; at < count; at += LANES) {
         F lanes[16], f[16];
         for (int i = 0; i < LANES; ++i) lanes[i] = load(&task.records[list[at + i]].x);
@@ -305,6 +307,7 @@ static inline void load_batch(const TileTask& task, const uint32_t* list, int co
         store(batch.g + at, f[7]);
         store(batch.b + at, f[8]);
         store(batch.z + at, f[9]);
+        batch.capped |= bits(lt(set1(MAX_ALPHA_LOG2), peak)) != 0;
         const Ellipses ellipses = Ellipses::of(x, y, a, h, e, peak);
         I touched = set1i(0);
         for (int row = 0; row < 4; ++row) {
@@ -349,7 +352,7 @@ static inline int pick(const Batch& batch, int count, int k, int32_t* picks) {
 }
 
 // Blends the picked members of a batch into block `k`, front to back. Returns whether any pixel can still change.
-template <bool DEPTH, bool EXTRA>
+template <bool DEPTH, bool EXTRA, bool CAPPED>
 static inline bool blend_block(const Batch& batch, const uint32_t* list, const int32_t* picks, int picked, int k, Pixels& pixels) {
     const F u = load(BLOCK_COORDINATES.u) + set1(static_cast<float>(4 * (k & 3)) - 7.5f);
     const F v = load(BLOCK_COORDINATES.v) + set1(static_cast<float>(4 * (k >> 2)) - 7.5f);
@@ -368,7 +371,8 @@ static inline bool blend_block(const Batch& batch, const uint32_t* list, const i
             power = fma(vv, set1(batch.vv[i]), power);
             power = fma(uv, set1(batch.uv[i]), power);
             power = fma(uu, set1(batch.uu[i]), power);
-            const F alpha = zero_unless(le(set1(MIN_ALPHA_LOG2), power), min(exp2_fast(power), set1(MAX_ALPHA)));
+            const F uncapped = exp2_fast(power);
+            const F alpha = zero_unless(le(set1(MIN_ALPHA_LOG2), power), CAPPED ? min(uncapped, set1(MAX_ALPHA)) : uncapped);
             const F next = fnma(alpha, t, t);
             // t only falls: once a Gaussian would end a pixel, so would every later one that touches it.
             const F weight = zero_unless(lt(set1(MIN_TRANSMITTANCE), next), alpha * t);
@@ -463,7 +467,10 @@ template <bool DEPTH, bool EXTRA> static void blend_tile(const TileTask& task) {
         load_batch(task, list, count, batch);
         for (unsigned rest = alive; rest; rest &= rest - 1) {
             const int k = __builtin_ctz(rest), picked = pick(batch, count, k, picks);
-            if (picked && !blend_block<DEPTH, EXTRA>(batch, list, picks, picked, k, pixels)) alive &= ~(1u << k);
+            if (!picked) continue;
+            const bool open = EXTRA || batch.capped ? blend_block<DEPTH, EXTRA, true>(batch, list, picks, picked, k, pixels)
+                                                    : blend_block<DEPTH, EXTRA, false>(batch, list, picks, picked, k, pixels);
+            if (!open) alive &= ~(1u << k);
         }
     }
     write_tile(task, pixels);

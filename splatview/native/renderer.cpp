@@ -40,7 +40,7 @@ const Kernels& choose_kernels(const std::string& wanted) {
 FrameRenderer::FrameRenderer(const std::string& simd, int threads) : kernels_(choose_kernels(simd)), threads_(threads), lists_(2 * threads_.count()) {}
 
 size_t FrameRenderer::bytes() const {
-    size_t total = records_.bytes() + depths_.bytes() + counts_.bytes() + sorted_.bytes() + histograms_.bytes() + keyed_.bytes();
+    size_t total = records_.bytes() + depths_.bytes() + visible_.bytes() + sorted_.bytes() + histograms_.bytes() + keyed_.bytes();
     for (const Segment& s : segments_) total += s.entries.bytes() + s.next.bytes() + s.first.bytes() + s.cursors.bytes() + s.links.bytes();
     for (const auto& list : lists_) total += list.bytes();
     return total;
@@ -83,11 +83,14 @@ void FrameRenderer::project(const Request& request) {
     if (total >= NONE) throw std::length_error("a frame holds at most 2^32 Gaussians");
     records_.reserve(total);
     depths_.reserve(total);
-    counts_.reserve(chunks_.size());
+    visible_.reserve(chunks_.size());
     threads_.run(static_cast<int>(chunks_.size()), [&](int piece, int) {
         const ChunkOf& c = chunks_[piece];
-        counts_[piece] = static_cast<uint32_t>(
-            kernels_.project(request.view, request.layers[c.layer], c.first_block, c.last_block, records_.data() + c.base, depths_.data() + c.base));
+        uint32_t* depths = depths_.data() + c.base;
+        const int count = kernels_.project(request.view, request.layers[c.layer], c.first_block, c.last_block, records_.data() + c.base, depths);
+        uint32_t low = NONE, high = 0;
+        for (int i = 0; i < count; ++i) low = std::min(low, depths[i]), high = std::max(high, depths[i]);
+        visible_[piece] = {static_cast<uint32_t>(count), low, high};
     });
 }
 
@@ -95,8 +98,8 @@ void FrameRenderer::project(const Request& request) {
 // left out where more than two digits would be needed (a step of 2^-19 of the depth, or finer). Ties keep the layers' own order.
 uint32_t FrameRenderer::sort() {
     const int threads = threads_.count(), chunks = static_cast<int>(chunks_.size());
-    uint32_t visible = 0;
-    for (int c = 0; c < chunks; ++c) visible += counts_[c];
+    uint32_t visible = 0, low = NONE, high = 0;
+    for (int c = 0; c < chunks; ++c) visible += visible_[c].count, low = std::min(low, visible_[c].low), high = std::max(high, visible_[c].high);
     if (!visible) return 0;
     keyed_.reserve(visible);
     sorted_.reserve(visible);
@@ -104,22 +107,16 @@ uint32_t FrameRenderer::sort() {
 
     // Threads take runs of chunks with about the same number of records.
     std::vector<int> from(threads + 1, chunks);
-    std::vector<uint32_t> lows(threads, NONE), highs(threads, 0);
     uint64_t passed = 0;
     for (int c = 0, t = 0; c < chunks && t < threads; ++c) {
         while (t < threads && passed >= static_cast<uint64_t>(visible) * t / threads) from[t++] = c;
-        passed += counts_[c];
+        passed += visible_[c].count;
     }
     auto each = [&](int t, auto&& visit) {
         for (int c = from[t]; c < from[t + 1]; ++c)
-            for (uint32_t i = 0, base = chunks_[c].base; i < counts_[c]; ++i) visit(depths_[base + i], base + i);
+            for (uint32_t i = 0, base = chunks_[c].base; i < visible_[c].count; ++i) visit(depths_[base + i], base + i);
     };
-    threads_.run(threads, [&](int t, int) {
-        uint32_t low = NONE, high = 0;
-        each(t, [&](uint32_t depth, uint32_t) { low = std::min(low, depth), high = std::max(high, depth); });
-        lows[t] = low, highs[t] = high;
-    });
-    const uint32_t low = *std::min_element(lows.begin(), lows.end()), range = *std::max_element(highs.begin(), highs.end()) - low;
+    const uint32_t range = high - low;
     const int used = range ? 32 - __builtin_clz(range) : 0, drop = std::max(0, used - 2 * DIGIT);
 
     auto offsets = [&] {

@@ -53,6 +53,9 @@ private:
     struct ChunkOf {
         uint32_t layer, first_block, last_block, base;
     };
+    struct VisibleOf {  // what a chunk's projection found: how many, and the least and greatest bits of their depths
+        uint32_t count, low, high;
+    };
 
     void project(const Request& request);
     uint32_t sort();
@@ -65,7 +68,8 @@ private:
     Threads threads_;
     std::vector<ChunkOf> chunks_;
     Buffer<Record> records_;
-    Buffer<uint32_t> depths_, counts_, sorted_, histograms_;
+    Buffer<VisibleOf> visible_;
+    Buffer<uint32_t> depths_, sorted_, histograms_;
     Buffer<uint64_t> keyed_;
     std::vector<Segment> segments_;
     std::vector<Buffer<uint32_t>> lists_;  // a thread's current tile and its next

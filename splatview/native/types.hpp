@@ -14,7 +14,7 @@ constexpr int CHUNK = CHUNK_BLOCKS * LANES;
 constexpr int MASK_SIDE = 8;      // a footprint of up to 8 x 8 tiles is kept as a bit mask
 
 constexpr float MIN_ALPHA_LOG2 = -7.994353436858858f;  // log2(1 / 255)
-constexpr float MAX_ALPHA = 0.999f;
+constexpr float MAX_ALPHA = 0.999f, MAX_ALPHA_LOG2 = -0.00144341f;
 constexpr float MIN_TRANSMITTANCE = 1e-4f;
 constexpr float DILATION = 0.3f;  // pixels squared, added to the projected covariance
 constexpr float SLACK = 2e-3f;    // log2 of alpha: intersections are this much too large, so that rounding never cuts a pixel
