@@ -8,6 +8,7 @@ port and answers only to requests that carry the secret which the door adds.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
 import ipaddress
 import secrets
@@ -33,7 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        if error.errno in (98, 48, 10048):  # EADDRINUSE of Linux, macOS, Windows
+        if error.errno == errno.EADDRINUSE:
             raise PortTaken(f"port {port} on {host} is taken by another program: choose another with --port, or 0 for any") from error
         raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 
@@ -85,6 +86,7 @@ class Door:
         try:
             self._loop.run_until_complete(self._serve())
         finally:
+            self._ready.set()  # whoever waits for it is not left waiting by a failure
             self._loop.close()
 
     async def _serve(self) -> None:
@@ -151,13 +153,10 @@ class Door:
             down = web.WebSocketResponse(protocols=asked, max_msg_size=MESSAGE_LIMIT, compress=False, heartbeat=30)
             await down.prepare(request)
             self._sockets.add(down)
-            try:
-                await asyncio.wait(
-                    [asyncio.ensure_future(_pump(up, down)), asyncio.ensure_future(_pump(down, up))], return_when="FIRST_COMPLETED"
-                )
-                await asyncio.gather(up.close(), down.close(code=up.close_code or 1000), return_exceptions=True)
-            finally:
-                self._sockets.discard(down)
+            pumps = [asyncio.ensure_future(_pump(up, down)), asyncio.ensure_future(_pump(down, up))]
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.gather(up.close(), down.close(code=up.close_code or 1000), *pumps, return_exceptions=True)
+            self._sockets.discard(down)
             return down
 
 

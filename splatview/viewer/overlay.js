@@ -2,6 +2,7 @@
 // Sent to every client on connection; it replaces its predecessor, because a page outlives a lost connection.
 (() => {
   window.__splatview?.destroy();
+  document.title = "splatview";
   const viewer = () => window.__viserMutable;
   const canvas = () => viewer().canvas;
   const send = (message) => viewer().sendMessage(message);
@@ -24,6 +25,7 @@
       get: () => texture,
       set: (now) => { texture = now; if (live && now) { fit(now.image); answer(); } },
     });
+    if (texture) answer();  // it came before anybody watched
   };
 
   // The server draws for the window, not for the canvas. On software GL the canvas is half as fine while the pictures

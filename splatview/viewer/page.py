@@ -164,10 +164,12 @@ class Page:
         self._run(f"__splatview.fly({json.dumps(on)})")
 
     def download(self, name: str, content: bytes) -> None:
-        self.client.send_file_download(name, content, save_immediately=True)
+        if self.open:
+            self.client.send_file_download(name, content, save_immediately=True)
 
     def notify(self, title: str, text: str) -> None:
-        self.client.add_notification(title, text, auto_close_seconds=6.0)
+        if self.open:
+            self.client.add_notification(title, text, auto_close_seconds=6.0)
 
     def _run(self, source: str) -> None:
         self._connection.queue_message(_messages.RunJavascriptMessage(source=source))

@@ -183,6 +183,8 @@ class Panel:
 
     def show_figures(self, snapshot: Snapshot, picture: Picture) -> None:
         """Put the newest figures into the panel."""
+        if not self.page.open:
+            return
         rows = {
             "frames per second": "at rest" if picture.still else f"{snapshot.fps:.0f}",
             "size": f"{picture.camera.width} × {picture.camera.height}",
