@@ -89,11 +89,15 @@ def picture_size(page):
     return page.evaluate(f"[{SHOWN}.image.width, {SHOWN}.image.height]")
 
 
-def drag(page, steps=25):
+def drag(page, enough=lambda: True):
+    """Press the button and move to and fro, until `enough()`; the button stays down."""
     page.mouse.move(200, 250)
     page.mouse.down()
-    for step in range(steps):
-        page.mouse.move(200 + 8 * step, 250 + 3 * step)
+    end, step = time.monotonic() + 30, 0
+    while step < 25 or not enough():
+        assert time.monotonic() < end, "dragged in vain"
+        step += 1
+        page.mouse.move(200 + 8 * (step % 40), 250 + 3 * (step % 40))
         page.wait_for_timeout(16)
 
 
@@ -112,12 +116,11 @@ def test_pictures_arrive_and_are_acknowledged_while_dragging_and_the_one_at_rest
     acknowledged = []
     told = session._pacer.acknowledged
     session._pacer.acknowledged = lambda number, now: (acknowledged.append(number), told(number, now))[1]
-    drag(page)
-    while_dragging = session._pacer.stats.sent - before
+    drag(page, enough=lambda: len(acknowledged) >= 5)
+    assert session._pacer.stats.sent - before >= 5
     page.mouse.up()
     at_rest(page, session)
     session._pacer.ask, session._pacer.acknowledged, session._channel.draw = ask, told, draw
-    assert while_dragging >= 5 and len(acknowledged) >= 5
     assert session._pacer.stats.lost == 0
     assert picture_size(page) == list(SIZE)
     distinct = {id(turn.request) for turn in drawn}
