@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 from test_viewer import coloured_ball, nobody_left
 
-from splatview import RenderOptions, Scene, open_renderer
+from splatview import Scene, save
+from splatview.cli import main
+from splatview.formats import save_cameras
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
 from splatview.viewer.space import NEAR
@@ -201,17 +203,19 @@ def test_keys_choose_what_is_shown(page, session):
     until(page, lambda: session.view.shown == "colour")
 
 
-def test_a_screenshot_of_the_panel_is_what_the_renderer_draws(page, session, viewer):
+def test_a_screenshot_of_the_panel_is_what_the_command_line_draws(page, session, viewer, tmp_path):
     folder = page.get_by_text("Screenshot", exact=True)
     folder.click()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Save PNG").click()
     folder.click()
     saved = np.asarray(Image.open(waiting.value.path()).convert("RGB"))
-    camera = session.camera(saved.shape[1], saved.shape[0])
-    options = RenderOptions(near=NEAR / viewer.placing.scale, outputs=("rgb8", "depth"))
     assert saved.shape == (1080, 1920, 3)
-    assert np.array_equal(saved, open_renderer("cpu").render(viewer.scene, camera, options).rgb8)
+    save(viewer.scene, tmp_path / "ball.ply")
+    save_cameras([session.camera(1920, 1080)], tmp_path / "camera.json")
+    near = repr(NEAR / viewer.placing.scale)
+    assert main(["render", f"{tmp_path}/ball.ply", "-o", f"{tmp_path}/out.png", "--camera", f"{tmp_path}/camera.json", "--near", near]) == 0
+    assert np.array_equal(saved, np.asarray(Image.open(tmp_path / "out.png")))
 
 
 def test_visers_own_objects_sit_inside_the_scene(page, session, viewer):
