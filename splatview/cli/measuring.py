@@ -29,10 +29,13 @@ def measure(renderer: Renderer, scene: Scene, camera: Camera, frames: int = 15, 
     """How long `renderer` takes for one view of `scene`."""
     for _ in range(WARM_UP):
         renderer.render(scene, camera, options)
-    walls, drawn = [], []
+    walls, timings, counts = [], [], {}
     for _ in range(frames):
         started = time.perf_counter()
-        drawn.append(renderer.render(scene, camera, options))
+        frame = renderer.render(scene, camera, options)
         walls.append(1000 * (time.perf_counter() - started))
-    stages = {stage: median(frame.timings[stage] for frame in drawn) for stage in drawn[-1].timings}
-    return Measurement(camera.width, camera.height, median(walls), stages, dict(drawn[-1].counts))
+        timings.append(frame.timings)
+        counts = dict(frame.counts)
+        del frame  # its pictures' memory is the next one's
+    stages = {stage: median(each[stage] for each in timings) for stage in timings[-1]}
+    return Measurement(camera.width, camera.height, median(walls), stages, counts)
