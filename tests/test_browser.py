@@ -129,6 +129,21 @@ def test_pictures_arrive_and_are_acknowledged_while_dragging_and_the_one_at_rest
     assert len(wanted) == len(distinct) + session._pacer.dropped - dropped  # drawn or counted as dropped
 
 
+def test_pictures_are_as_fine_as_the_screen(chromium, viewer, page):
+    """But for software GL, which this tab hides."""
+    [first] = viewer.sessions
+    tab = chromium.new_page(viewport={"width": 400, "height": 300}, device_scale_factor=2)
+    tab.add_init_script("WebGL2RenderingContext.prototype.getExtension = () => null")
+    tab.goto(viewer.url)
+    tab.wait_for_function(f"window.__splatview && {SHOWN}", timeout=60_000)
+    [session] = [one for one in viewer.sessions if one is not first]
+    at_rest(tab, session)
+    assert picture_size(tab) == [800, 600]
+    assert tab.evaluate("[__viserMutable.canvas.width, __viserMutable.canvas.height]") == [800, 600]
+    tab.close()
+    until(page, lambda: viewer.sessions == [first])
+
+
 def test_dragging_orbits_and_home_comes_back(page, session):
     home = session._page.pose
     drag(page)

@@ -30,13 +30,15 @@
 
   // The server draws for the window, not for the canvas. On software GL the canvas is half as fine while the pictures
   // are: each pixel of it costs there, and nothing but the edges of viser's own objects is lost until the view rests.
-  const fineness = Number(new URLSearchParams(location.search).get("fixedDpr")) || 1;
-  const windowSize = () => [canvas().clientWidth, canvas().clientHeight].map((side) => Math.round(side * fineness));
-  const report = () => { const [width, height] = windowSize(); send({ type: "WindowSized", width, height }); };
-  const resized = new ResizeObserver(report);
+  // Elsewhere both are as fine as the screen.
   const gl = canvas().getContext("webgl2");
   const debug = gl?.getExtension("WEBGL_debug_renderer_info");
   const software = /swiftshader|llvmpipe|software/i.test(debug ? gl.getParameter(debug.UNMASKED_RENDERER_WEBGL) : "");
+  const asked = Number(new URLSearchParams(location.search).get("fixedDpr")) || 1;
+  const fineness = software ? asked : Math.max(asked, devicePixelRatio);
+  const windowSize = () => [canvas().clientWidth, canvas().clientHeight].map((side) => Math.round(side * fineness));
+  const report = () => { const [width, height] = windowSize(); send({ type: "WindowSized", width, height }); };
+  const resized = new ResizeObserver(report);
   const fit = (picture) => {
     const renderer = viewer().scene?.__r3f?.root.getState();
     const wanted = software && picture.width <= 0.5 * windowSize()[0] + 1 ? 0.5 * fineness : fineness;
