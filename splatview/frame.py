@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Literal, Protocol, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from splatview.arrays import Bools, Bytes, Floats, Ints
+from splatview.arrays import Bools, Bytes, Floats, Ints, frozen
 from splatview.camera import Camera
 from splatview.scene import Scene
 
@@ -19,10 +20,8 @@ Output = Literal["rgb", "rgb8", "alpha", "depth", "median_depth", "ids"]
 class Masks(Mapping[str, Bools]):
     """A mask [N] of Gaussians for some of a scene's layers, by layer name; compared by the arrays' identity, never written."""
 
-    def __init__(self, masks: Mapping[str, Bools] | None = None) -> None:
-        self._masks = dict(masks or {})
-        for mask in self._masks.values():
-            mask.flags.writeable = False
+    def __init__(self, masks: Mapping[str, ArrayLike] | None = None) -> None:
+        self._masks: dict[str, Bools] = {name: frozen(f"mask of {name!r}", mask, np.bool_, None) for name, mask in (masks or {}).items()}
 
     def __getitem__(self, name: str) -> Bools:
         return self._masks[name]
@@ -59,11 +58,15 @@ class RenderOptions:
     far: float = 1e10
     splat_scale: float = 1.0  # multiplies every standard deviation
     outputs: tuple[Output, ...] = ("rgb", "alpha", "depth")
-    hidden: Masks = field(default_factory=Masks)  # True: not drawn
-    tinted: Masks = field(default_factory=Masks)  # True: mixed half and half with `tint`
+    hidden: Mapping[str, ArrayLike] = Masks()  # by layer, [N], True: not drawn
+    tinted: Mapping[str, ArrayLike] = Masks()  # by layer, [N], True: mixed half and half with `tint`
     tint: tuple[float, float, float] = (1.0, 0.75, 0.0)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", tuple(self.outputs))
+        for name in ("hidden", "tinted"):
+            masks = getattr(self, name)
+            object.__setattr__(self, name, masks if isinstance(masks, Masks) else Masks(masks))
         for output in self.outputs:
             if output not in get_args(Output):
                 raise ValueError(f"RenderOptions.outputs: expected some of {', '.join(get_args(Output))}; got {output!r}")

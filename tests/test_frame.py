@@ -93,3 +93,11 @@ def test_an_interrupt_stays_set():
     interrupt.set()
     interrupt.set()
     assert interrupt.is_set
+
+
+def test_plain_masks_and_lists_will_do():
+    options = RenderOptions(hidden={"a": [True, False]}, outputs=["rgb", "ids"])
+    assert isinstance(options.hidden, Masks) and options.hidden["a"].tolist() == [True, False]
+    assert hash(options) == hash(RenderOptions(hidden=options.hidden, outputs=("rgb", "ids")))
+    with pytest.raises(ValueError, match=r"mask of 'a': expected an array of shape \[N\]"):
+        RenderOptions(hidden={"a": [[True]]})
