@@ -70,3 +70,33 @@ def test_threads_do_not_show(tmp_path):
     one = drawn_by_another_process(tmp_path / "one.npz", SHARED_CASES, SPLATVIEW_THREADS="1")
     two = drawn_by_another_process(tmp_path / "two.npz", SHARED_CASES, SPLATVIEW_THREADS="2")
     assert all(np.array_equal(one[key], two[key]) for key in one)
+
+
+OUT_OF_MEMORY = """
+import resource
+import numpy as np
+from splatview import Camera, Gaussians, Layer, RenderOptions, Scene, open_renderer
+
+def wall(count):  # splats larger than the picture
+    means = np.stack([np.zeros(count), np.linspace(0, 1, count), np.zeros(count)], -1)
+    quats, sizes, logits, sh = np.tile([1, 0, 0, 0], (count, 1)), np.full((count, 3), 3), np.full(count, -5), np.zeros((count, 1, 3))
+    return Scene({"wall": Layer(Gaussians(means, quats, sizes, logits, sh))})
+
+renderer, options = open_renderer("cpu"), RenderOptions(outputs=("alpha",))
+camera = Camera.look_at((0, -9, 0), (0, 0, 0), (0, 0, 1), 0.8, 1280, 720)
+few, many = wall(10), wall(100_000)
+before = renderer.render(few, camera, options).alpha.copy()
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))
+try:
+    renderer.render(many, camera, options)
+except MemoryError:
+    print("out of memory")
+assert np.array_equal(renderer.render(few, camera, options).alpha, before)
+"""
+
+
+def test_a_frame_that_does_not_fit_is_an_error_and_the_renderer_lives_on():
+    done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "out of memory\n"

@@ -192,8 +192,10 @@ static inline int project_block(const View& view, const LayerView& layer, uint32
         q[i] = sy * fnma(jy, set1(w[6 + i]), set1(w[3 + i]));
     }
     const F xx = load(g + 48), xy = load(g + 64), xz3 = load(g + 80), yy = load(g + 96), yz3 = load(g + 112), zz = load(g + 128);
-    const F sp[3] = {fma(xx, p[0], fma(xy, p[1], xz3 * p[2])), fma(xy, p[0], fma(yy, p[1], yz3 * p[2])), fma(xz3, p[0], fma(yz3, p[1], zz * p[2]))};
-    const F sq[3] = {fma(xx, q[0], fma(xy, q[1], xz3 * q[2])), fma(xy, q[0], fma(yy, q[1], yz3 * q[2])), fma(xz3, q[0], fma(yz3, q[1], zz * q[2]))};
+    const F sp[3] = {fma(xx, p[0], fma(xy, p[1], xz3 * p[2])), fma(xy, p[0], fma(yy, p[1], yz3 * p[2])),
+                     fma(xz3, p[0], fma(yz3, p[1], zz * p[2]))};
+    const F sq[3] = {fma(xx, q[0], fma(xy, q[1], xz3 * q[2])), fma(xy, q[0], fma(yy, q[1], yz3 * q[2])),
+                     fma(xz3, q[0], fma(yz3, q[1], zz * q[2]))};
     const F va0 = fma(p[0], sp[0], fma(p[1], sp[1], p[2] * sp[2])), vc0 = fma(q[0], sq[0], fma(q[1], sq[1], q[2] * sq[2]));
     const F vb = fma(p[0], sq[0], fma(p[1], sq[1], p[2] * sq[2]));
     const F va = va0 + set1(DILATION), vc = vc0 + set1(DILATION);
@@ -214,13 +216,16 @@ static inline int project_block(const View& view, const LayerView& layer, uint32
 
     // Pixels, then tiles, of the bounding box; an ellipse that holds no pixel centre is gone.
     const F right = set1(width), bottom = set1(height);
-    const I x0 = max(ceil_int(clamp(px - reach_x, set1(-1), right)), set1i(0)), x1 = min(floor_int(clamp(px + reach_x, set1(-1), right)), set1i(view.width - 1));
-    const I y0 = max(ceil_int(clamp(py - reach_y, set1(-1), bottom)), set1i(0)), y1 = min(floor_int(clamp(py + reach_y, set1(-1), bottom)), set1i(view.height - 1));
+    const I x0 = max(ceil_int(clamp(px - reach_x, set1(-1), right)), set1i(0)),
+            x1 = min(floor_int(clamp(px + reach_x, set1(-1), right)), set1i(view.width - 1));
+    const I y0 = max(ceil_int(clamp(py - reach_y, set1(-1), bottom)), set1i(0)),
+            y1 = min(floor_int(clamp(py + reach_y, set1(-1), bottom)), set1i(view.height - 1));
     visible = both(visible, both(le(x0, x1), le(y0, y1)));
     const unsigned keep = bits(visible);
     if (!keep) return 0;
 
-    const I tx0 = shift_right<4>(x0), ty0 = shift_right<4>(y0), columns = shift_right<4>(x1) - tx0 + set1i(1), rows = shift_right<4>(y1) - ty0 + set1i(1);
+    const I tx0 = shift_right<4>(x0), ty0 = shift_right<4>(y0), columns = shift_right<4>(x1) - tx0 + set1i(1),
+            rows = shift_right<4>(y1) - ty0 + set1i(1);
     I low_mask = set1i(0), high_mask = set1i(0);
     int most_rows = 0;
     {
@@ -230,7 +235,8 @@ static inline int project_block(const View& view, const LayerView& layer, uint32
     }
     const Ellipses ellipses = Ellipses::of(px, py, a, h, e, peak);
     for (int row = 0; row < (most_rows < MASK_SIDE ? most_rows : MASK_SIDE); ++row) {
-        const F top = to_float(max(shift_left<4>(ty0 + set1i(row)), y0)), last_row = to_float(min(shift_left<4>(ty0 + set1i(row)) + set1i(15), y1));
+        const F top = to_float(max(shift_left<4>(ty0 + set1i(row)), y0)),
+                last_row = to_float(min(shift_left<4>(ty0 + set1i(row)) + set1i(15), y1));
         I first, last;
         M reached = ellipses.columns(top, last_row, to_float(x0 - set1i(1)), to_float(x1 + set1i(1)), first, last);
         first = max(first, x0), last = min(last, x1);
@@ -255,9 +261,22 @@ static inline int project_block(const View& view, const LayerView& layer, uint32
         for (int c = 0; c < 3; ++c) colour[c] = select(chosen, set1(0.5f) * (colour[c] + set1(layer.tint[c])), colour[c]);
     }
 
-    const F fields[16] = {px, py, a, h, e, peak, colour[0], colour[1], colour[2], z,
-                          float_of(tx0 | shift_left<16>(ty0)), float_of(columns | shift_left<16>(rows)), float_of(low_mask), float_of(high_mask),
-                          float_of(loadi(order)), float_of(set1i(static_cast<int32_t>(layer.index)))};
+    const F fields[16] = {px,
+                          py,
+                          a,
+                          h,
+                          e,
+                          peak,
+                          colour[0],
+                          colour[1],
+                          colour[2],
+                          z,
+                          float_of(tx0 | shift_left<16>(ty0)),
+                          float_of(columns | shift_left<16>(rows)),
+                          float_of(low_mask),
+                          float_of(high_mask),
+                          float_of(loadi(order)),
+                          float_of(set1i(static_cast<int32_t>(layer.index)))};
     F lanes[16];
     transpose(fields, lanes);
     store_compressed(bits_of(z), keep, depths);
@@ -317,7 +336,8 @@ static inline void load_batch(const TileTask& task, const uint32_t* list, int co
             const I origin = set1i(task.column * TILE);
             const I from = max(shift_right<2>(first - origin), set1i(0)), to = min(shift_right<2>(last - origin), set1i(3));
             reached = both(reached, le(from, to));
-            touched = touched | shift_left(select(reached, shift_left(set1i(2), to) - shift_left(set1i(1), from), set1i(0)), set1i(4 * row));
+            touched =
+                touched | shift_left(select(reached, shift_left(set1i(2), to) - shift_left(set1i(1), from), set1i(0)), set1i(4 * row));
         }
         storei(batch.touched + at, select(mask_of(count - at >= LANES ? 0xffffu : (1u << (count - at)) - 1), touched, set1i(0)));
     }
@@ -357,7 +377,8 @@ static inline bool blend_block(const Batch& batch, const uint32_t* list, const i
     const F u = load(BLOCK_COORDINATES.u) + set1(static_cast<float>(4 * (k & 3)) - 7.5f);
     const F v = load(BLOCK_COORDINATES.v) + set1(static_cast<float>(4 * (k >> 2)) - 7.5f);
     const F uu = u * u, uv = u * v, vv = v * v;
-    F t = load(pixels.t[k]), sum = load(pixels.weight[k]), r = load(pixels.r[k]), g = load(pixels.g[k]), b = load(pixels.b[k]), z, median, best;
+    F t = load(pixels.t[k]), sum = load(pixels.weight[k]), r = load(pixels.r[k]), g = load(pixels.g[k]), b = load(pixels.b[k]), z, median,
+      best;
     I id;
     if (DEPTH) z = load(pixels.z[k]);
     if (EXTRA) median = load(pixels.median[k]), best = load(pixels.best[k]), id = loadi(pixels.id[k]);
@@ -398,11 +419,13 @@ static inline bool blend_block(const Batch& batch, const uint32_t* list, const i
 }
 
 // COUNT neighbouring pixels, lanes `i` and on of block `k`, to the pictures from pixel `at` on.
-template <int COUNT> static inline void write_pixels(const TileTask& task, const Pixels& pixels, const int32_t* packed, int k, int i, size_t at) {
+template <int COUNT>
+static inline void write_pixels(const TileTask& task, const Pixels& pixels, const int32_t* packed, int k, int i, size_t at) {
     const Images& to = task.images;
     if (to.rgb) {
         float row[3 * COUNT];
-        for (int j = 0; j < COUNT; ++j) row[3 * j] = pixels.r[k][i + j], row[3 * j + 1] = pixels.g[k][i + j], row[3 * j + 2] = pixels.b[k][i + j];
+        for (int j = 0; j < COUNT; ++j)
+            row[3 * j] = pixels.r[k][i + j], row[3 * j + 1] = pixels.g[k][i + j], row[3 * j + 2] = pixels.b[k][i + j];
         __builtin_memcpy(to.rgb + 3 * at, row, sizeof row);
     }
     if (to.rgb8) {
@@ -443,7 +466,8 @@ static inline void write_tile(const TileTask& task, Pixels& pixels) {
         for (int x = 0; x < columns; x += 4) {
             const int k = (y >> 2) * 4 + (x >> 2), i = (y & 3) * 4;
             const size_t at = static_cast<size_t>(top + y) * view.width + left + x;
-            if (columns - x >= 4) write_pixels<4>(task, pixels, packed[k] + i, k, i, at);
+            if (columns - x >= 4)
+                write_pixels<4>(task, pixels, packed[k] + i, k, i, at);
             else
                 for (int j = 0; j < columns - x; ++j) write_pixels<1>(task, pixels, packed[k] + i + j, k, i + j, at + j);
         }
@@ -454,7 +478,8 @@ template <bool DEPTH, bool EXTRA> static void blend_tile(const TileTask& task) {
     Pixels pixels;
     for (int k = 0; k < 16; ++k) {
         const F zero = set1(0);
-        store(pixels.t[k], set1(1)), store(pixels.weight[k], zero), store(pixels.r[k], zero), store(pixels.g[k], zero), store(pixels.b[k], zero), store(pixels.z[k], zero);
+        store(pixels.t[k], set1(1)), store(pixels.weight[k], zero), store(pixels.r[k], zero), store(pixels.g[k], zero),
+            store(pixels.b[k], zero), store(pixels.z[k], zero);
         if (EXTRA) store(pixels.median[k], zero), store(pixels.best[k], zero), storei(pixels.id[k], set1i(-1));
     }
     Batch batch;
@@ -463,7 +488,8 @@ template <bool DEPTH, bool EXTRA> static void blend_tile(const TileTask& task) {
     for (uint32_t from = 0; from < task.count && alive; from += BATCH) {
         const int count = static_cast<int>(task.count - from < BATCH ? task.count - from : BATCH);
         const uint32_t* list = task.list + from;
-        for (uint32_t ahead = from + BATCH; ahead < task.count && ahead < from + 2 * BATCH; ++ahead) __builtin_prefetch(&task.records[task.list[ahead]]);
+        for (uint32_t ahead = from + BATCH; ahead < task.count && ahead < from + 2 * BATCH; ++ahead)
+            __builtin_prefetch(&task.records[task.list[ahead]]);
         load_batch(task, list, count, batch);
         for (unsigned rest = alive; rest; rest &= rest - 1) {
             const int k = __builtin_ctz(rest), picked = pick(batch, count, k, picks);

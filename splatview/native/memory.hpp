@@ -74,8 +74,10 @@ public:
         }
         if (!block.data) block.data = allocate_pages(bytes);
         return {block.data, [pool = weak_from_this(), block](void*) {
-                    if (auto alive = pool.lock()) alive->put(block);
-                    else std::free(block.data);
+                    if (auto alive = pool.lock())
+                        alive->put(block);
+                    else
+                        std::free(block.data);
                 }};
     }
 

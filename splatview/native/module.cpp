@@ -32,10 +32,12 @@ struct Layer {
           std::optional<Mask> hidden_mask, std::optional<Mask> tinted_mask)
         : scene(std::move(packed)), hidden(std::move(hidden_mask)), tinted(std::move(tinted_mask)) {
         const double* m = camera_from_layer.data();
-        const double scale = std::cbrt(m[0] * (m[5] * m[10] - m[6] * m[9]) - m[1] * (m[4] * m[10] - m[6] * m[8]) + m[2] * (m[4] * m[9] - m[5] * m[8]));
+        const double scale =
+            std::cbrt(m[0] * (m[5] * m[10] - m[6] * m[9]) - m[1] * (m[4] * m[10] - m[6] * m[8]) + m[2] * (m[4] * m[9] - m[5] * m[8]));
         view.blocks = scene->blocks();
         for (const auto& mask : {hidden, tinted})
-            if (mask && mask->shape(0) != view.blocks.count) throw nb::value_error("a mask must have one entry for each Gaussian of its layer");
+            if (mask && mask->shape(0) != view.blocks.count)
+                throw nb::value_error("a mask must have one entry for each Gaussian of its layer");
         for (int i = 0; i < 3; ++i) {
             for (int j = 0; j < 3; ++j) view.linear[3 * i + j] = static_cast<float>(m[4 * i + j]);
             view.translation[i] = static_cast<float>(m[4 * i + 3]);
@@ -53,26 +55,45 @@ class Renderer {
 public:
     Renderer(const std::string& simd, int threads) : frames_(simd, threads), pool_(std::make_shared<Pool>()) {}
 
-    std::shared_ptr<PackedScene> pack(In<float, nb::shape<-1, 3>> means, In<float, nb::shape<-1, 4>> quats, In<float, nb::shape<-1, 3>> log_scales,
-                                      In<float, nb::ndim<1>> opacity_logits, In<float, nb::shape<-1, -1, 3>> sh) {
+    std::shared_ptr<PackedScene> pack(In<float, nb::shape<-1, 3>> means, In<float, nb::shape<-1, 4>> quats,
+                                      In<float, nb::shape<-1, 3>> log_scales, In<float, nb::ndim<1>> opacity_logits,
+                                      In<float, nb::shape<-1, -1, 3>> sh) {
         const size_t count = means.shape(0);
-        if (quats.shape(0) != count || log_scales.shape(0) != count || opacity_logits.shape(0) != count || sh.shape(0) != count || count >= UINT32_MAX / 2)
+        if (quats.shape(0) != count || log_scales.shape(0) != count || opacity_logits.shape(0) != count || sh.shape(0) != count ||
+            count >= UINT32_MAX / 2)
             throw nb::value_error("expected arrays of one length, below 2^31");
-        const RawGaussians raw{static_cast<uint32_t>(count), static_cast<int>(sh.shape(1)), means.data(), quats.data(), log_scales.data(), opacity_logits.data(), sh.data()};
+        const RawGaussians raw{static_cast<uint32_t>(count),
+                               static_cast<int>(sh.shape(1)),
+                               means.data(),
+                               quats.data(),
+                               log_scales.data(),
+                               opacity_logits.data(),
+                               sh.data()};
         nb::gil_scoped_release released;
         std::lock_guard<std::mutex> lock(mutex_);
         return std::make_shared<PackedScene>(raw, frames_.threads());
     }
 
     // (pictures by name, milliseconds by stage, counts), or None if it was interrupted.
-    nb::object render(const std::vector<Layer*>& layers, const std::vector<double>& intrinsics, int width, int height, double near, double far, double splat_scale,
-                      const std::vector<double>& background, const std::vector<double>& tint, const std::vector<std::string>& outputs,
-                      std::optional<In<uint8_t, nb::shape<1>>> interrupt) {
-        if (intrinsics.size() != 4 || background.size() != 3 || tint.size() != 3) throw nb::value_error("expected fx, fy, cx, cy and two colours");
-        if (width < 1 || height < 1 || width > 32768 || height > 32768) throw nb::value_error("expected a size of 1 to 32768 pixels a side");
+    nb::object render(const std::vector<Layer*>& layers, const std::vector<double>& intrinsics, int width, int height, double near,
+                      double far, double splat_scale, const std::vector<double>& background, const std::vector<double>& tint,
+                      const std::vector<std::string>& outputs, std::optional<In<uint8_t, nb::shape<1>>> interrupt) {
+        if (intrinsics.size() != 4 || background.size() != 3 || tint.size() != 3)
+            throw nb::value_error("expected fx, fy, cx, cy and two colours");
+        if (width < 1 || height < 1 || width > 32768 || height > 32768)
+            throw nb::value_error("expected a size of 1 to 32768 pixels a side");
         Request request{};
-        request.view = {width, height, (width + TILE - 1) / TILE, (height + TILE - 1) / TILE, static_cast<float>(intrinsics[0]), static_cast<float>(intrinsics[1]),
-                        static_cast<float>(intrinsics[2]), static_cast<float>(intrinsics[3]), static_cast<float>(near), static_cast<float>(far), static_cast<float>(splat_scale)};
+        request.view = {width,
+                        height,
+                        (width + TILE - 1) / TILE,
+                        (height + TILE - 1) / TILE,
+                        static_cast<float>(intrinsics[0]),
+                        static_cast<float>(intrinsics[1]),
+                        static_cast<float>(intrinsics[2]),
+                        static_cast<float>(intrinsics[3]),
+                        static_cast<float>(near),
+                        static_cast<float>(far),
+                        static_cast<float>(splat_scale)};
         for (uint32_t i = 0; i < layers.size(); ++i) {
             request.layers.push_back(layers[i]->view);
             request.layers.back().index = i;
@@ -84,7 +105,8 @@ public:
         std::map<std::string, std::shared_ptr<void>> blocks;
         const size_t pixels = static_cast<size_t>(width) * height;
         auto image = [&](const char* name, auto*& slot, size_t channels) {
-            const bool wanted = std::find(outputs.begin(), outputs.end(), name) != outputs.end() || (std::string(name) == "id_layers" && request.images.ids);
+            const bool wanted = std::find(outputs.begin(), outputs.end(), name) != outputs.end() ||
+                                (std::string(name) == "id_layers" && request.images.ids);
             if (!wanted) return;
             auto block = blocks[name] = pool_->take(pixels * channels * sizeof *slot);
             slot = static_cast<std::remove_reference_t<decltype(slot)>>(block.get());
@@ -104,11 +126,14 @@ public:
         for (auto& [name, block] : blocks) {
             const bool colour = name == "rgb" || name == "rgb8";
             const size_t shape[3] = {static_cast<size_t>(height), static_cast<size_t>(width), 3};
-            const nb::dlpack::dtype type = name == "rgb8" ? nb::dtype<uint8_t>() : name == "ids" || name == "id_layers" ? nb::dtype<int32_t>() : nb::dtype<float>();
+            const nb::dlpack::dtype type = name == "rgb8"                         ? nb::dtype<uint8_t>()
+                                           : name == "ids" || name == "id_layers" ? nb::dtype<int32_t>()
+                                                                                  : nb::dtype<float>();
             nb::capsule owner(new std::shared_ptr<void>(block), [](void* p) noexcept { delete static_cast<std::shared_ptr<void>*>(p); });
             images[name.c_str()] = nb::cast(nb::ndarray<nb::numpy>(block.get(), colour ? 3 : 2, shape, owner, nullptr, type));
         }
-        timings["project"] = report.project_ms, timings["sort"] = report.sort_ms, timings["bin"] = report.bin_ms, timings["blend"] = report.blend_ms;
+        timings["project"] = report.project_ms, timings["sort"] = report.sort_ms, timings["bin"] = report.bin_ms,
+        timings["blend"] = report.blend_ms;
         counts["drawn"] = report.drawn, counts["pairs"] = report.pairs;
         return nb::make_tuple(images, timings, counts);
     }
@@ -144,13 +169,16 @@ private:
 
 NB_MODULE(_splats, m) {
     nb::class_<PackedScene>(m, "PackedScene").def_prop_ro("nbytes", &PackedScene::bytes);
-    nb::class_<Layer>(m, "Layer").def(nb::init<std::shared_ptr<PackedScene>, In<double, nb::shape<3, 4>>, int, bool, std::optional<Mask>, std::optional<Mask>>(),
-                                      nb::arg("scene"), nb::arg("camera_from_layer"), nb::arg("sh_degree"), nb::arg("antialiased"), nb::arg("hidden").none(), nb::arg("tinted").none());
+    nb::class_<Layer>(m, "Layer")
+        .def(nb::init<std::shared_ptr<PackedScene>, In<double, nb::shape<3, 4>>, int, bool, std::optional<Mask>, std::optional<Mask>>(),
+             nb::arg("scene"), nb::arg("camera_from_layer"), nb::arg("sh_degree"), nb::arg("antialiased"), nb::arg("hidden").none(),
+             nb::arg("tinted").none());
     nb::class_<Renderer>(m, "Renderer")
         .def(nb::init<const std::string&, int>(), nb::arg("simd"), nb::arg("threads"))
         .def("pack", &Renderer::pack, nb::arg("means"), nb::arg("quats"), nb::arg("log_scales"), nb::arg("opacity_logits"), nb::arg("sh"))
-        .def("render", &Renderer::render, nb::arg("layers"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"), nb::arg("near"), nb::arg("far"),
-             nb::arg("splat_scale"), nb::arg("background"), nb::arg("tint"), nb::arg("outputs"), nb::arg("interrupt").none())
+        .def("render", &Renderer::render, nb::arg("layers"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"), nb::arg("near"),
+             nb::arg("far"), nb::arg("splat_scale"), nb::arg("background"), nb::arg("tint"), nb::arg("outputs"),
+             nb::arg("interrupt").none())
         .def("tile_lists", &Renderer::tile_lists)
         .def_prop_ro("simd", &Renderer::simd)
         .def_prop_ro("threads", &Renderer::threads)

@@ -9,8 +9,9 @@ namespace splats {
 namespace {
 
 constexpr uint32_t LINKS = 32;  // records of one link of a tile's chain
-constexpr uint32_t MOST_LINKS = 1u << 24;  // of all chains, 2 GB: where splats cover the picture thousands of times over, the farthest are left out
-constexpr int RUN = 8;          // neighbouring tiles that a thread blends in turn
+constexpr uint32_t MOST_LINKS =
+    1u << 24;           // of all chains, 2 GB: where splats cover the picture thousands of times over, the farthest are left out
+constexpr int RUN = 8;  // neighbouring tiles that a thread blends in turn
 constexpr uint32_t NONE = UINT32_MAX;
 constexpr int DIGIT = 11;  // bits of a radix pass
 constexpr uint32_t DIGITS = 1u << DIGIT;
@@ -22,9 +23,12 @@ bool runs_here(const Kernels& kernels) {
     const std::string name = kernels.name;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (name == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+    if (name == "avx2")
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+               __builtin_cpu_supports("f16c");
     if (name == "avx512")
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq");
 #endif
     return name == "portable";
 }
@@ -37,7 +41,8 @@ const Kernels& choose_kernels(const std::string& wanted) {
     throw std::invalid_argument("SPLATVIEW_SIMD: expected avx512, avx2 or portable, one that this processor has; got " + wanted);
 }
 
-FrameRenderer::FrameRenderer(const std::string& simd, int threads) : kernels_(choose_kernels(simd)), threads_(threads), lists_(2 * threads_.count()) {}
+FrameRenderer::FrameRenderer(const std::string& simd, int threads)
+    : kernels_(choose_kernels(simd)), threads_(threads), lists_(2 * threads_.count()) {}
 
 size_t FrameRenderer::bytes() const {
     size_t total = records_.bytes() + depths_.bytes() + visible_.bytes() + sorted_.bytes() + histograms_.bytes() + keyed_.bytes();
@@ -87,7 +92,8 @@ void FrameRenderer::project(const Request& request) {
     threads_.run(static_cast<int>(chunks_.size()), [&](int piece, int) {
         const ChunkOf& c = chunks_[piece];
         uint32_t* depths = depths_.data() + c.base;
-        const int count = kernels_.project(request.view, request.layers[c.layer], c.first_block, c.last_block, records_.data() + c.base, depths);
+        const int count =
+            kernels_.project(request.view, request.layers[c.layer], c.first_block, c.last_block, records_.data() + c.base, depths);
         uint32_t low = NONE, high = 0;
         for (int i = 0; i < count; ++i) low = std::min(low, depths[i]), high = std::max(high, depths[i]);
         visible_[piece] = {static_cast<uint32_t>(count), low, high};
@@ -99,7 +105,8 @@ void FrameRenderer::project(const Request& request) {
 uint32_t FrameRenderer::sort() {
     const int threads = threads_.count(), chunks = static_cast<int>(chunks_.size());
     uint32_t visible = 0, low = NONE, high = 0;
-    for (int c = 0; c < chunks; ++c) visible += visible_[c].count, low = std::min(low, visible_[c].low), high = std::max(high, visible_[c].high);
+    for (int c = 0; c < chunks; ++c)
+        visible += visible_[c].count, low = std::min(low, visible_[c].low), high = std::max(high, visible_[c].high);
     if (!visible) return 0;
     keyed_.reserve(visible);
     sorted_.reserve(visible);
@@ -203,7 +210,8 @@ void FrameRenderer::bin_range(const View& view, uint32_t first, uint32_t last, S
         if (i + AHEAD < last) __builtin_prefetch(&records_[sorted_[i + AHEAD]]);
         const uint32_t at = sorted_[i];
         const Record& record = records_[at];
-        const uint32_t columns = record.span & 0xffff, rows = record.span >> 16, corner = (record.tile >> 16) * across + (record.tile & 0xffff);
+        const uint32_t columns = record.span & 0xffff, rows = record.span >> 16,
+                       corner = (record.tile >> 16) * across + (record.tile & 0xffff);
         if (columns <= MASK_SIDE && rows <= MASK_SIDE) {
             uint64_t touched;
             std::memcpy(&touched, record.mask, sizeof touched);
@@ -216,7 +224,8 @@ void FrameRenderer::bin_range(const View& view, uint32_t first, uint32_t last, S
         }
         const float q = std::max(record.peak - (MIN_ALPHA_LOG2 - SLACK), 0.0f), qe = q / record.e, half_height = std::sqrt(qe);
         const float tip = -record.h * qe / std::max(std::sqrt(record.h * record.h * qe + q / record.a), 1e-20f);
-        const float left_limit = static_cast<float>((record.tile & 0xffff) * TILE), right_limit = left_limit + static_cast<float>(columns * TILE - 1);
+        const float left_limit = static_cast<float>((record.tile & 0xffff) * TILE),
+                    right_limit = left_limit + static_cast<float>(columns * TILE - 1);
         for (uint32_t row = 0; row < rows; ++row) {
             const float top = static_cast<float>(((record.tile >> 16) + row) * TILE) - record.y;
             const float low = std::max(top, -half_height), high = std::min(top + (TILE - 1), half_height);
@@ -265,7 +274,8 @@ void FrameRenderer::blend(const Request& request) {
         for (int tile = first; tile < last; ++tile) {
             if (request.interrupt && *request.interrupt) return;
             const uint32_t coming = tile + 1 < last ? gather_tile(static_cast<uint32_t>(tile + 1), lists[(tile + 1 - first) & 1]) : 0;
-            TileTask task{&view, records_.data(), lists[(tile - first) & 1].data(), count, tile % view.tiles_x, tile / view.tiles_x, {}, request.images};
+            TileTask task{&view, records_.data(), lists[(tile - first) & 1].data(), count, tile % view.tiles_x, tile / view.tiles_x,
+                          {},    request.images};
             std::copy(request.background, request.background + 3, task.background);
             kernels_.blend(task);
             count = coming;

@@ -44,7 +44,7 @@ public:
 private:
     struct alignas(128) Segment {  // the tile lists of a range of depths, as chains of links; aligned: each belongs to one thread
         Buffer<uint32_t> entries, next, first, links, cursors;  // cursors: where a tile's next entry goes; a multiple of the link: no room
-        uint32_t used = 0, most = 0;  // links
+        uint32_t used = 0, most = 0;                            // links
         uint64_t pairs = 0;
         void start(uint32_t tiles, uint32_t most_links);
         void add(uint32_t tile, uint32_t record);

@@ -19,8 +19,8 @@ bool all_finite(const float* p, size_t count) {
 // Only what a picture can hold is drawn: anything that is not finite is left out.
 bool drawable(const RawGaussians& raw, uint32_t i) {
     const size_t k = static_cast<size_t>(raw.sh_coefficients) * 3;
-    return all_finite(raw.means + 3 * size_t{i}, 3) && all_finite(raw.quats + 4 * size_t{i}, 4) && all_finite(raw.log_scales + 3 * size_t{i}, 3) &&
-           !std::isnan(raw.opacity_logits[i]) && all_finite(raw.sh + k * i, k);
+    return all_finite(raw.means + 3 * size_t{i}, 3) && all_finite(raw.quats + 4 * size_t{i}, 4) &&
+           all_finite(raw.log_scales + 3 * size_t{i}, 3) && !std::isnan(raw.opacity_logits[i]) && all_finite(raw.sh + k * i, k);
 }
 
 uint64_t spread3(uint64_t v) {  // 21 bits, two zeros after each
@@ -52,8 +52,10 @@ uint16_t half_of(float value) {  // round to nearest even, clamped to the larges
 float covariance(const float* quat, const float* log_scales, float out[6]) {
     double w = quat[0], x = quat[1], y = quat[2], z = quat[3];
     const double length = std::sqrt(w * w + x * x + y * y + z * z);
-    if (length > 0) w /= length, x /= length, y /= length, z /= length;
-    else w = 1;
+    if (length > 0)
+        w /= length, x /= length, y /= length, z /= length;
+    else
+        w = 1;
     const double r[3][3] = {{1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)},
                             {2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)},
                             {2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)}};
@@ -98,7 +100,8 @@ std::vector<Keyed> morton_order(const RawGaussians& raw, const std::vector<uint8
     std::fill(high, high + 3, -std::numeric_limits<float>::infinity());
     for (uint32_t i = 0; i < raw.count; ++i)
         if (draw[i])
-            for (int a = 0; a < 3; ++a) low[a] = std::min(low[a], raw.means[3 * size_t{i} + a]), high[a] = std::max(high[a], raw.means[3 * size_t{i} + a]);
+            for (int a = 0; a < 3; ++a)
+                low[a] = std::min(low[a], raw.means[3 * size_t{i} + a]), high[a] = std::max(high[a], raw.means[3 * size_t{i} + a]);
     double scale[3];
     for (int a = 0; a < 3; ++a) scale[a] = 2097151.0 / std::max(static_cast<double>(high[a]) - low[a], 1e-30);
     std::vector<Keyed> items(raw.count);
@@ -108,7 +111,8 @@ std::vector<Keyed> morton_order(const RawGaussians& raw, const std::vector<uint8
             uint64_t key = 0x7fffffffffffffff;  // what is not drawn comes last
             if (draw[i]) {
                 key = 0;
-                for (int a = 0; a < 3; ++a) key |= spread3(static_cast<uint64_t>((static_cast<double>(raw.means[3 * size_t{i} + a]) - low[a]) * scale[a])) << a;
+                for (int a = 0; a < 3; ++a)
+                    key |= spread3(static_cast<uint64_t>((static_cast<double>(raw.means[3 * size_t{i} + a]) - low[a]) * scale[a])) << a;
             }
             items[i] = {key, i};
         }
@@ -150,7 +154,8 @@ PackedScene::PackedScene(const RawGaussians& raw, Threads& threads) {
                     std::memcpy(fields, raw.means + 3 * size_t{i}, 12);
                     sigma = std::max(sigma, covariance(raw.quats + 4 * size_t{i}, raw.log_scales + 3 * size_t{i}, fields + 3));
                     fields[9] = log2_opacity(raw.opacity_logits[i]);
-                    for (int a = 0; a < 3; ++a) low[a] = std::min<double>(low[a], fields[a]), high[a] = std::max<double>(high[a], fields[a]);
+                    for (int a = 0; a < 3; ++a)
+                        low[a] = std::min<double>(low[a], fields[a]), high[a] = std::max<double>(high[a], fields[a]);
                 }
                 for (int f = 0; f < 10; ++f) geometry[16 * f + lane] = fields[f];
                 const float* sh = raw.sh + size_t{i} * 3 * raw.sh_coefficients;
@@ -160,8 +165,10 @@ PackedScene::PackedScene(const RawGaussians& raw, Threads& threads) {
             double radius2 = 0;
             float sphere[5] = {0, 0, 0, -std::numeric_limits<float>::infinity(), 0};  // an empty block is out of every view
             if (low[0] <= high[0]) {
-                for (int a = 0; a < 3; ++a) sphere[a] = static_cast<float>(0.5 * (low[a] + high[a])), radius2 += 0.25 * (high[a] - low[a]) * (high[a] - low[a]);
-                sphere[3] = static_cast<float>(std::sqrt(radius2) * 1.0001 + 1e-6 * (std::abs(sphere[0]) + std::abs(sphere[1]) + std::abs(sphere[2])));
+                for (int a = 0; a < 3; ++a)
+                    sphere[a] = static_cast<float>(0.5 * (low[a] + high[a])), radius2 += 0.25 * (high[a] - low[a]) * (high[a] - low[a]);
+                sphere[3] = static_cast<float>(std::sqrt(radius2) * 1.0001 +
+                                               1e-6 * (std::abs(sphere[0]) + std::abs(sphere[1]) + std::abs(sphere[2])));
                 sphere[4] = sigma * 1.0001f;
             }
             for (int f = 0; f < 5; ++f) bounds_[size_t{padded} * f + block] = sphere[f];

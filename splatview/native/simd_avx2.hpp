@@ -25,7 +25,9 @@ static inline F load_half(const uint16_t* p) {
     auto q = reinterpret_cast<const __m128i*>(p);
     return {_mm256_cvtph_ps(_mm_loadu_si128(q)), _mm256_cvtph_ps(_mm_loadu_si128(q + 1))};
 }
-static inline F gather(const float* base, I index) { return {_mm256_i32gather_ps(base, index.a, 4), _mm256_i32gather_ps(base, index.b, 4)}; }
+static inline F gather(const float* base, I index) {
+    return {_mm256_i32gather_ps(base, index.a, 4), _mm256_i32gather_ps(base, index.b, 4)};
+}
 
 #define LANES(name, type, result, call) \
     static inline result name(type x, type y) { return {call(x.a, y.a), call(x.b, y.b)}; }

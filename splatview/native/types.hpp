@@ -11,7 +11,7 @@ constexpr int BATCH = 64;         // Gaussians that a tile blends at a time
 constexpr int CHECK = 8;          // Gaussians that a 4 x 4 block blends before it looks whether its pixels have all ended
 constexpr int CHUNK_BLOCKS = 64;  // blocks that one thread projects at a time
 constexpr int CHUNK = CHUNK_BLOCKS * LANES;
-constexpr int MASK_SIDE = 8;      // a footprint of up to 8 x 8 tiles is kept as a bit mask
+constexpr int MASK_SIDE = 8;  // a footprint of up to 8 x 8 tiles is kept as a bit mask
 
 constexpr float MIN_ALPHA_LOG2 = -7.994353436858858f;  // log2(1 / 255)
 constexpr float MAX_ALPHA = 0.999f, MAX_ALPHA_LOG2 = -0.00144341f;
