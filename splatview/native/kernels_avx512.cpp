@@ -10,7 +10,9 @@ namespace splats {
 namespace {
 #include "constants.hpp"
 #include "simd_avx512.hpp"
-#include "kernels.hpp"
+#include "lanes.hpp"
+#include "project.hpp"
+#include "blend.hpp"
 }  // namespace
 
 extern const Kernels kernels_avx512 = {"avx512", project, blend};

@@ -9,7 +9,9 @@ namespace splats {
 namespace {
 #include "constants.hpp"
 #include "simd_portable.hpp"
-#include "kernels.hpp"
+#include "lanes.hpp"
+#include "project.hpp"
+#include "blend.hpp"
 }  // namespace
 
 extern const Kernels kernels_portable = {"portable", project, blend};
