@@ -86,15 +86,18 @@ private:
         void* data;
         size_t bytes;
     };
-    static constexpr size_t MOST = 12;
+    static constexpr size_t MOST = size_t{128} << 20;  // bytes that wait: the oldest go first
 
     void put(Block block) {
         std::lock_guard<std::mutex> lock(mutex_);
-        if (free_.size() == MOST) {
+        free_.push_back(block);
+        size_t waiting = 0;
+        for (const Block& each : free_) waiting += each.bytes;
+        while (waiting > MOST) {
+            waiting -= free_.front().bytes;
             std::free(free_.front().data);
             free_.erase(free_.begin());
         }
-        free_.push_back(block);
     }
 
     std::mutex mutex_;
