@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from splatview.gaussians import Gaussians, Kind
 
-settings.register_profile("splatview", deadline=None)  # tests share two cores
+settings.register_profile("splatview", deadline=None, derandomize="CI" in os.environ)  # tests share two cores
 settings.load_profile("splatview")
 
 
