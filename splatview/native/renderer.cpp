@@ -101,7 +101,8 @@ void FrameRenderer::project(const Request& request) {
 }
 
 // Orders the visible records by depth: least significant digit first, over the bits of the depth that are in use, the lowest
-// left out where more than two digits would be needed (a step of a millionth of the depth from 1 cm to 10 km). Ties keep the layers' own order.
+// left out where more than two digits would be needed (a step of a millionth of the depth from 1 cm to 10 km). Ties keep the layers' own
+// order.
 uint32_t FrameRenderer::sort() {
     const int threads = threads_.count(), chunks = static_cast<int>(chunks_.size());
     uint32_t visible = 0, low = NONE, high = 0;
