@@ -8,10 +8,10 @@
 namespace splats {
 namespace {
 
-constexpr uint32_t LINKS = 32;  // records of one link of a tile's chain
+constexpr uint32_t LINKS = 64;  // records of one link of a tile's chain
 constexpr uint32_t MOST_LINKS =
     1u << 24;           // of all chains, 2 GB: where splats cover the picture thousands of times over, the farthest are left out
-constexpr int RUN = 8;  // neighbouring tiles that a thread blends in turn
+constexpr int RUN = 16; // neighbouring tiles that a thread blends in turn
 constexpr uint32_t NONE = UINT32_MAX;
 constexpr int DIGIT = 13;  // bits of a radix pass
 constexpr uint32_t DIGITS = 1u << DIGIT;
@@ -198,7 +198,7 @@ void FrameRenderer::bin(const View& view, uint32_t count) {
     const uint32_t tiles = static_cast<uint32_t>(view.tiles_x * view.tiles_y);
     segments_.resize(pieces);
     threads_.run(pieces, [&](int piece, int) {
-        segments_[piece].start(tiles, std::max(MOST_LINKS / tiles / static_cast<uint32_t>(pieces), 64u));
+        segments_[piece].start(tiles, std::max(MOST_LINKS / tiles / static_cast<uint32_t>(pieces), 32u));
         auto share = [&](int p) { return static_cast<uint32_t>(static_cast<uint64_t>(count) * p / pieces); };
         bin_range(view, share(piece), share(piece + 1), segments_[piece]);
     });
