@@ -9,9 +9,9 @@ namespace splats {
 namespace {
 
 constexpr uint32_t LINKS = 64;  // records of one link of a tile's chain
-constexpr uint32_t MOST_LINKS =
-    1u << 24;           // of all chains, 2 GB: where splats cover the picture thousands of times over, the farthest are left out
-constexpr int RUN = 16; // neighbouring tiles that a thread blends in turn
+// Links of all chains, 2 GB: where splats cover the picture thousands of times over, the farthest are left out.
+constexpr uint32_t MOST_LINKS = 1u << 23;
+constexpr int RUN = 16;  // neighbouring tiles that a thread blends in turn
 constexpr uint32_t NONE = UINT32_MAX;
 constexpr int DIGIT = 13;  // bits of a radix pass
 constexpr uint32_t DIGITS = 1u << DIGIT;
