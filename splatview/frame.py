@@ -85,7 +85,7 @@ class Frame:
     camera: Camera
     images: Mapping[str, np.ndarray]  # by the names of RenderOptions.outputs
     timings: Mapping[str, float] = field(default_factory=dict)  # milliseconds per stage
-    counts: Mapping[str, int] = field(default_factory=dict)  # "drawn": Gaussians in the picture, "pairs": Gaussian-tile pairs
+    counts: Mapping[str, int] = field(default_factory=dict)  # "drawn": Gaussians in view, "pairs": of them and tiles
 
     def __post_init__(self) -> None:
         for name in ("images", "timings", "counts"):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy_renderer
 import pytest
 from render_cases import CASES, psnr
+
+from splatview import Camera, Scene
+from splatview.render.splats_cpu import CpuRenderer
 
 DRAW = """
 import sys
@@ -70,6 +74,55 @@ def test_threads_do_not_show(tmp_path):
     one = drawn_by_another_process(tmp_path / "one.npz", SHARED_CASES, SPLATVIEW_THREADS="1")
     two = drawn_by_another_process(tmp_path / "two.npz", SHARED_CASES, SPLATVIEW_THREADS="2")
     assert all(np.array_equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize(
+    "name", ["several layers", "principal point off centre", "dense", "splats larger than the picture", "hidden and tinted"]
+)
+def test_strips_do_not_show(name):
+    scene, camera, options = CASES[name]()
+    bare = Scene({key: replace(layer, content=layer.content.with_max_degree(0)) for key, layer in scene.layers.items()})
+    camera = Camera(camera.K, camera.camera_from_world, camera.width, 5 * camera.height)  # several rows of tiles
+    options = replace(options, outputs=("rgb", "rgb8", "alpha", "depth", "median_depth", "ids"))
+    whole, cut = CpuRenderer(), CpuRenderer()
+    cut._native.set_least_spare(0)
+    one, many = whole.render(bare, camera, options), cut.render(bare, camera, options)
+    assert many.counts["drawn"] > one.counts["drawn"]  # some lie across two strips
+    assert many.counts["pairs"] == pytest.approx(one.counts["pairs"], rel=1e-2)
+    for output in ("rgb", "alpha"):
+        assert many.images[output] == pytest.approx(one.images[output], abs=1e-4), output
+    for output in ("depth", "median_depth", "ids", "id_layers"):
+        assert np.mean(np.isclose(many.images[output], one.images[output], rtol=1e-4)) >= 0.999, output
+
+
+MEMORY = """
+import gc, re, sys
+from pathlib import Path
+import numpy as np
+from splatview import Camera, Gaussians, Layer, RenderOptions, Scene, open_renderer
+
+def resident(name):
+    return 1024 * int(re.search(rf"^{name}:\\s+(\\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)[1])
+
+count, degree = 1_000_000, int(sys.argv[1])
+rng = np.random.default_rng(0)
+draw = lambda *shape: rng.standard_normal(shape, np.float32)
+splats = Gaussians(draw(count, 3), draw(count, 4), draw(count, 3) - 5, draw(count), 0.1 * draw(count, (degree + 1) ** 2, 3))
+scene, renderer = Scene({"all": Layer(splats)}), open_renderer("cpu")
+gc.collect()
+Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+before = resident("VmRSS")
+frame = renderer.render(scene, Camera.look_at((0, -12, 0), (0, 0, 0), (0, 0, 1), 0.8, 1280, 720), RenderOptions(outputs=("rgb8",)))
+print((resident("VmHWM") - before) / splats.nbytes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("degree", range(5))
+def test_memory_stays_within_one_and_a_half_times_the_scene(degree):
+    """A million splats, all of them in view."""
+    done = subprocess.run([sys.executable, "-c", MEMORY, str(degree)], capture_output=True, text=True, check=True)
+    assert float(done.stdout) <= 1.5
 
 
 OUT_OF_MEMORY = """

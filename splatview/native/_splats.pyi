@@ -53,6 +53,9 @@ class Renderer:
     def tile_lists(self) -> tuple[list[list[tuple[int, int]]], int]:
         """Of the last frame: for each tile, row by row, (layer, id) of its Gaussians front to back; and the tiles across."""
 
+    def set_least_spare(self, nbytes: int) -> None:
+        """Let any frame take so many bytes (16 MiB unless told), however small its scene; beyond that it is drawn in strips."""
+
     @property
     def simd(self) -> str: ...
     @property

@@ -15,8 +15,8 @@ namespace {
 #include "blend.hpp"
 }  // namespace
 
-extern const Kernels kernels_avx2 = {"avx2", project, blend};
+extern const Kernels kernels_avx2 = {"avx2", in_view, project, blend};
 #else
-extern const Kernels kernels_avx2 = {"avx2", nullptr, nullptr};
+extern const Kernels kernels_avx2 = {"avx2", nullptr, nullptr, nullptr};
 #endif
 }  // namespace splats

@@ -15,8 +15,8 @@ namespace {
 #include "blend.hpp"
 }  // namespace
 
-extern const Kernels kernels_avx512 = {"avx512", project, blend};
+extern const Kernels kernels_avx512 = {"avx512", in_view, project, blend};
 #else
-extern const Kernels kernels_avx512 = {"avx512", nullptr, nullptr};
+extern const Kernels kernels_avx512 = {"avx512", nullptr, nullptr, nullptr};
 #endif
 }  // namespace splats

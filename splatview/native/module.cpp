@@ -93,7 +93,15 @@ public:
                         static_cast<float>(intrinsics[3]),
                         static_cast<float>(near),
                         static_cast<float>(far),
-                        static_cast<float>(splat_scale)};
+                        static_cast<float>(splat_scale),
+                        0,
+                        0,
+                        0,
+                        0};
+        View& view = request.view;
+        const float out_x = 0.15f * static_cast<float>(width) / view.fx, out_y = 0.15f * static_cast<float>(height) / view.fy;
+        view.left = -view.cx / view.fx - out_x, view.right = (static_cast<float>(width) - view.cx) / view.fx + out_x;
+        view.top = -view.cy / view.fy - out_y, view.bottom = (static_cast<float>(height) - view.cy) / view.fy + out_y;
         for (uint32_t i = 0; i < layers.size(); ++i) {
             request.layers.push_back(layers[i]->view);
             request.layers.back().index = i;
@@ -157,6 +165,7 @@ public:
     const char* simd() const { return frames_.simd(); }
     int threads() { return frames_.threads().count(); }
     size_t nbytes() const { return frames_.bytes(); }
+    void set_least_spare(int64_t bytes) { frames_.set_least_spare(bytes); }
 
 private:
     FrameRenderer frames_;
@@ -180,6 +189,7 @@ NB_MODULE(_splats, m) {
              nb::arg("far"), nb::arg("splat_scale"), nb::arg("background"), nb::arg("tint"), nb::arg("outputs"),
              nb::arg("interrupt").none())
         .def("tile_lists", &Renderer::tile_lists)
+        .def("set_least_spare", &Renderer::set_least_spare, nb::arg("nbytes"))
         .def_prop_ro("simd", &Renderer::simd)
         .def_prop_ro("threads", &Renderer::threads)
         .def_prop_ro("nbytes", &Renderer::nbytes);

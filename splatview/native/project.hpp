@@ -15,9 +15,8 @@ static inline unsigned blocks_in_view(const View& view, const LayerView& layer, 
 
     // A Gaussian at z > 0 lies right of the picture if fx x / z + cx - width exceeds its reach in pixels, at most
     // 3.34 (fx / z sqrt(1 + limit^2) sigma + 0.55); times z that is a plane, and likewise on the other sides.
-    auto beside = [&](F across, float focal, float centre, float size) {
-        const float half = 0.5f * size / focal, most = max_of((size - centre) / focal, centre / focal) + 0.3f * half;
-        const float stretch = focal * __builtin_sqrtf(1 + most * most);
+    auto beside = [&](F across, float focal, float centre, float size, float least, float most) {
+        const float steepest = max_of(-least, most), stretch = focal * __builtin_sqrtf(1 + steepest * steepest);
         for (int side = 0; side < 2; ++side) {
             const float sign = side ? -1.0f : 1.0f, slope = (side ? -centre : centre - size) - 1.84f;
             const float length = __builtin_sqrtf(focal * focal + slope * slope);
@@ -25,8 +24,8 @@ static inline unsigned blocks_in_view(const View& view, const LayerView& layer, 
             in = both(in, le(distance, fma(set1(length), radius, set1(stretch) * reach)));
         }
     };
-    beside(cx, view.fx, view.cx, static_cast<float>(view.width));
-    beside(cy, view.fy, view.cy, static_cast<float>(view.height));
+    beside(cx, view.fx, view.cx, static_cast<float>(view.width), view.left, view.right);
+    beside(cy, view.fy, view.cy, static_cast<float>(view.height), view.top, view.bottom);
     return bits(in);
 }
 
@@ -89,12 +88,10 @@ static inline int project_block(const View& view, const LayerView& layer, uint32
     const F x = fma(set1(w[0]), mx, fma(set1(w[1]), my, fma(set1(w[2]), mz, set1(t[0]))));
     const F y = fma(set1(w[3]), mx, fma(set1(w[4]), my, fma(set1(w[5]), mz, set1(t[1]))));
 
-    // Rows of J W, with J taken at a direction that is at most 15 % of the picture outside (as all implementations do).
+    // Rows of J W.
     const float width = static_cast<float>(view.width), height = static_cast<float>(view.height);
-    const float out_x = 0.15f * width / view.fx, out_y = 0.15f * height / view.fy;
     const F rz = set1(1) / z, xz = x * rz, yz = y * rz;
-    const F jx = clamp(xz, set1(-view.cx / view.fx - out_x), set1((width - view.cx) / view.fx + out_x));
-    const F jy = clamp(yz, set1(-view.cy / view.fy - out_y), set1((height - view.cy) / view.fy + out_y));
+    const F jx = clamp(xz, set1(view.left), set1(view.right)), jy = clamp(yz, set1(view.top), set1(view.bottom));
     const F sx = set1(view.fx * view.splat_scale) * rz, sy = set1(view.fy * view.splat_scale) * rz;
     F p[3], q[3];
     for (int i = 0; i < 3; ++i) {
@@ -199,12 +196,18 @@ static inline int project_block(const View& view, const LayerView& layer, uint32
     return count;
 }
 
-static int project(const View& view, const LayerView& layer, uint32_t first, uint32_t last, Record* records, uint32_t* depths) {
-    int count = 0;
+static uint64_t in_view(const View& view, const LayerView& layer, uint32_t first, uint32_t last) {
+    uint64_t chosen = 0;
     for (uint32_t group = first; group < last; group += LANES) {
-        unsigned in = blocks_in_view(view, layer, group);
-        if (last - group < LANES) in &= (1u << (last - group)) - 1;
-        for (; in; in &= in - 1) count += project_block(view, layer, group + __builtin_ctz(in), records + count, depths + count);
+        const uint32_t left = last - group, valid = left < LANES ? (1u << left) - 1 : 0xffffu;
+        chosen |= static_cast<uint64_t>(blocks_in_view(view, layer, group) & valid) << (group - first);
     }
+    return chosen;
+}
+
+static int project(const View& view, const LayerView& layer, uint32_t first, uint64_t chosen, Record* records, uint32_t* depths) {
+    int count = 0;
+    for (; chosen; chosen &= chosen - 1)
+        count += project_block(view, layer, first + static_cast<uint32_t>(__builtin_ctzll(chosen)), records + count, depths + count);
     return count;
 }

@@ -13,7 +13,8 @@ constexpr uint32_t LINKS = 64;  // records of one link of a tile's chain
 constexpr uint32_t MOST_LINKS = 1u << 23;
 constexpr int RUN = 16;  // neighbouring tiles that a thread blends in turn
 constexpr uint32_t NONE = UINT32_MAX;
-constexpr int DIGIT = 13;  // bits of a radix pass
+constexpr int64_t FRAME_BYTES = 112;  // of a Gaussian in view: record, depth, sort keys, places in chains, and some of the rest
+constexpr int DIGIT = 13;             // bits of a radix pass
 constexpr uint32_t DIGITS = 1u << DIGIT;
 
 double now_ms() { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -51,27 +52,79 @@ size_t FrameRenderer::bytes() const {
     return total;
 }
 
+namespace {
+
+// Rows of tiles [first, last) of a picture as a request of their own.
+Request strip_of(const Request& whole, int first, int last) {
+    Request strip = whole;
+    strip.is_strip = last - first < whole.view.tiles_y;
+    const int top = first * TILE;
+    strip.view.height = std::min(whole.view.height, last * TILE) - top;
+    strip.view.tiles_y = last - first;
+    strip.view.cy -= static_cast<float>(top);
+    const size_t pixels = static_cast<size_t>(top) * static_cast<size_t>(whole.view.width);
+    auto move = [&](auto*& image, size_t channels) { image = image ? image + channels * pixels : nullptr; };
+    Images& to = strip.images;
+    move(to.rgb, 3), move(to.rgb8, 3), move(to.alpha, 1), move(to.depth, 1), move(to.median_depth, 1), move(to.ids, 1),
+        move(to.id_layers, 1);
+    return strip;
+}
+
+}  // namespace
+
+// The rows of tiles at which a picture is cut: one strip, unless the records of the Gaussians in view would take more memory than
+// the scene allows; then it is halved where it must be.
+std::vector<int> FrameRenderer::strips(const Request& request) const {
+    int64_t spare = 0, all = 0;
+    for (const LayerView& layer : request.layers) spare += layer.blocks.spare, all += layer.blocks.count;
+    const int64_t most = std::max(spare, least_spare_) / FRAME_BYTES;  // Gaussians
+    std::vector<int> cuts = {0, request.view.tiles_y};
+    if (all <= most) return cuts;
+    for (size_t i = 0; i + 1 < cuts.size();) {
+        const Request strip = strip_of(request, cuts[i], cuts[i + 1]);
+        int64_t in_view = 0;
+        for (const LayerView& layer : request.layers)
+            for (uint32_t first = 0; first < layer.blocks.blocks; first += CHUNK_BLOCKS)
+                in_view += LANES * __builtin_popcountll(
+                                       kernels_.in_view(strip.view, layer, first, std::min(layer.blocks.blocks, first + CHUNK_BLOCKS)));
+        if (in_view > most && cuts[i + 1] - cuts[i] > 1)
+            cuts.insert(cuts.begin() + static_cast<std::ptrdiff_t>(i) + 1, (cuts[i] + cuts[i + 1]) / 2);
+        else
+            ++i;
+    }
+    return cuts;
+}
+
 Report FrameRenderer::render(const Request& request) {
     Report report{};
+    const double start = now_ms();
+    const std::vector<int> cuts = strips(request);
+    report.project_ms = now_ms() - start;
+    auto stopped = [&] { return request.interrupt && *request.interrupt; };
+    for (size_t i = 0; i + 1 < cuts.size() && !stopped(); ++i) draw(strip_of(request, cuts[i], cuts[i + 1]), report);
+    report.finished = !stopped();
+    return report;
+}
+
+void FrameRenderer::draw(const Request& request, Report& report) {
     auto stopped = [&] { return request.interrupt && *request.interrupt; };
     const double t0 = now_ms();
     project(request);
     const double t1 = now_ms();
-    report.project_ms = t1 - t0;
-    if (stopped()) return report;
-    report.drawn = sort();
+    report.project_ms += t1 - t0;
+    if (stopped()) return;
+    const uint32_t visible = sort();
     const double t2 = now_ms();
-    report.sort_ms = t2 - t1;
-    if (stopped()) return report;
-    bin(request.view, report.drawn);
+    report.sort_ms += t2 - t1;
+    report.drawn += visible;
+    if (stopped()) return;
+    bin(request.view, visible);
     for (const Segment& segment : segments_) report.pairs += segment.pairs;
     const double t3 = now_ms();
-    report.bin_ms = t3 - t2;
-    if (stopped()) return report;
+    report.bin_ms += t3 - t2;
+    if (stopped()) return;
     blend(request);
-    report.blend_ms = now_ms() - t3;
-    report.finished = !stopped();
-    return report;
+    report.blend_ms += now_ms() - t3;
 }
 
 void FrameRenderer::project(const Request& request) {
@@ -81,19 +134,34 @@ void FrameRenderer::project(const Request& request) {
         const uint32_t blocks = request.layers[layer].blocks.blocks;
         for (uint32_t first = 0; first < blocks; first += CHUNK_BLOCKS) {
             const uint32_t last = std::min(blocks, first + CHUNK_BLOCKS);
-            chunks_.push_back({layer, first, last, static_cast<uint32_t>(total)});
+            chunks_.push_back({layer, first, last, 0});
             total += (last - first) * LANES + 1;  // one more: the kernel writes a lane ahead
         }
     }
     if (total >= NONE) throw std::length_error("a frame holds at most 2^32 Gaussians");
-    records_.reserve(total);
+    records_.reserve(total);  // only what is in view is touched
     depths_.reserve(total);
     visible_.reserve(chunks_.size());
-    threads_.run(static_cast<int>(chunks_.size()), [&](int piece, int) {
-        const ChunkOf& c = chunks_[piece];
-        uint32_t* depths = depths_.data() + c.base;
-        const int count =
-            kernels_.project(request.view, request.layers[c.layer], c.first_block, c.last_block, records_.data() + c.base, depths);
+    scratch_.resize(static_cast<size_t>(threads_.count()));
+    std::atomic<uint32_t> used{0};
+    threads_.run(static_cast<int>(chunks_.size()), [&](int piece, int thread) {
+        ChunkOf& c = chunks_[piece];
+        const LayerView& layer = request.layers[c.layer];
+        const uint64_t chosen = kernels_.in_view(request.view, layer, c.first_block, c.last_block);
+        int count = 0;
+        if (request.is_strip) {  // most of what may be in view is not: keep only what is
+            Scratch& scratch = scratch_[thread];
+            scratch.records.reserve(CHUNK + 1);
+            scratch.depths.reserve(CHUNK + 1);
+            count = kernels_.project(request.view, layer, c.first_block, chosen, scratch.records.data(), scratch.depths.data());
+            c.base = used.fetch_add(static_cast<uint32_t>(count), std::memory_order_relaxed);
+            std::memcpy(static_cast<void*>(records_.data() + c.base), scratch.records.data(), static_cast<size_t>(count) * sizeof(Record));
+            std::memcpy(depths_.data() + c.base, scratch.depths.data(), static_cast<size_t>(count) * sizeof(uint32_t));
+        } else {
+            c.base = used.fetch_add(static_cast<uint32_t>(LANES * __builtin_popcountll(chosen) + 1), std::memory_order_relaxed);
+            count = kernels_.project(request.view, layer, c.first_block, chosen, records_.data() + c.base, depths_.data() + c.base);
+        }
+        const uint32_t* depths = depths_.data() + c.base;
         uint32_t low = NONE, high = 0;
         for (int i = 0; i < count; ++i) low = std::min(low, depths[i]), high = std::max(high, depths[i]);
         visible_[piece] = {static_cast<uint32_t>(count), low, high};

@@ -15,6 +15,7 @@ struct Request {
     float background[3];
     Images images;
     const volatile uint8_t* interrupt;  // may be null
+    bool is_strip;
 };
 
 struct Report {
@@ -38,6 +39,7 @@ public:
     Threads& threads() { return threads_; }
     const char* simd() const { return kernels_.name; }
     size_t bytes() const;
+    void set_least_spare(int64_t bytes) { least_spare_ = bytes; }
     const Record* records() const { return records_.data(); }
     TileLists tile_lists(const View& view) const;
 
@@ -57,6 +59,8 @@ private:
         uint32_t count, low, high;
     };
 
+    std::vector<int> strips(const Request& request) const;
+    void draw(const Request& strip, Report& report);
     void project(const Request& request);
     uint32_t sort();
     void bin(const View& view, uint32_t count);
@@ -66,7 +70,13 @@ private:
 
     const Kernels& kernels_;
     Threads threads_;
+    int64_t least_spare_ = int64_t{16} << 20;  // bytes that any frame may take
+    struct Scratch {                           // a thread's current chunk
+        Buffer<Record> records;
+        Buffer<uint32_t> depths;
+    };
     std::vector<ChunkOf> chunks_;
+    std::vector<Scratch> scratch_;
     Buffer<Record> records_;
     Buffer<VisibleOf> visible_;
     Buffer<uint32_t> depths_, sorted_, histograms_;

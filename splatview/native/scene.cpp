@@ -176,7 +176,10 @@ PackedScene::PackedScene(const RawGaussians& raw, Threads& threads) {
     });
     for (uint32_t block = blocks; block < padded; ++block)
         for (int f = 0; f < 5; ++f) bounds_[size_t{padded} * f + block] = f == 3 ? -std::numeric_limits<float>::infinity() : 0;
-    blocks_ = {raw.count, blocks, raw.sh_coefficients, geometry_.data(), dc_.data(), rest_.data(), bounds_.data(), padded, order_.data()};
+    blocks_ = {raw.count,     blocks, raw.sh_coefficients, geometry_.data(), dc_.data(), rest_.data(), bounds_.data(), padded,
+               order_.data(), 0};
+    const int64_t arrays = static_cast<int64_t>(raw.count) * (11 + 3 * raw.sh_coefficients) * 4;
+    blocks_.spare = arrays + arrays / 2 - static_cast<int64_t>(bytes());
 }
 
 }  // namespace splats

@@ -42,6 +42,7 @@ struct Blocks {
     const float* bounds;    // [5][padded blocks]: sphere of the means x y z radius, largest standard deviation
     uint32_t padded;        // blocks rounded up to 16
     const uint32_t* order;  // [blocks * 16] index in the caller's order
+    int64_t spare;          // bytes that a frame of this scene may take, so that all is within 1.5 times the scene's own arrays
 };
 
 struct View {
@@ -49,6 +50,9 @@ struct View {
     float fx, fy, cx, cy;  // pixels; the centre of the first pixel is at 0.5
     float near, far;
     float splat_scale;
+    // x / z and y / z beyond which the projection is linearised at the limit: 15 % of the whole picture outside it, as all
+    // implementations have it.
+    float left, right, top, bottom;
 };
 
 struct LayerView {
@@ -82,8 +86,11 @@ struct TileTask {
 
 struct Kernels {
     const char* name;
-    // Projects blocks [first, last) of a layer; writes the visible ones and the bits of their depths. Returns how many.
-    int (*project)(const View&, const LayerView&, uint32_t first, uint32_t last, Record* records, uint32_t* depths);
+    // Which of the blocks [first, last), 64 at most, may hold a visible Gaussian: a bit each.
+    uint64_t (*in_view)(const View&, const LayerView&, uint32_t first, uint32_t last);
+    // Projects the blocks first + k for every bit k of `chosen`; writes the visible Gaussians and the bits of their depths, and may
+    // write one more. Returns how many.
+    int (*project)(const View&, const LayerView&, uint32_t first, uint64_t chosen, Record* records, uint32_t* depths);
     void (*blend)(const TileTask&);
 };
 
