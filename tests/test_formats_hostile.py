@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import struct
 import tracemalloc
 import zlib
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splatview.formats import compressed_ply, inria, load_cameras, splat, spz
+from splatview.formats.files import open_file
 from splatview.gaussians import Gaussians
 
 MEGABYTE = 1 << 20
@@ -276,3 +278,12 @@ def test_junk_is_no_camera_file(tmp_path_factory, junk):
     path.write_bytes(junk)
     with pytest.raises(ValueError, match=r"cameras\.json"):
         load_cameras(path)
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path, random_gaussians):
+    path = tmp_path / "a.ply"
+    path.write_bytes(bytes(inria.encode(random_gaussians(50_000, degree=0))))
+    with open_file(path) as data:
+        os.truncate(path, 1_000_000)
+        with pytest.raises(ValueError, match="became shorter while it was read"):
+            inria.decode(data)

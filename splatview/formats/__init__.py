@@ -17,7 +17,7 @@ from pathlib import Path
 
 from splatview.formats import compressed_ply, inria, ply, splat, spz
 from splatview.formats.cameras import load_cameras, save_cameras
-from splatview.formats.files import read_file, write_file
+from splatview.formats.files import FileBytes, open_file, write_file
 from splatview.formats.report import Progress, Report
 from splatview.gaussians import Gaussians, concatenate
 from splatview.scene import Layer, Scene
@@ -25,6 +25,7 @@ from splatview.scene import Layer, Scene
 __all__ = ["MissingExtra", "Progress", "load", "load_cameras", "save", "save_cameras"]
 
 Data = bytes | memoryview
+Loader = Callable[[FileBytes, Report], Gaussians]
 
 
 class MissingExtra(ImportError):
@@ -35,9 +36,24 @@ class MissingExtra(ImportError):
 class Format:
     name: str
     suffix: str
-    recognises: Callable[[Data], bool]  # by the first bytes of a file
-    decode: Callable[[Data, Report], Gaussians]
+    recognises: Callable[[bytes], bool]  # by the first HEAD bytes of a file
+    decode: Loader
     encode: Callable[[Gaussians, Report, spz.Version], Data]
+
+
+HEAD = 1 << 14
+
+
+def _whole(decode: Callable[[Data, Report], Gaussians]) -> Loader:
+    """A decoder of bytes as one of open files."""
+
+    def load(data: FileBytes, report: Report) -> Gaussians:
+        report.span = (0.0, 0.3)
+        content = data.read(report)
+        report.span = (0.3, 1.0)
+        return decode(content, report)
+
+    return load
 
 
 FORMATS = (  # the first that recognises a file, or whose suffix it has, reads it
@@ -45,12 +61,24 @@ FORMATS = (  # the first that recognises a file, or whose suffix it has, reads i
         "PlayCanvas compressed ply",
         ".compressed.ply",
         compressed_ply.recognises,
-        compressed_ply.decode,
+        _whole(compressed_ply.decode),
         lambda gaussians, report, _: compressed_ply.encode(gaussians, report),
     ),
     Format("INRIA ply", ".ply", ply.recognises, inria.decode, lambda gaussians, report, _: inria.encode(gaussians, report)),
-    Format("Niantic spz", ".spz", spz.recognises, spz.decode, lambda gaussians, report, version: spz.encode(gaussians, version, report)),
-    Format("antimatter15 splat", ".splat", lambda data: False, splat.decode, lambda gaussians, report, _: splat.encode(gaussians, report)),
+    Format(
+        "Niantic spz",
+        ".spz",
+        spz.recognises,
+        _whole(spz.decode),
+        lambda gaussians, report, version: spz.encode(gaussians, version, report),
+    ),
+    Format(
+        "antimatter15 splat",
+        ".splat",
+        lambda head: False,
+        _whole(splat.decode),
+        lambda gaussians, report, _: splat.encode(gaussians, report),
+    ),
 )
 
 
@@ -69,14 +97,12 @@ def load(path: str | os.PathLike[str], progress: Progress | None = None) -> Scen
     (['dot'], 1)
     """
     path, report = Path(path), Report(progress)
-    report.span = (0.0, 0.3)
-    data = read_file(path, report)
-    chosen = _detected(path, data)
-    report.span = (0.3, 1.0)
-    try:
-        gaussians = chosen.decode(data, report)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    with open_file(path) as data:
+        chosen = _detected(path, data)
+        try:
+            gaussians = chosen.decode(data, report)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     report.progress(1.0, "loaded")
     lowered = path.name.lower()
     name = path.name[: -len(chosen.suffix)] if lowered.endswith(chosen.suffix) else path.stem
@@ -132,12 +158,13 @@ def _baked(scene: Scene, report: Report) -> Gaussians:
     return parts[0] if len(parts) == 1 else concatenate(parts)
 
 
-def _detected(path: Path, data: Data) -> Format:
+def _detected(path: Path, data: FileBytes) -> Format:
     """The format that recognises the content, else the one with the file's suffix; ValueError if there is neither."""
     if not len(data):
         raise ValueError(f"{path}: the file is empty")
+    head = bytes(data[:HEAD])
     for entry in FORMATS:
-        if entry.recognises(data):
+        if entry.recognises(head):
             return entry
     for entry in FORMATS:
         if path.name.lower().endswith(entry.suffix):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from splatview.camera import Camera
-from splatview.formats.files import read_file, write_file
+from splatview.formats.files import open_file, write_file
 from splatview.formats.report import Report
 
 _KINDS = "our own {width, height, K, R, t} or a list of them, nerfstudio camera_path.json, transforms.json, INRIA cameras.json"
@@ -30,7 +30,8 @@ def load_cameras(path: str | os.PathLike[str], report: Report | None = None) -> 
     """The cameras of a file in its order, at least one; FileNotFoundError, or ValueError that says what is wrong with it."""
     path, report = Path(path), report or Report()
     try:
-        cameras = _cameras(json.loads(bytes(read_file(path, Report()))), report)
+        with open_file(path) as data:
+            cameras = _cameras(json.loads(bytes(data)), report)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path}: missing or bad entry in a camera file: {error}") from error
     except json.JSONDecodeError as error:

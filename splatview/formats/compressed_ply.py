@@ -40,7 +40,8 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Gaussians:
     """Read a compressed `.ply`; ValueError if it is not one."""
     report = report or Report()
     content = ply.read(data)
-    chunks, vertex, sh = (content.tables.get(name) for name in ("chunk", "vertex", "sh"))
+    tables = {name: table[:] for name, table in content.tables.items()}
+    chunks, vertex, sh = (tables.get(name) for name in ("chunk", "vertex", "sh"))
     if chunks is None or vertex is None or len(vertex) == 0:
         raise ValueError("compressed ply: expected the elements 'chunk' and 'vertex' with rows, found none")
     count = len(vertex)

@@ -1,9 +1,12 @@
-"""Whole files: read with progress, replaced only when complete."""
+"""Files: read piece by piece, replaced only when complete."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +16,50 @@ from splatview.formats.report import Report
 _PIECE = 1 << 26  # bytes
 
 
-def read_file(path: Path, report: Report) -> memoryview:
-    """All bytes of a file. Not memory-mapped: a mapped file that somebody rewrites would kill the process."""
+class FileBytes:
+    """The bytes of an open file from `start` to `stop`, read when they are asked for; a slice is another view of them.
+
+    Not memory-mapped: a mapped file that somebody rewrites would kill the process.
+    """
+
+    def __init__(self, stream: io.FileIO, start: int, stop: int) -> None:
+        self._stream, self._start, self._stop = stream, start, stop
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __getitem__(self, part: slice) -> FileBytes:
+        start, stop, _ = part.indices(len(self))
+        return FileBytes(self._stream, self._start + start, self._start + max(start, stop))
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.read())
+
+    def read(self, report: Report | None = None) -> memoryview:
+        """All of them; ValueError if the file has become shorter."""
+        data, filled = np.empty(len(self), np.uint8).data, 0
+        self._stream.seek(self._start)
+        while filled < len(data):
+            got = self._stream.readinto(data[filled : filled + _PIECE])
+            if not got:
+                raise ValueError(f"expected {len(self)} bytes, but the file became shorter while it was read")
+            filled += got
+            if report is not None:
+                report.progress(filled / len(data), "reading file")
+        return data
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[FileBytes]:
+    """The bytes of a file; FileNotFoundError or ValueError if there is none."""
     if path.is_dir():
         raise ValueError(f"{path}: expected a file, this is a folder")
     try:
-        stream = path.open("rb", buffering=0)
+        stream = io.FileIO(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file") from None
     with stream:
-        size = os.fstat(stream.fileno()).st_size
-        data, filled = np.empty(size, np.uint8).data, 0
-        while filled < size and (got := stream.readinto(data[filled : filled + _PIECE])):
-            filled += got
-            report.progress(filled / size, "reading file")
-    return data[:filled]
+        yield FileBytes(stream, 0, os.fstat(stream.fileno()).st_size)
 
 
 def write_file(path: Path, data: bytes | memoryview, report: Report) -> None:

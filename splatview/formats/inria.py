@@ -44,8 +44,8 @@ def _harmonics(degree: int) -> list[str]:
     return _DC + [f"f_rest_{channel * per_channel + k}" for k in range(per_channel) for channel in range(3)]
 
 
-def decode(data: bytes | memoryview, report: Report | None = None) -> Gaussians:
-    """Read a Gaussian `.ply`, binary or ascii; ValueError if it is not one."""
+def decode(data: ply.Data, report: Report | None = None) -> Gaussians:
+    """Read a Gaussian `.ply`, binary or ascii; ValueError if it is not one. An open file is read block by block."""
     report = report or Report()
     content = ply.read(data)
     vertex = content.tables.get("vertex")

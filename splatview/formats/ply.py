@@ -16,20 +16,41 @@ import numpy as np
 from numpy.typing import NDArray
 from plyfile import PlyData, PlyElement, PlyListProperty, PlyParseError
 
+from splatview.formats.files import FileBytes
+
+Data = bytes | memoryview | FileBytes
+
 MAX_HEADER = 1 << 20  # bytes; a file of degree 4 needs 2 KiB
 _END = re.compile(rb"(?:\r\n|\r|\n)end_header(\r\n|\r|\n)")
 _ELEMENT = re.compile(r"^([ \t]*element[ \t]+\S+[ \t]+)(\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
+class Rows:
+    """A structured array [N] that lies in a file: a slice of it is read when it is asked for."""
+
+    data: FileBytes
+    dtype: np.dtype
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, part: slice) -> NDArray:
+        start, stop, _ = part.indices(self.count)
+        size = self.dtype.itemsize
+        return np.frombuffer(self.data[start * size : stop * size].read(), self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
 class Ply:
     """What a PLY file holds."""
 
-    tables: Mapping[str, NDArray]  # structured arrays [N] by element name
+    tables: Mapping[str, NDArray | Rows]  # structured arrays [N] by element name
     comments: tuple[str, ...]
 
 
-def read(data: bytes | memoryview) -> Ply:
+def read(data: Data) -> Ply:
     """The tables of a PLY file, binary ones as views of `data`; ValueError if it is not one or is cut short."""
     head = bytes(data[:MAX_HEADER])
     end = _END.search(head)
@@ -67,17 +88,20 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _binary_table(name: str, dtype: np.dtype, count: int, data: bytes | memoryview) -> tuple[NDArray, bytes | memoryview]:
+def _binary_table(name: str, dtype: np.dtype, count: int, data: Data) -> tuple[NDArray | Rows, Data]:
     size = count * dtype.itemsize
     if size > len(data):
         raise ValueError(f"ply: expected {count} rows of {dtype.itemsize} bytes in element '{name}', but only {len(data)} bytes follow")
+    if isinstance(data, FileBytes):
+        return Rows(data[:size], dtype, count), data[size:]
     return np.frombuffer(data, dtype, count), data[size:]
 
 
-def _ascii_table(name: str, dtype: np.dtype, count: int, data: bytes | memoryview) -> tuple[NDArray, bytes | memoryview]:
+def _ascii_table(name: str, dtype: np.dtype, count: int, data: Data) -> tuple[NDArray, Data]:
     if count == 0 or not dtype.names:
         return np.empty(0, dtype), data
-    stream = io.BytesIO(data)
+    whole = bytes(data)
+    stream = io.BytesIO(whole)
     lines = itertools.islice((line for line in stream if line.strip()), count)
     try:
         with np.errstate(all="ignore"):
@@ -87,7 +111,7 @@ def _ascii_table(name: str, dtype: np.dtype, count: int, data: bytes | memoryvie
         raise ValueError(f"ply: bad row in element '{name}': {error}") from None
     if len(table) < count:
         raise ValueError(f"ply: expected {count} rows in element '{name}', but the file ends after {len(table)}")
-    return table, bytes(data)[stream.tell() :]
+    return table, whole[stream.tell() :]
 
 
 def recognises(data: bytes | memoryview) -> bool:
