@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+from chromium import CHROMIUM, CHROMIUM_FLAGS
 from scripted_client import ScriptedClient, decoded
 
 import splatview
@@ -22,15 +23,6 @@ from splatview import Gaussians, Scene
 from splatview.scene import Layer
 
 WINDOW = (1280, 720)
-CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
-    "--disable-background-networking",
-]
 # A picture is painted in the page's frame that finds a new texture.
 COUNT_PAINTS = """() => {
     let last = null;
@@ -240,7 +232,7 @@ def measure(scene: Path | None = None, count: int = 150_000) -> list[Row]:
             rows = asyncio.run(_scripted(url))
         with viewer(scene, "--budget-ms", "14") as url:
             rows.insert(1, asyncio.run(_fast(url)))
-        if Path(CHROMIUM).exists():
+        if CHROMIUM.exists():
             with viewer(scene) as url:
                 rows.append(Row("pictures painted by headless Chromium while dragging", painted(url), "1/s", least=15))
     return rows

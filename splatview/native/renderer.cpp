@@ -49,6 +49,7 @@ size_t FrameRenderer::bytes() const {
     size_t total = records_.bytes() + depths_.bytes() + visible_.bytes() + sorted_.bytes() + histograms_.bytes() + keyed_.bytes();
     for (const Segment& s : segments_) total += s.entries.bytes() + s.next.bytes() + s.first.bytes() + s.cursors.bytes() + s.links.bytes();
     for (const auto& list : lists_) total += list.bytes();
+    for (const Scratch& scratch : scratch_) total += scratch.records.bytes() + scratch.depths.bytes();
     return total;
 }
 
