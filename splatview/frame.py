@@ -14,7 +14,8 @@ from splatview.arrays import Bools, Bytes, Floats, Ints, frozen
 from splatview.camera import Camera
 from splatview.scene import Scene
 
-Output = Literal["rgb", "rgb8", "alpha", "depth", "median_depth", "ids"]
+Output = Literal["rgb", "rgb8", "alpha", "depth", "median_depth", "ids", "overdraw"]
+Style = Literal["splats", "centres", "outlines"]  # centres: a dot for each Gaussian; outlines: its ellipse with a rim
 
 
 class Masks(Mapping[str, Bools]):
@@ -57,6 +58,8 @@ class RenderOptions:
     near: float = 0.01  # scene units along the view axis
     far: float = 1e10
     splat_scale: float = 1.0  # multiplies every standard deviation
+    style: Style = "splats"
+    overdraw_limit: int | None = None  # about how many Gaussians, the nearest, may meet one tile: bounds the time; None: all
     outputs: tuple[Output, ...] = ("rgb", "alpha", "depth")
     hidden: Mapping[str, ArrayLike] = Masks()  # by layer, [N], True: not drawn
     tinted: Mapping[str, ArrayLike] = Masks()  # by layer, [N], True: mixed half and half with `tint`
@@ -70,6 +73,10 @@ class RenderOptions:
         for output in self.outputs:
             if output not in get_args(Output):
                 raise ValueError(f"RenderOptions.outputs: expected some of {', '.join(get_args(Output))}; got {output!r}")
+        if self.style not in get_args(Style):
+            raise ValueError(f"RenderOptions.style: expected one of {', '.join(get_args(Style))}; got {self.style!r}")
+        if self.overdraw_limit is not None and self.overdraw_limit < 1:
+            raise ValueError(f"RenderOptions.overdraw_limit: expected 1 or more, or None; got {self.overdraw_limit}")
         if not 0 < self.near < self.far:
             raise ValueError(f"RenderOptions: expected 0 < near < far, got near {self.near}, far {self.far}")
         if not (np.isfinite(self.splat_scale) and self.splat_scale > 0):
@@ -132,6 +139,11 @@ class Frame:
     def id_layers(self) -> Ints:
         """[H, W] index into `list(scene.layers)` of the layer that `ids` counts in; -1: none."""
         return self._image("id_layers")
+
+    @property
+    def overdraw(self) -> Ints:
+        """[H, W] how many Gaussians were blended into each pixel."""
+        return self._image("overdraw")
 
 
 class Interrupted(Exception):

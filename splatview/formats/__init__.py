@@ -1,31 +1,32 @@
 """Files <-> scenes.
 
-    load(path, progress=None) -> Scene                   one layer, named by the file; what the reader noticed is in Layer.notes
+    load(path, progress=None, *, level=None) -> Scene    layers named by the file; what the reader noticed is in Layer.notes
+    levels(path) -> tuple[int, ...]                      Gaussians in each level of detail, the finest first; () if there is one only
     save(scene, path, *, max_sh=None, spz_version=3, progress=None) -> tuple[str, ...]            notes: what the format lost
     load_cameras(path) -> list[Camera]; save_cameras(cameras, path)
 
-`progress(fraction, text)` is called while they work. A format is a module with `decode(bytes) -> Gaussians` and
-`encode(Gaussians) -> bytes`; files, detection and placement stay here.
+`progress(fraction, text)` is called while they work. A format is a module with `decode(bytes) -> Gaussians` (or, where a file
+holds several scenes or names other files, `read(Source) -> Scene`) and `encode(Gaussians) -> bytes`; detection and baking stay here.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from splatview.formats import compressed_ply, inria, ply, splat, spz
 from splatview.formats.cameras import load_cameras, save_cameras
-from splatview.formats.files import FileBytes, open_file, write_file
+from splatview.formats.files import FileBytes, Source, open_file, write_file
 from splatview.formats.report import Progress, Report
 from splatview.gaussians import Gaussians, concatenate
 from splatview.scene import Layer, Scene
 
-__all__ = ["MissingExtra", "Progress", "load", "load_cameras", "save", "save_cameras"]
+__all__ = ["MissingExtra", "Progress", "levels", "load", "load_cameras", "save", "save_cameras"]
 
 Data = bytes | memoryview
-Loader = Callable[[FileBytes, Report], Gaussians]
+Reader = Callable[[Source, Report], Gaussians | Scene]
 
 
 class MissingExtra(ImportError):
@@ -33,27 +34,41 @@ class MissingExtra(ImportError):
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What a writer may be told."""
+
+    spz_version: spz.Version = 3
+
+
+@dataclass(frozen=True)
 class Format:
     name: str
     suffix: str
     recognises: Callable[[bytes], bool]  # by the first HEAD bytes of a file
-    decode: Loader
-    encode: Callable[[Gaussians, Report, spz.Version], Data]
+    read: Reader
+    encode: Callable[[Gaussians, Report, Choices], Data] | None = None  # None: is only read
+    levels: Callable[[Source], tuple[int, ...]] = lambda source: ()  # Gaussians in each level of detail
 
 
 HEAD = 1 << 14
+ENTRIES: tuple[str, ...] = ()  # what is looked for in a folder, the first that is there
 
 
-def _whole(decode: Callable[[Data, Report], Gaussians]) -> Loader:
-    """A decoder of bytes as one of open files."""
+def _never(head: bytes) -> bool:
+    """Recognises nothing: the suffix alone tells."""
+    return False
 
-    def load(data: FileBytes, report: Report) -> Gaussians:
+
+def _whole(decode: Callable[[Data, Report], Gaussians]) -> Reader:
+    """A decoder of bytes as a reader of files."""
+
+    def read(source: Source, report: Report) -> Gaussians:
         report.span = (0.0, 0.3)
-        content = data.read(report)
+        content = source.data.read(report)
         report.span = (0.3, 1.0)
         return decode(content, report)
 
-    return load
+    return read
 
 
 FORMATS = (  # the first that recognises a file, or whose suffix it has, reads it
@@ -64,28 +79,35 @@ FORMATS = (  # the first that recognises a file, or whose suffix it has, reads i
         _whole(compressed_ply.decode),
         lambda gaussians, report, _: compressed_ply.encode(gaussians, report),
     ),
-    Format("INRIA ply", ".ply", ply.recognises, inria.decode, lambda gaussians, report, _: inria.encode(gaussians, report)),
+    Format(
+        "INRIA ply",
+        ".ply",
+        ply.recognises,
+        lambda source, report: inria.decode(source.data, report),
+        lambda gaussians, report, _: inria.encode(gaussians, report),
+    ),
     Format(
         "Niantic spz",
         ".spz",
         spz.recognises,
         _whole(spz.decode),
-        lambda gaussians, report, version: spz.encode(gaussians, version, report),
+        lambda gaussians, report, choices: spz.encode(gaussians, choices.spz_version, report),
     ),
     Format(
         "antimatter15 splat",
         ".splat",
-        lambda head: False,
+        _never,
         _whole(splat.decode),
         lambda gaussians, report, _: splat.encode(gaussians, report),
     ),
 )
 
 
-def load(path: str | os.PathLike[str], progress: Progress | None = None) -> Scene:
-    """The scene in a file, its one layer named by the file's name without suffix.
+def load(path: str | os.PathLike[str], progress: Progress | None = None, *, level: int | None = None) -> Scene:
+    """The scene in a file or in a run's folder; a single layer is named by the file's name without suffix.
 
-    FileNotFoundError: there is no such file. ValueError: its format is unknown, or its content is bad.
+    `level` picks one of `levels(path)`; by default it is the reader's choice. FileNotFoundError: there is no such file.
+    ValueError: its format is unknown, or its content is bad. MissingExtra: reading it takes a package that is not installed.
 
     >>> import numpy as np, splatview
     >>> from splatview.scene import Layer
@@ -96,17 +118,29 @@ def load(path: str | os.PathLike[str], progress: Progress | None = None) -> Scen
     >>> list(scene.layers), scene.count
     (['dot'], 1)
     """
-    path, report = Path(path), Report(progress)
+    path, report = _entry(Path(path)), Report(progress)
     with open_file(path) as data:
         chosen = _detected(path, data)
         try:
-            gaussians = chosen.decode(data, report)
+            found = chosen.read(Source(path, data, level), report)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     report.progress(1.0, "loaded")
+    if isinstance(found, Scene):
+        return Scene({name: replace(layer, notes=(*layer.notes, *report.notes)) for name, layer in found.layers.items()})
     lowered = path.name.lower()
     name = path.name[: -len(chosen.suffix)] if lowered.endswith(chosen.suffix) else path.stem
-    return Scene({name or path.name: Layer(gaussians, notes=tuple(report.notes))})
+    return Scene({name or path.name: Layer(found, notes=tuple(report.notes))})
+
+
+def levels(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """How many Gaussians each level of detail of a file holds, the finest first; () for a file with one level. Errors as in `load`."""
+    path = _entry(Path(path))
+    with open_file(path) as data:
+        try:
+            return _detected(path, data).levels(Source(path, data))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
 
 def save(
@@ -130,9 +164,9 @@ def save(
     ('.splat holds no spherical harmonics: degrees 1 to 1 were dropped',)
     """
     path, report = Path(path), Report(progress)
-    chosen = next((entry for entry in FORMATS if path.name.lower().endswith(entry.suffix)), None)
-    if chosen is None:
-        raise ValueError(f"{path}: cannot save this kind of file; expected one of {_suffixes()}")
+    encode = next((entry.encode for entry in FORMATS if entry.encode and path.name.lower().endswith(entry.suffix)), None)
+    if encode is None:
+        raise ValueError(f"{path}: cannot save this kind of file; expected one of {_suffixes(written=True)}")
     if max_sh is not None and not 0 <= max_sh <= 4:
         raise ValueError(f"max_sh: expected a degree of spherical harmonics from 0 to 4, got {max_sh}")
     if spz_version not in (3, 4):
@@ -141,7 +175,7 @@ def save(
     if max_sh is not None:
         gaussians = gaussians.with_max_degree(max_sh)
     report.span = (0.1, 0.9)
-    data = chosen.encode(gaussians, report, spz_version)
+    data = encode(gaussians, report, Choices(spz_version))
     report.span = (0.9, 1.0)
     write_file(path, data, report)
     return tuple(report.notes)
@@ -158,6 +192,16 @@ def _baked(scene: Scene, report: Report) -> Gaussians:
     return parts[0] if len(parts) == 1 else concatenate(parts)
 
 
+def _entry(path: Path) -> Path:
+    """The file that stands for a folder; ValueError if none does."""
+    if not path.is_dir():
+        return path
+    for name in ENTRIES:
+        if (path / name).is_file():
+            return path / name
+    raise ValueError(f"{path}: expected a scene file, this is a folder" + (f" without {' or '.join(ENTRIES)}" if ENTRIES else ""))
+
+
 def _detected(path: Path, data: FileBytes) -> Format:
     """The format that recognises the content, else the one with the file's suffix; ValueError if there is neither."""
     if not len(data):
@@ -172,5 +216,5 @@ def _detected(path: Path, data: FileBytes) -> Format:
     raise ValueError(f"{path}: unknown format; expected one of {_suffixes()}")
 
 
-def _suffixes() -> str:
-    return ", ".join(f"{entry.suffix} ({entry.name})" for entry in FORMATS)
+def _suffixes(*, written: bool = False) -> str:
+    return ", ".join(f"{entry.suffix} ({entry.name})" for entry in FORMATS if entry.encode or not written)

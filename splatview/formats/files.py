@@ -7,9 +7,14 @@ import io
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 from splatview.formats.report import Report
 
@@ -35,6 +40,10 @@ class FileBytes:
     def __bytes__(self) -> bytes:
         return bytes(self.read())
 
+    def stream(self) -> io.BufferedReader:
+        """They as a seekable file, for readers that want one."""
+        return io.BufferedReader(_Window(self))
+
     def read(self, report: Report | None = None) -> memoryview:
         """All of them; ValueError if the file has become shorter."""
         data, filled = np.empty(len(self), np.uint8).data, 0
@@ -47,6 +56,52 @@ class FileBytes:
             if report is not None:
                 report.progress(filled / len(data), "reading file")
         return data
+
+
+class _Window(io.RawIOBase):
+    """A part of a file as a file of its own."""
+
+    def __init__(self, data: FileBytes) -> None:
+        self._data, self._at = data, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence])
+        return self._at
+
+    def readinto(self, buffer: Buffer) -> int:
+        target = memoryview(buffer).cast("B")
+        piece = self._data[self._at : self._at + len(target)].read()
+        target[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A scene file that is being read, with what may lie beside it."""
+
+    path: Path
+    data: FileBytes
+    level: int | None = None  # of detail, 0 the finest, in formats that hold several; None: the reader's choice
+
+    @contextlib.contextmanager
+    def beside(self, name: str) -> Iterator[FileBytes]:
+        """The bytes of the file that this one calls `name`: in its folder or below; ValueError if it names a place elsewhere."""
+        folder = self.path.parent.resolve()
+        path = (folder / name).resolve()
+        if not name or "\0" in name or not path.is_relative_to(folder):
+            raise ValueError(f"expected the name of a file in {folder}, found {name[:200]!r}")
+        with open_file(path) as data:
+            yield data
 
 
 @contextlib.contextmanager
