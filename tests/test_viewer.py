@@ -36,6 +36,7 @@ from splatview.viewer.space import (
     point_under,
     world_camera,
 )
+from splatview.viewer.world import World
 
 AXES = ("x", "y", "z", "-x", "-y", "-z")
 
@@ -154,7 +155,7 @@ def visit(scene):
     pipeline = Pipeline(lambda: clock[0])
     page = FakePage()
     placing = page_from_world(Framing((0, 0, 0), 1.0, "z"))
-    session = Session(page, lambda: scene, placing, open_renderer("cpu"), pipeline, 33.0)
+    session = Session(page, World(scene), placing, open_renderer("cpu"), pipeline, 33.0)
 
     def rest():
         for _ in range(4):

@@ -17,10 +17,11 @@ from splatview.scene import Scene
 from splatview.stream.pipeline import Pipeline
 from splatview.viewer.door import Door, listen
 from splatview.viewer.page import Page, quiet, start_viser
-from splatview.viewer.panel import Panel
+from splatview.viewer.panels import Panel
 from splatview.viewer.session import Session
 from splatview.viewer.settings import ViewerSettings
 from splatview.viewer.space import page_from_world, page_pose
+from splatview.viewer.world import World
 
 
 class Viewer:
@@ -32,7 +33,7 @@ class Viewer:
             self.renderer = renderer or open_renderer(settings.backend)
             self.framing = frame_scene(scene, settings.up)
             self.placing = page_from_world(self.framing)
-            self._scene = scene
+            self.world = World(scene, self._world_changed)
             self._settings = settings
             self._sessions: dict[int, tuple[Session, Panel]] = {}
             self._lock = threading.Lock()
@@ -62,16 +63,18 @@ class Viewer:
 
     @property
     def scene(self) -> Scene:
-        return self._scene
+        return self.world.scene
 
     def show(self, scene: Scene) -> None:
         """Show `scene` to everybody from now on; the page's space stays as it is."""
-        self._scene = scene
+        self.world.change(lambda _: scene)
+
+    def _world_changed(self) -> None:
         with self._lock:
             sessions = list(self._sessions.values())
         for session, panel in sessions:
             if panel.page.open:
-                panel.show_layers()
+                panel.world_changed()
                 session.refresh()
 
     def wait(self) -> None:
@@ -104,8 +107,8 @@ class Viewer:
 
     async def _connected(self, client: viser.ClientHandle) -> None:
         page = Page(client)
-        session = Session(page, lambda: self._scene, self.placing, self.renderer, self._pipeline, self._settings.budget_ms)
-        panel = Panel(page, session, self)
+        session = Session(page, self.world, self.placing, self.renderer, self._pipeline, self._settings.budget_ms)
+        panel = Panel(page, session, self.world, self.placing)
         with self._lock:
             self._sessions[client.client_id] = session, panel
         page.on_camera(session.camera_moved)

@@ -13,13 +13,13 @@ from splatview.camera import Camera
 from splatview.frame import Interrupt, Renderer
 from splatview.geometry import Similarity
 from splatview.outputs.images import encode_png
-from splatview.scene import Scene
 from splatview.stream.pacing import Pacer, Turn
 from splatview.stream.pipeline import Channel, Pipeline
 from splatview.stream.stats import Snapshot
 from splatview.viewer.picture import Picture, encoded, pixels_of
 from splatview.viewer.space import NEAR, Pose, point_under, world_camera
 from splatview.viewer.view import Request, View
+from splatview.viewer.world import World
 
 LARGEST = 8192  # pixels a side of a screenshot
 REPORT = 0.5  # seconds between two reports while pictures flow
@@ -46,13 +46,11 @@ class PageLike(Protocol):
 class Session:
     """The methods are called by the page's callbacks (short, never waiting) and by the drawing thread."""
 
-    def __init__(
-        self, page: PageLike, scene: Callable[[], Scene], placing: Similarity, renderer: Renderer, pipeline: Pipeline, budget_ms: float
-    ) -> None:
+    def __init__(self, page: PageLike, world: World, placing: Similarity, renderer: Renderer, pipeline: Pipeline, budget_ms: float) -> None:
         self.view = View()
         self.report: Callable[[Snapshot, Picture], None] = lambda snapshot, picture: None  # set by the panel
         self._page = page
-        self._scene = scene
+        self._world = world
         self._placing = placing
         self._renderer = renderer
         self._pipeline = pipeline
@@ -139,7 +137,10 @@ class Session:
             camera = self.camera(min(width, LARGEST), min(height, LARGEST))
         except ValueError:  # a page may send anything
             return
-        self._channel.ask(Request(self._scene(), camera, self.view, NEAR / self._placing.scale))
+        self._channel.ask(self._request(camera))
+
+    def _request(self, camera: Camera) -> Request:
+        return Request(self._world.scene, camera, self.view, NEAR / self._placing.scale, self._world.hidden)
 
     def camera(self, width: int, height: int) -> Camera:
         """The page's camera, in the world."""
@@ -148,7 +149,7 @@ class Session:
     def screenshot(self, width: int, height: int) -> Future[None]:
         """Draw the view at `width` x `height` and hand it to the browser as a PNG."""
         width, height = (min(max(1, side), LARGEST) for side in (width, height))
-        request = Request(self._scene(), self.camera(width, height), self.view, NEAR / self._placing.scale)
+        request = self._request(self.camera(width, height))
         done: Future[None] = Future()
 
         def save(drawn: Future[bytes]) -> None:
@@ -161,7 +162,7 @@ class Session:
                 done.set_exception(error)
 
         def draw() -> bytes:
-            frame = self._renderer.render(request.scene, request.camera, request.view.options(request.near))
+            frame = self._renderer.render(request.scene, request.camera, request.options)
             return encode_png(pixels_of(frame, request.view))
 
         self._pipeline.call(draw).add_done_callback(save)
@@ -178,7 +179,7 @@ class Session:
         request, camera = turn.request, turn.request.camera
         if turn.scale < 1:
             camera = camera.resized(max(1, round(camera.width * turn.scale)), max(1, round(camera.height * turn.scale)))
-        frame = self._renderer.render(request.scene, camera, request.view.options(request.near), interrupt)
+        frame = self._renderer.render(request.scene, camera, request.options, interrupt)
         return encoded(frame, request.view, self._placing.scale, None if turn.still else turn.quality)
 
     def _send(self, picture: Picture, number: int) -> None:

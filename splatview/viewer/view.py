@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from splatview.camera import Camera
-from splatview.frame import Output, RenderOptions
+from splatview.frame import Masks, Output, RenderOptions
 from splatview.outputs.images import Colormap
 from splatview.scene import Scene
 
@@ -46,3 +46,8 @@ class Request:
     camera: Camera  # at full size
     view: View
     near: float  # world units
+    hidden: Masks = Masks()  # not drawn
+
+    @property
+    def options(self) -> RenderOptions:
+        return replace(self.view.options(self.near), hidden=self.hidden)

@@ -1,0 +1,49 @@
+"""What the picture shows, and how."""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+from splatview.outputs.images import Colormap
+from splatview.viewer.page import Page
+from splatview.viewer.panels.widgets import press, tell
+from splatview.viewer.session import Session
+from splatview.viewer.view import Shown, View
+from splatview.viewer.world import World
+
+ANTIALIASED = {"as trained": None, "on": True, "off": False}
+
+
+class Look:
+    """The folder "View"."""
+
+    def __init__(self, page: Page, session: Session, world: World) -> None:
+        gui, view = page.gui, View()
+        self._session = session
+        degree = max((layer.content.sh_degree for layer in world.scene.layers.values()), default=0)
+        with gui.add_folder("View"):
+            self._shown = gui.add_dropdown("Show", get_args(Shown), initial_value=view.shown)
+            self._colormap = gui.add_dropdown("Depth colours", get_args(Colormap), initial_value=view.colormap, visible=False)
+            fov = gui.add_slider("Field of view", 10, 120, 1, initial_value=round(math.degrees(page.pose.fov_y)), hint="degrees, vertical")
+            harmonics = gui.add_slider("SH degree", 0, max(degree, 1), 1, initial_value=degree, disabled=degree == 0)
+            scale = gui.add_slider("Splat scale", 0.05, 2.0, 0.05, initial_value=view.splat_scale)
+            smooth = gui.add_dropdown("Antialiasing", tuple(ANTIALIASED), initial_value="as trained")
+            background = gui.add_rgb("Background", initial_value=(0, 0, 0))
+        tell(self._shown, self._show)
+        tell(self._colormap, lambda name: session.change(colormap=name))
+        tell(fov, lambda degrees: session.set_fov(math.radians(degrees)))
+        tell(harmonics, lambda value: session.change(sh_degree=None if value >= degree else int(value)))
+        tell(scale, lambda value: session.change(splat_scale=float(value)))
+        tell(smooth, lambda name: session.change(antialiased=ANTIALIASED[name]))
+        tell(background, lambda rgb: session.change(background=tuple(channel / 255 for channel in rgb)))
+        press(gui.add_command("Show colour", hotkey="1"), lambda: self.choose("colour"))
+        press(gui.add_command("Show depth", hotkey="2"), lambda: self.choose("depth"))
+        press(gui.add_command("Show alpha", hotkey="3"), lambda: self.choose("alpha"))
+
+    def choose(self, what: Shown) -> None:
+        self._shown.value = what
+
+    def _show(self, what: Shown) -> None:
+        self._colormap.visible = what == "depth"
+        self._session.change(shown=what)
