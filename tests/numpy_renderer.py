@@ -19,6 +19,8 @@ DILATION = 0.3  # pixels squared, added to both variances
 SMALLEST_ALPHA = 1 / 255
 LARGEST_ALPHA = 0.999
 LAST_TRANSMITTANCE = 1e-4
+CENTRE_VARIANCE, CENTRE_OPACITY = 0.5, 0.95  # the dot that stands for a Gaussian: pixels squared
+RIM_ALPHA, RIM_WIDTH, RIM_END = 0.6, 1.5, 4.0  # of an outline: pixels, half a squared Mahalanobis distance
 
 
 @dataclass
@@ -86,6 +88,11 @@ def project(splats: Gaussians, placement: Similarity, camera: Camera, options: R
         undilated = flat[:, 0, 0] * flat[:, 1, 1] - flat[:, 0, 1] ** 2
         opacities *= np.sqrt(np.maximum(undilated / det, 0))
 
+    if options.style == "centres":
+        conics = np.tile([1 / CENTRE_VARIANCE, 0, 1 / CENTRE_VARIANCE], (len(splats), 1))
+        own = 0.5 * (1 + np.tanh(0.5 * splats.opacity_logits.astype(np.float64)))
+        opacities = np.where(own >= SMALLEST_ALPHA, CENTRE_OPACITY, 0)
+
     degree = splats.sh_degree if options.sh_degree is None else min(options.sh_degree, splats.sh_degree)
     eye = placement.inverse().apply(camera.position)  # the harmonics live in the layer's own frame
     sh = splats.sh[:, : harmonics.coefficients(degree)].astype(np.float64)
@@ -118,26 +125,35 @@ def project_scene(scene: Scene, camera: Camera, options: RenderOptions) -> Proje
     return joined.take(np.argsort(joined.depths, kind="stable"))
 
 
-def alphas_at(splats: Projected, index: int, x: NDArray, y: NDArray) -> NDArray:
-    """What Gaussian `index` covers of the pixels with centres `x`, `y`; 0 where it is not drawn."""
+def alphas_at(splats: Projected, index: int, x: NDArray, y: NDArray, outlined: bool = False) -> NDArray:
+    """What Gaussian `index` covers of the pixels with centres `x`, `y`; 0 where it is not drawn.
+
+    `outlined`: the rim of its ellipse is drawn over it, 1.5 pixels wide on average.
+    """
     dx, dy = x - splats.means[index, 0], y - splats.means[index, 1]
     xx, xy, yy = splats.conics[index]
     sigma = 0.5 * (xx * dx * dx + yy * dy * dy) + xy * dx * dy
     alpha = np.minimum(LARGEST_ALPHA, splats.opacities[index] * np.exp(-np.maximum(sigma, 0)))
-    return np.where((sigma >= 0) & (alpha >= SMALLEST_ALPHA), alpha, 0)
+    alpha = np.where((sigma >= 0) & (alpha >= SMALLEST_ALPHA), alpha, 0)
+    if outlined and splats.opacities[index] > SMALLEST_ALPHA:
+        end = min(RIM_END, np.log(splats.opacities[index] / SMALLEST_ALPHA))
+        radius = np.sqrt(2 * end) * (xx * yy - xy * xy) ** -0.25  # pixels, the mean of the ellipse's
+        inside = max(0, 1 - RIM_WIDTH / radius)
+        alpha = np.where((end * inside**2 <= sigma) & (sigma <= end), RIM_ALPHA, alpha)
+    return alpha
 
 
 def render(scene: Scene, camera: Camera, options: RenderOptions = RenderOptions()) -> dict[str, NDArray]:
-    """rgb [H, W, 3], alpha, depth, median_depth, ids and id_layers [H, W]: what the outputs of a `Frame` have to be."""
+    """rgb [H, W, 3], alpha, depth, median_depth, ids, id_layers and overdraw [H, W]: what the outputs of a `Frame` have to be."""
     y, x = np.mgrid[: camera.height, : camera.width] + 0.5
     splats = project_scene(scene, camera, options)
     rgb, weighted_depth = np.zeros((*x.shape, 3)), np.zeros_like(x)
     transmittance, done = np.ones_like(x), np.zeros(x.shape, bool)
     median_depth, heaviest = np.zeros_like(x), np.zeros_like(x)
-    ids, id_layers = np.full(x.shape, -1, np.int32), np.full(x.shape, -1, np.int32)
+    ids, id_layers, overdraw = np.full(x.shape, -1, np.int32), np.full(x.shape, -1, np.int32), np.zeros(x.shape, np.int32)
 
     for index, z in enumerate(splats.depths):
-        alpha = np.where(done, 0, alphas_at(splats, index, x, y))
+        alpha = np.where(done, 0, alphas_at(splats, index, x, y, options.style == "outlines"))
         after = transmittance * (1 - alpha)
         done |= (alpha > 0) & (after <= LAST_TRANSMITTANCE)  # the Gaussian that closes a pixel is itself left out
         alpha[done] = 0
@@ -149,6 +165,7 @@ def render(scene: Scene, camera: Camera, options: RenderOptions = RenderOptions(
         median_depth[(transmittance > 0.5) & (after <= 0.5)] = z
         first = weight > heaviest
         heaviest[first], ids[first], id_layers[first] = weight[first], splats.ids[index], splats.layers[index]
+        overdraw += weight > 0
         transmittance = after
 
     total = 1 - transmittance
@@ -159,4 +176,5 @@ def render(scene: Scene, camera: Camera, options: RenderOptions = RenderOptions(
         "median_depth": median_depth,
         "ids": ids,
         "id_layers": id_layers,
+        "overdraw": overdraw,
     }

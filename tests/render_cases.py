@@ -12,7 +12,7 @@ from splatview.frame import Masks
 from splatview.geometry import Similarity
 from splatview.scene import Layer
 
-EVERYTHING = ("rgb", "alpha", "depth", "median_depth", "ids")
+EVERYTHING = ("rgb", "alpha", "depth", "median_depth", "ids", "overdraw")
 Case = tuple[Scene, Camera, RenderOptions]
 
 
@@ -104,6 +104,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "no whole tiles": lambda: alone(cloud(), shot(101, 37)),
     "one pixel": lambda: alone(cloud(), shot(1, 1)),
     "one column": lambda: alone(cloud(), shot(1, 70)),
+    "centres": lambda: alone(cloud(2000, degree=2), style="centres"),
+    "centres, antialiased": lambda: alone(cloud(2000, size=-7, kind="antialiased"), style="centres"),
     "large picture": lambda: alone(cloud(60), shot(400, 300)),
 }
 

@@ -31,6 +31,7 @@ def test_the_picture_is_the_specified_one(renderer, name):
     for output in ("rgb", "alpha", "depth"):
         assert psnr(getattr(frame, output), expected[output]) >= 60, output
     assert np.mean(np.isclose(frame.median_depth, expected["median_depth"], rtol=1e-4)) >= 0.995
+    assert np.mean(frame.overdraw == expected["overdraw"]) >= 0.995
     assert np.mean((frame.ids == expected["ids"]) & (frame.id_layers == expected["id_layers"])) >= 0.995
 
 
@@ -70,6 +71,7 @@ def test_outputs_have_the_promised_types(renderer):
         ("median_depth", np.float32, ()),
         ("ids", np.int32, ()),
         ("id_layers", np.int32, ()),
+        ("overdraw", np.int32, ()),
     ):
         image = getattr(frame, name)
         assert (image.dtype, image.shape) == (dtype, shape + tail), name
@@ -100,7 +102,7 @@ def test_nothing_to_draw_gives_the_background(renderer, scene):
     assert np.allclose(frame.rgb, [0.25, 0.5, 0.75])
     assert np.array_equal(np.unique(frame.rgb8.reshape(-1, 3), axis=0), [[64, 128, 191]])
     assert not frame.alpha.any() and not frame.depth.any() and not frame.median_depth.any()
-    assert (frame.ids == -1).all() and (frame.id_layers == -1).all()
+    assert not frame.overdraw.any() and (frame.ids == -1).all() and (frame.id_layers == -1).all()
 
 
 def test_a_placed_layer_is_drawn_as_the_moved_splats(renderer):
@@ -165,3 +167,36 @@ def test_an_interrupt_is_heard_while_drawing(renderer):
     with pytest.raises(Interrupted):
         renderer.render(scene, camera, options, interrupt)
     timer.join()
+
+
+@pytest.mark.parametrize("size", [-2.5, -1.0, -6.0])
+def test_outlines_are_the_specified_ones(renderer, size):
+    """A pixel on the very edge of a rim may fall to either side."""
+    scene, camera, options = alone(cloud(200, size=size), style="outlines")
+    frame, expected = renderer.render(scene, camera, options), numpy_renderer.render(scene, camera, options)
+    plain = renderer.render(scene, camera, replace(options, style="splats"))
+    assert np.mean(np.abs(frame.rgb - expected["rgb"]).max(-1) < 1e-3) >= 0.99
+    assert np.mean(np.abs(frame.rgb - plain.rgb).max(-1) > 0.02) > (0.2 if size > -5 else 0.001), "no outline is seen"
+    assert np.mean(frame.ids == expected["ids"]) >= 0.98
+
+
+def test_an_overdraw_limit_keeps_the_nearest_of_each_tile(renderer):
+    """Large splats meet every tile, so the nearest hundred of a tile are the nearest hundred of all."""
+    splats = stacked(*np.full(300, -3.0))
+    scene, camera, options = alone(splats, shot(50, 40, fov_y=0.01))
+    first = alone(splats.take(np.arange(100)), camera)[0]
+    limited = renderer.render(scene, camera, replace(options, overdraw_limit=100))
+    assert np.array_equal(limited.rgb, renderer.render(first, camera, options).rgb)
+    assert limited.overdraw.max() == 100 < renderer.render(scene, camera, options).overdraw.max()
+
+
+@pytest.mark.parametrize("limit", [1, 63, 64, 65, 200])
+def test_an_overdraw_limit_is_a_prefix_of_every_tile(renderer, limit):
+    scene, camera, options = alone(cloud(3000, size=-1.5), shot(200, 150))
+    native = renderer._native
+    renderer.render(scene, camera, options)
+    whole, _ = native.tile_lists()
+    renderer.render(scene, camera, replace(options, overdraw_limit=limit))
+    limited, _ = native.tile_lists()
+    assert max(map(len, whole)) > 200
+    assert [tile[:limit] for tile in whole] == limited

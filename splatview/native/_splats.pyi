@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+NO_LIMIT: int  # an overdraw_limit that limits nothing
+
 class PackedScene:
     """Gaussians in the renderer's own layout."""
 
@@ -45,6 +47,8 @@ class Renderer:
         splat_scale: float,
         background: list[float],
         tint: list[float],
+        style: str,  # splats, centres or outlines
+        overdraw_limit: int,  # of the Gaussians that meet a tile, the nearest so many are blended
         outputs: list[str],
         interrupt: NDArray[np.uint8] | None,
     ) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, int]] | None:

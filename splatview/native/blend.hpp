@@ -3,6 +3,7 @@
 // What a tile needs of its next Gaussians: alpha at pixel (u, v) from the tile's centre is 2^(c0 + c1 u + c2 v + uu u^2 + uv u v + vv v^2).
 struct Batch {
     alignas(64) float c0[BATCH], c1[BATCH], c2[BATCH], uu[BATCH], uv[BATCH], vv[BATCH], r[BATCH], g[BATCH], b[BATCH], z[BATCH];
+    alignas(64) float rim_low[BATCH], rim_high[BATCH];  // the powers between which an outline is drawn
     alignas(64) int32_t touched[BATCH];  // the 4 x 4 blocks that it reaches, a bit each
     bool capped;                         // whether an alpha may pass the cap
 };
@@ -27,6 +28,12 @@ static inline void load_batch(const TileTask& task, const uint32_t* list, int co
         store(batch.g + at, f[7]);
         store(batch.b + at, f[8]);
         store(batch.z + at, f[9]);
+        if (task.view->outlines) {
+            const F end = min(set1(RIM_END), peak - set1(MIN_ALPHA_LOG2)), radius = sqrt(end / sqrt(a * e));
+            const F inside = max(set1(1) - set1(RIM_WIDTH) / radius, set1(0));
+            store(batch.rim_low + at, peak - end);
+            store(batch.rim_high + at, fnma(end * inside, inside, peak));
+        }
         batch.capped |= bits(lt(set1(MAX_ALPHA_LOG2), peak)) != 0;
         const Ellipses ellipses = Ellipses::of(x, y, a, h, e, peak);
         I touched = set1i(0);
@@ -62,7 +69,7 @@ struct {
 struct Pixels {
     // t: the transmittance, going on below the threshold at which a pixel ends; weight: the sum of the weights, 1 - its final value.
     alignas(64) float t[16][16], weight[16][16], r[16][16], g[16][16], b[16][16], z[16][16], median[16][16], best[16][16];
-    alignas(64) int32_t id[16][16];
+    alignas(64) int32_t id[16][16], overdraw[16][16];
 };
 
 // The members of a batch of `count` that reach block `k`, in order; returns how many. `picks` has room for a group more.
@@ -73,16 +80,16 @@ static inline int pick(const Batch& batch, int count, int k, int32_t* picks) {
 }
 
 // Blends the picked members of a batch into block `k`, front to back. Returns whether any pixel can still change.
-template <bool DEPTH, bool EXTRA, bool CAPPED>
+template <bool DEPTH, bool EXTRA, bool CAPPED, bool RIMS>
 static inline bool blend_block(const Batch& batch, const uint32_t* list, const int32_t* picks, int picked, int k, Pixels& pixels) {
     const F u = load(BLOCK_COORDINATES.u) + set1(static_cast<float>(4 * (k & 3)) - 7.5f);
     const F v = load(BLOCK_COORDINATES.v) + set1(static_cast<float>(4 * (k >> 2)) - 7.5f);
     const F uu = u * u, uv = u * v, vv = v * v;
     F t = load(pixels.t[k]), sum = load(pixels.weight[k]), r = load(pixels.r[k]), g = load(pixels.g[k]), b = load(pixels.b[k]), z, median,
       best;
-    I id;
+    I id, overdraw;
     if (DEPTH) z = load(pixels.z[k]);
-    if (EXTRA) median = load(pixels.median[k]), best = load(pixels.best[k]), id = loadi(pixels.id[k]);
+    if (EXTRA) median = load(pixels.median[k]), best = load(pixels.best[k]), id = loadi(pixels.id[k]), overdraw = loadi(pixels.overdraw[k]);
     const int32_t* const end = picks + picked;
     M open = lt(set1(MIN_TRANSMITTANCE), t);
     while (picks != end && bits(open)) {
@@ -94,13 +101,15 @@ static inline bool blend_block(const Batch& batch, const uint32_t* list, const i
             power = fma(uv, set1(batch.uv[i]), power);
             power = fma(uu, set1(batch.uu[i]), power);
             const F uncapped = exp2_fast(power);
-            const F alpha = zero_unless(le(set1(MIN_ALPHA_LOG2), power), CAPPED ? min(uncapped, set1(MAX_ALPHA)) : uncapped);
+            F alpha = zero_unless(le(set1(MIN_ALPHA_LOG2), power), CAPPED ? min(uncapped, set1(MAX_ALPHA)) : uncapped);
+            if (RIMS) alpha = select(both(le(set1(batch.rim_low[i]), power), le(power, set1(batch.rim_high[i]))), set1(RIM_ALPHA), alpha);
             const F next = fnma(alpha, t, t);
             // t only falls: once a Gaussian would end a pixel, so would every later one that touches it.
             const F weight = zero_unless(lt(set1(MIN_TRANSMITTANCE), next), alpha * t);
             if (EXTRA) {
                 const M more = lt(best, weight);
                 best = select(more, weight, best);
+                overdraw = overdraw + select(lt(set1(0), weight), set1i(1), set1i(0));
                 id = select(more, set1i(static_cast<int32_t>(list[i])), id);
                 median = select(both(lt(set1(0.5f), t), le(next, set1(0.5f))), set1(batch.z[i]), median);
             }
@@ -115,7 +124,7 @@ static inline bool blend_block(const Batch& batch, const uint32_t* list, const i
     }
     store(pixels.t[k], t), store(pixels.weight[k], sum), store(pixels.r[k], r), store(pixels.g[k], g), store(pixels.b[k], b);
     if (DEPTH) store(pixels.z[k], z);
-    if (EXTRA) store(pixels.median[k], median), store(pixels.best[k], best), storei(pixels.id[k], id);
+    if (EXTRA) store(pixels.median[k], median), store(pixels.best[k], best), storei(pixels.id[k], id), storei(pixels.overdraw[k], overdraw);
     return bits(open) != 0;
 }
 
@@ -137,6 +146,7 @@ static inline void write_pixels(const TileTask& task, const Pixels& pixels, cons
     if (to.alpha) __builtin_memcpy(to.alpha + at, &pixels.weight[k][i], 4 * COUNT);
     if (to.depth) __builtin_memcpy(to.depth + at, &pixels.z[k][i], 4 * COUNT);
     if (to.median_depth) __builtin_memcpy(to.median_depth + at, &pixels.median[k][i], 4 * COUNT);
+    if (to.overdraw) __builtin_memcpy(to.overdraw + at, &pixels.overdraw[k][i], 4 * COUNT);
     if (to.ids)
         for (int j = 0; j < COUNT; ++j) {
             const int32_t record = pixels.id[k][i + j];
@@ -175,13 +185,13 @@ static inline void write_tile(const TileTask& task, Pixels& pixels) {
     }
 }
 
-template <bool DEPTH, bool EXTRA> static void blend_tile(const TileTask& task) {
+template <bool DEPTH, bool EXTRA, bool RIMS> static void blend_tile(const TileTask& task) {
     Pixels pixels;
     for (int k = 0; k < 16; ++k) {
         const F zero = set1(0);
         store(pixels.t[k], set1(1)), store(pixels.weight[k], zero), store(pixels.r[k], zero), store(pixels.g[k], zero),
             store(pixels.b[k], zero), store(pixels.z[k], zero);
-        if (EXTRA) store(pixels.median[k], zero), store(pixels.best[k], zero), storei(pixels.id[k], set1i(-1));
+        if (EXTRA) store(pixels.median[k], zero), store(pixels.best[k], zero), storei(pixels.id[k], set1i(-1)), storei(pixels.overdraw[k], set1i(0));
     }
     Batch batch;
     int32_t picks[BATCH + LANES];
@@ -195,8 +205,8 @@ template <bool DEPTH, bool EXTRA> static void blend_tile(const TileTask& task) {
         for (unsigned rest = alive; rest; rest &= rest - 1) {
             const int k = __builtin_ctz(rest), picked = pick(batch, count, k, picks);
             if (!picked) continue;
-            const bool open = EXTRA || batch.capped ? blend_block<DEPTH, EXTRA, true>(batch, list, picks, picked, k, pixels)
-                                                    : blend_block<DEPTH, EXTRA, false>(batch, list, picks, picked, k, pixels);
+            const bool open = EXTRA || batch.capped ? blend_block<DEPTH, EXTRA, true, RIMS>(batch, list, picks, picked, k, pixels)
+                                                    : blend_block<DEPTH, EXTRA, false, RIMS>(batch, list, picks, picked, k, pixels);
             if (!open) alive &= ~(1u << k);
         }
     }
@@ -205,7 +215,7 @@ template <bool DEPTH, bool EXTRA> static void blend_tile(const TileTask& task) {
 
 static void blend(const TileTask& task) {
     const FlushDenormals flush;  // the transmittance of a pixel that has ended falls on towards 0
-    const bool extra = task.images.ids || task.images.median_depth;
-    if (extra) return blend_tile<true, true>(task);
-    return task.images.depth ? blend_tile<true, false>(task) : blend_tile<false, false>(task);
+    if (task.view->outlines) return blend_tile<true, true, true>(task);
+    if (task.images.ids || task.images.median_depth || task.images.overdraw) return blend_tile<true, true, false>(task);
+    return task.images.depth ? blend_tile<true, false, false>(task) : blend_tile<false, false, false>(task);
 }

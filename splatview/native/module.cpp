@@ -77,7 +77,8 @@ public:
     // (pictures by name, milliseconds by stage, counts), or None if it was interrupted.
     nb::object render(const std::vector<Layer*>& layers, const std::vector<double>& intrinsics, int width, int height, double near,
                       double far, double splat_scale, const std::vector<double>& background, const std::vector<double>& tint,
-                      const std::vector<std::string>& outputs, std::optional<In<uint8_t, nb::shape<1>>> interrupt) {
+                      const std::string& style, uint32_t overdraw_limit, const std::vector<std::string>& outputs,
+                      std::optional<In<uint8_t, nb::shape<1>>> interrupt) {
         if (intrinsics.size() != 4 || background.size() != 3 || tint.size() != 3)
             throw nb::value_error("expected fx, fy, cx, cy and two colours");
         if (width < 1 || height < 1 || width > 32768 || height > 32768)
@@ -94,6 +95,8 @@ public:
                         static_cast<float>(near),
                         static_cast<float>(far),
                         static_cast<float>(splat_scale),
+                        style == "centres",
+                        style == "outlines",
                         0,
                         0,
                         0,
@@ -108,6 +111,7 @@ public:
             std::copy(tint.begin(), tint.end(), request.layers.back().tint);
         }
         std::copy(background.begin(), background.end(), request.background);
+        request.overdraw_limit = std::max(overdraw_limit, 1u);
         request.interrupt = interrupt ? interrupt->data() : nullptr;
 
         std::map<std::string, std::shared_ptr<void>> blocks;
@@ -121,7 +125,8 @@ public:
         };
         Images& to = request.images;
         image("rgb", to.rgb, 3), image("rgb8", to.rgb8, 3), image("alpha", to.alpha, 1), image("depth", to.depth, 1);
-        image("median_depth", to.median_depth, 1), image("ids", to.ids, 1), image("id_layers", to.id_layers, 1);
+        image("median_depth", to.median_depth, 1), image("ids", to.ids, 1), image("id_layers", to.id_layers, 1),
+            image("overdraw", to.overdraw, 1);
         Report report;
         {
             nb::gil_scoped_release released;
@@ -134,9 +139,8 @@ public:
         for (auto& [name, block] : blocks) {
             const bool colour = name == "rgb" || name == "rgb8";
             const size_t shape[3] = {static_cast<size_t>(height), static_cast<size_t>(width), 3};
-            const nb::dlpack::dtype type = name == "rgb8"                         ? nb::dtype<uint8_t>()
-                                           : name == "ids" || name == "id_layers" ? nb::dtype<int32_t>()
-                                                                                  : nb::dtype<float>();
+            const bool whole = name == "ids" || name == "id_layers" || name == "overdraw";
+            const nb::dlpack::dtype type = name == "rgb8" ? nb::dtype<uint8_t>() : whole ? nb::dtype<int32_t>() : nb::dtype<float>();
             nb::capsule owner(new std::shared_ptr<void>(block), [](void* p) noexcept { delete static_cast<std::shared_ptr<void>*>(p); });
             images[name.c_str()] = nb::cast(nb::ndarray<nb::numpy>(block.get(), colour ? 3 : 2, shape, owner, nullptr, type));
         }
@@ -177,6 +181,7 @@ private:
 }  // namespace
 
 NB_MODULE(_splats, m) {
+    m.attr("NO_LIMIT") = nb::int_(UINT32_MAX);
     nb::class_<PackedScene>(m, "PackedScene").def_prop_ro("nbytes", &PackedScene::bytes);
     nb::class_<Layer>(m, "Layer")
         .def(nb::init<std::shared_ptr<PackedScene>, In<double, nb::shape<3, 4>>, int, bool, std::optional<Mask>, std::optional<Mask>>(),
@@ -186,8 +191,8 @@ NB_MODULE(_splats, m) {
         .def(nb::init<const std::string&, int>(), nb::arg("simd"), nb::arg("threads"))
         .def("pack", &Renderer::pack, nb::arg("means"), nb::arg("quats"), nb::arg("log_scales"), nb::arg("opacity_logits"), nb::arg("sh"))
         .def("render", &Renderer::render, nb::arg("layers"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"), nb::arg("near"),
-             nb::arg("far"), nb::arg("splat_scale"), nb::arg("background"), nb::arg("tint"), nb::arg("outputs"),
-             nb::arg("interrupt").none())
+             nb::arg("far"), nb::arg("splat_scale"), nb::arg("background"), nb::arg("tint"), nb::arg("style"),
+             nb::arg("overdraw_limit"), nb::arg("outputs"), nb::arg("interrupt").none())
         .def("tile_lists", &Renderer::tile_lists)
         .def("set_least_spare", &Renderer::set_least_spare, nb::arg("nbytes"))
         .def_prop_ro("simd", &Renderer::simd)

@@ -14,11 +14,11 @@ static inline unsigned blocks_in_view(const View& view, const LayerView& layer, 
     M in = both(lt(set1(view.near), cz + radius), lt(cz - radius, set1(view.far)));
 
     // A Gaussian at z > 0 lies right of the picture if fx x / z + cx - width exceeds its reach in pixels, at most
-    // 3.34 (fx / z sqrt(1 + limit^2) sigma + 0.55); times z that is a plane, and likewise on the other sides.
+    // 3.34 (fx / z sqrt(1 + limit^2) sigma + 0.71); times z that is a plane, and likewise on the other sides.
     auto beside = [&](F across, float focal, float centre, float size, float least, float most) {
         const float steepest = max_of(-least, most), stretch = focal * __builtin_sqrtf(1 + steepest * steepest);
         for (int side = 0; side < 2; ++side) {
-            const float sign = side ? -1.0f : 1.0f, slope = (side ? -centre : centre - size) - 1.84f;
+            const float sign = side ? -1.0f : 1.0f, slope = (side ? -centre : centre - size) - 2.4f;
             const float length = __builtin_sqrtf(focal * focal + slope * slope);
             const F distance = fma(set1(sign * focal), across, set1(slope) * cz);
             in = both(in, le(distance, fma(set1(length), radius, set1(stretch) * reach)));
@@ -104,13 +104,14 @@ static inline int project_block(const View& view, const LayerView& layer, uint32
     const F sq[3] = {fma(xx, q[0], fma(xy, q[1], xz3 * q[2])), fma(xy, q[0], fma(yy, q[1], yz3 * q[2])),
                      fma(xz3, q[0], fma(yz3, q[1], zz * q[2]))};
     const F va0 = fma(p[0], sp[0], fma(p[1], sp[1], p[2] * sp[2])), vc0 = fma(q[0], sq[0], fma(q[1], sq[1], q[2] * sq[2]));
-    const F vb = fma(p[0], sq[0], fma(p[1], sq[1], p[2] * sq[2]));
-    const F va = va0 + set1(DILATION), vc = vc0 + set1(DILATION);
-    const F det = difference_of_products(va, vc, vb, vb);
+    F vb = fma(p[0], sq[0], fma(p[1], sq[1], p[2] * sq[2]));
+    F va = va0 + set1(DILATION), vc = vc0 + set1(DILATION), det = difference_of_products(va, vc, vb, vb), peak = load(g + 144);
+    if (view.centres) {
+        va = vc = set1(CENTRE_VARIANCE), vb = set1(0), det = set1(CENTRE_VARIANCE * CENTRE_VARIANCE);
+        peak = select(le(set1(MIN_ALPHA_LOG2), peak), set1(CENTRE_PEAK), peak);
+    }
     visible = both(visible, both(lt(set1(0), det), lt(det, set1(1e37f))));
-
-    F peak = load(g + 144);
-    if (layer.antialiased) {
+    if (layer.antialiased && !view.centres) {
         const F kept = max(difference_of_products(va0, vc0, vb, vb), set1(0)) / det;
         peak = fma(set1(0.5f), log2_fast(max(kept, set1(1e-30f))), peak);
     }

@@ -67,7 +67,7 @@ Request strip_of(const Request& whole, int first, int last) {
     auto move = [&](auto*& image, size_t channels) { image = image ? image + channels * pixels : nullptr; };
     Images& to = strip.images;
     move(to.rgb, 3), move(to.rgb8, 3), move(to.alpha, 1), move(to.depth, 1), move(to.median_depth, 1), move(to.ids, 1),
-        move(to.id_layers, 1);
+        move(to.id_layers, 1), move(to.overdraw, 1);
     return strip;
 }
 
@@ -119,7 +119,7 @@ void FrameRenderer::draw(const Request& request, Report& report) {
     report.sort_ms += t2 - t1;
     report.drawn += visible;
     if (stopped()) return;
-    bin(request.view, visible);
+    bin(request, visible);
     for (const Segment& segment : segments_) report.pairs += segment.pairs;
     const double t3 = now_ms();
     report.bin_ms += t3 - t2;
@@ -238,7 +238,7 @@ void FrameRenderer::Segment::start(uint32_t tiles, uint32_t most_links) {
     links.reserve(tiles);
     std::fill(cursors.data(), cursors.data() + tiles, 0);
     std::fill(links.data(), links.data() + tiles, 0);
-    used = 1, pairs = 0;  // link 0 is never used: a cursor of 0 is an empty chain
+    used = 1, pairs = 0, full = 0;  // link 0 is never used: a cursor of 0 is an empty chain
     most = most_links;
 }
 
@@ -251,7 +251,10 @@ inline void FrameRenderer::Segment::add(uint32_t tile, uint32_t record) {
 
 // A fresh link for a tile whose last one is full, or that has none; returns its first place, NONE if the tile has had its share.
 uint32_t FrameRenderer::Segment::extend(uint32_t tile, uint32_t cursor) {
-    if (links[tile] == most) return NONE;
+    if (links[tile] >= most) {
+        if (links[tile] == most) ++links[tile], ++full;  // it is told once
+        return NONE;
+    }
     ++links[tile];
     const size_t fresh = used++, wanted = (fresh + 1) * LINKS;
     if (wanted > entries.capacity()) {
@@ -262,12 +265,15 @@ uint32_t FrameRenderer::Segment::extend(uint32_t tile, uint32_t cursor) {
     return static_cast<uint32_t>(fresh * LINKS);
 }
 
-void FrameRenderer::bin(const View& view, uint32_t count) {
+void FrameRenderer::bin(const Request& request, uint32_t count) {
+    const View& view = request.view;
+    overdraw_limit_ = request.overdraw_limit;
+    const uint32_t wanted = (overdraw_limit_ - 1) / LINKS + 1;
     const int pieces = threads_.count() == 1 ? 1 : 2 * threads_.count();
     const uint32_t tiles = static_cast<uint32_t>(view.tiles_x * view.tiles_y);
     segments_.resize(pieces);
     threads_.run(pieces, [&](int piece, int) {
-        segments_[piece].start(tiles, std::max(MOST_LINKS / tiles / static_cast<uint32_t>(pieces), 32u));
+        segments_[piece].start(tiles, std::min(std::max(MOST_LINKS / tiles / static_cast<uint32_t>(pieces), 32u), wanted));
         auto share = [&](int p) { return static_cast<uint32_t>(static_cast<uint64_t>(count) * p / pieces); };
         bin_range(view, share(piece), share(piece + 1), segments_[piece]);
     });
@@ -275,8 +281,8 @@ void FrameRenderer::bin(const View& view, uint32_t count) {
 
 void FrameRenderer::bin_range(const View& view, uint32_t first, uint32_t last, Segment& segment) const {
     constexpr uint32_t AHEAD = 24;
-    const uint32_t across = static_cast<uint32_t>(view.tiles_x);
-    for (uint32_t i = first; i < last; ++i) {
+    const uint32_t across = static_cast<uint32_t>(view.tiles_x), tiles = across * static_cast<uint32_t>(view.tiles_y);
+    for (uint32_t i = first; i < last && segment.full < tiles; ++i) {
         if (i + AHEAD < last) __builtin_prefetch(&records_[sorted_[i + AHEAD]]);
         const uint32_t at = sorted_[i];
         const Record& record = records_[at];
@@ -313,7 +319,7 @@ void FrameRenderer::bin_range(const View& view, uint32_t first, uint32_t last, S
     }
 }
 
-// A tile's records, front to back, to `list`, and the first ones on their way into the cache; returns how many.
+// A tile's records, front to back and within the limit, to `list`, and the first ones on their way into the cache; returns how many.
 uint32_t FrameRenderer::gather_tile(uint32_t tile, Buffer<uint32_t>& list) const {
     uint32_t total = 0;
     for (const Segment& segment : segments_) {
@@ -327,6 +333,10 @@ uint32_t FrameRenderer::gather_tile(uint32_t tile, Buffer<uint32_t>& list) const
             total += LINKS;
         }
         total += end - last * LINKS;
+        if (total >= overdraw_limit_) {
+            total = overdraw_limit_;
+            break;
+        }
     }
     if (total) std::fill(list.data() + total, list.data() + total + LANES, list[0]);
     for (uint32_t i = 0; i < std::min<uint32_t>(total, BATCH); ++i) __builtin_prefetch(&records_[list[i]]);

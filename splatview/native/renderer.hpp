@@ -16,6 +16,7 @@ struct Request {
     Images images;
     const volatile uint8_t* interrupt;  // may be null
     bool is_strip;
+    uint32_t overdraw_limit;  // the nearest Gaussians of a tile that are blended
 };
 
 struct Report {
@@ -46,7 +47,7 @@ public:
 private:
     struct alignas(128) Segment {  // the tile lists of a range of depths, as chains of links; aligned: each belongs to one thread
         Buffer<uint32_t> entries, next, first, links, cursors;  // cursors: where a tile's next entry goes; a multiple of the link: no room
-        uint32_t used = 0, most = 0;                            // links
+        uint32_t used = 0, most = 0, full = 0;                  // links; tiles that have had their share
         uint64_t pairs = 0;
         void start(uint32_t tiles, uint32_t most_links);
         void add(uint32_t tile, uint32_t record);
@@ -63,7 +64,7 @@ private:
     void draw(const Request& strip, Report& report);
     void project(const Request& request);
     uint32_t sort();
-    void bin(const View& view, uint32_t count);
+    void bin(const Request& request, uint32_t count);
     void bin_range(const View& view, uint32_t first, uint32_t last, Segment& segment) const;
     uint32_t gather_tile(uint32_t tile, Buffer<uint32_t>& list) const;
     void blend(const Request& request);
@@ -82,6 +83,7 @@ private:
     Buffer<uint32_t> depths_, sorted_, histograms_;
     Buffer<uint64_t> keyed_;
     std::vector<Segment> segments_;
+    uint32_t overdraw_limit_ = UINT32_MAX;
     std::vector<Buffer<uint32_t>> lists_;  // a thread's current tile and its next
 };
 

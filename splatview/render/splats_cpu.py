@@ -61,6 +61,8 @@ class CpuRenderer:
             splat_scale=options.splat_scale,
             background=list(options.background),
             tint=list(options.tint),
+            style=options.style,
+            overdraw_limit=options.overdraw_limit or _splats.NO_LIMIT,
             outputs=list(options.outputs),
             interrupt=interrupt.flag if interrupt else None,
         )
