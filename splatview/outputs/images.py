@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from splatview.arrays import Bytes, Floats
+from splatview.arrays import Bytes, Floats, Ints
+from splatview.camera import Camera
 
 Colormap = Literal["turbo", "viridis", "magma", "gray"]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -69,6 +70,40 @@ def depth_picture(depth: Floats, colormap: Colormap = "turbo", near: float | Non
 def alpha_picture(alpha: Floats) -> Bytes:
     """`alpha` [H, W] as grey [H, W]: 0 black, 1 white."""
     return (np.clip(alpha, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def normals_picture(depth: Floats, camera: Camera) -> Bytes:
+    """The surface's directions in the world as colours [H, W, 3], 127.5 (n + 1); black where `depth` [H, W] is 0.
+
+    On a plane, 1 / depth is linear in the pixel: its slopes a, b and its value c give the normal K^T (a, b, c - a u - b v)
+    in the camera's space.
+    """
+    there = depth > 0
+    inverse = np.where(there, 1 / np.where(there, depth, 1), 0).astype(np.float32)
+    weight = cv2.GaussianBlur(there.astype(np.float32), (5, 5), 0)  # captured surfaces are rough: a pixel's own slope is noise
+    smooth = cv2.GaussianBlur(inverse, (5, 5), 0) / np.maximum(weight, 1e-6)
+    across, down = (cv2.Scharr(smooth, cv2.CV_32F, *axis) / 32 for axis in ((1, 0), (0, 1)))
+    (fx, fy), (cx, cy) = camera.K[[0, 1], [0, 1]].astype(np.float32), camera.K[:2, 2].astype(np.float32)
+    u, v = np.arange(camera.width, dtype=np.float32) + 0.5, np.arange(camera.height, dtype=np.float32)[:, None] + 0.5
+    outward = np.stack([-fx * across, -fy * down, (u - cx) * across + (v - cy) * down - smooth], -1)
+    length = np.sqrt(np.einsum("hwc,hwc->hw", outward, outward))[..., None]
+    normals = (outward / np.maximum(length, 1e-20)) @ camera.camera_from_world[:3, :3].astype(np.float32)
+    return np.where(there[..., None], (127.5 * normals + 128).astype(np.uint8), np.uint8(0))
+
+
+def overdraw_picture(overdraw: Ints) -> Bytes:
+    """How many Gaussians were blended into each pixel [H, W] as a heat map [H, W, 3]: 0 is black, then brighter by doublings, to 1024."""
+    level = np.clip(np.log2(np.maximum(overdraw, 1).astype(np.float32)) * (239 / 10) + 16, 0, 255).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    return np.where((overdraw > 0)[..., None], colours, np.uint8(0))
+
+
+def ids_picture(ids: Ints, layers: Ints) -> Bytes:
+    """A colour of its own [H, W, 3] for each Gaussian of each layer, black where there is none (-1)."""
+    mixed = ids.astype(np.uint32) * np.uint32(0x9E3779B1) + (layers + 1).astype(np.uint32) * np.uint32(0x85EBCA77)
+    mixed = (mixed ^ mixed >> np.uint32(15)) * np.uint32(0x2C1B3C6D)  # a hash: neighbours by number get colours far apart
+    colours = np.stack([mixed >> np.uint32(shift) for shift in (8, 16, 24)], -1).astype(np.uint8) >> 1
+    return np.where((ids >= 0)[..., None], colours + np.uint8(96), np.uint8(0))
 
 
 def _encoded(suffix: str, pixels: NDArray, parameters: list[int]) -> bytes:

@@ -26,6 +26,7 @@ class Turn(Generic[R]):
     scale: float  # of the full width and height
     quality: int  # JPEG, 1..100; of no meaning at rest
     still: bool  # at rest: full size and full quality
+    smallest: bool = False  # no smaller picture is to be had
 
 
 class Pacer(Generic[R]):
@@ -92,7 +93,9 @@ class Pacer(Generic[R]):
         if not still and now < self._draw_at:
             return None
         self._inbox.take(0)
-        return Turn(self._newest, 1.0 if still else self.scale, round(self._quality), still)
+        if still:
+            return Turn(self._newest, 1.0, round(self._quality), True)
+        return Turn(self._newest, self.scale, round(self._quality), False, self._scale <= self._worth.least(self.budget_ms))
 
     def due(self) -> float | None:
         """From when on `turn` will have something if nothing else happens; None: never."""

@@ -23,6 +23,28 @@ def next_scale(scale: float, frame_ms: float, budget_ms: float, least: float = L
     return min(1.0, max(LEAST, least, int(wanted * STEPS + 1e-6) / STEPS))
 
 
+class Guard:
+    """The overdraw guard: how many Gaussians per tile, the nearest, a moving picture may blend, so that a scene whose splats lie
+    thousands deep stays in motion."""
+
+    LIMITS = (None, 2048, 1024, 512, 256, 128)  # None: all
+    SHARE = 0.6  # of the frame's time that blending has to take for a limit to help
+
+    def __init__(self) -> None:
+        self._step = 0
+
+    @property
+    def limit(self) -> int | None:
+        return self.LIMITS[self._step]
+
+    def observe(self, frame_ms: float, blending_ms: float, budget_ms: float, smallest: bool) -> None:
+        """A moving frame took so long; `smallest`: no smaller picture is to be had."""
+        if smallest and frame_ms > 1.25 * budget_ms and blending_ms > self.SHARE * frame_ms:
+            self._step = min(self._step + 1, len(self.LIMITS) - 1)
+        elif frame_ms < 0.4 * budget_ms:
+            self._step = max(self._step - 1, 0)
+
+
 class Worth:
     """Tells below which scale smaller pictures are hardly faster: most of a huge scene's time is spent whatever the size.
 

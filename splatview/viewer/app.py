@@ -116,6 +116,7 @@ class Viewer:
         page.on_shown(session.picture_shown)
         page.on_held(session.camera_held)
         page.on_picked(session.point_picked)
+        page.on_split(session.split_moved)
         session.refresh()
 
     async def _gone(self, client: viser.ClientHandle) -> None:

@@ -37,7 +37,7 @@
   const asked = Number(new URLSearchParams(location.search).get("fixedDpr")) || 1;
   const fineness = software ? asked : Math.max(asked, devicePixelRatio);
   const windowSize = () => [canvas().clientWidth, canvas().clientHeight].map((side) => Math.round(side * fineness));
-  const report = () => { const [width, height] = windowSize(); send({ type: "WindowSized", width, height }); };
+  const report = () => { placeSplit(); const [width, height] = windowSize(); send({ type: "WindowSized", width, height }); };
   const resized = new ResizeObserver(report);
   const fit = (picture) => {
     const renderer = viewer().scene?.__r3f?.root.getState();
@@ -58,6 +58,29 @@
     controls.azimuthRotateSpeed = controls.polarRotateSpeed = speed;
     controls.setLookAt(eye.x, eye.y, eye.z, target.x, target.y, target.z, false);
     flying = on;
+  };
+
+  // The line between the two halves of a split picture. It stands where it was dragged to; the picture follows.
+  const divider = document.createElement("div");
+  divider.className = "splatview-split";
+  divider.style.cssText = "position:fixed;width:11px;margin-left:-5px;cursor:ew-resize;display:none;z-index:2;touch-action:none;"
+    + "background:linear-gradient(90deg,transparent 5px,#fffc 5px,#fffc 6px,transparent 6px)";
+  document.body.append(divider);
+  let splitAt = null, moved = 0;
+  const placeSplit = () => {
+    divider.style.display = splitAt === null ? "none" : "block";
+    if (splitAt === null) return;
+    const box = canvas().getBoundingClientRect();
+    Object.assign(divider.style, { left: `${box.left + splitAt * box.width}px`, top: `${box.top}px`, height: `${box.height}px` });
+  };
+  const tellSplit = () => { moved = 0; send({ type: "SplitMoved", at: splitAt }); };
+  divider.onpointerdown = (event) => divider.setPointerCapture(event.pointerId);
+  divider.onpointermove = (event) => {
+    if (!divider.hasPointerCapture(event.pointerId)) return;
+    const box = canvas().getBoundingClientRect();
+    splitAt = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+    placeSplit();
+    moved ||= requestAnimationFrame(tellSplit);
   };
 
   // Buttons and keys that move the camera, as long as they are down.
@@ -100,6 +123,7 @@
     picture: (n) => { number = n; },
     pick: () => pick(!picking),
     fly,
+    split: (at) => { splitAt = at; placeSplit(); },
     home: () => { const was = flying; if (was) fly(false); viewer().resetCameraPose(true); if (was) setTimeout(() => fly(true), 400); },
     lookAt: (point) => {
       if (flying) return;
@@ -109,6 +133,7 @@
     destroy: () => {
       live = false;
       resized.disconnect();
+      divider.remove();
       for (const name in listeners) removeEventListener(name, listeners[name], true);
     },
   };

@@ -55,6 +55,13 @@ class PointPicked(_messages.Message, include_in_scene_serialization=False):
     y: float
 
 
+@dataclasses.dataclass
+class SplitMoved(_messages.Message, include_in_scene_serialization=False):
+    """The split of the picture was dragged to this fraction of the width."""
+
+    at: float
+
+
 OVERLAY = files("splatview.viewer").joinpath("overlay.js").read_text("utf-8")
 
 
@@ -135,6 +142,9 @@ class Page:
     def on_picked(self, tell: Callable[[float, float], None]) -> None:
         self._connection.register_handler(PointPicked, lambda _, message: tell(message.x, message.y))
 
+    def on_split(self, tell: Callable[[float], None]) -> None:
+        self._connection.register_handler(SplitMoved, lambda _, message: tell(float(message.at)))
+
     def show(self, picture: bytes, depth: bytes, number: int) -> None:
         """Put `picture` (JPEG) with `depth` (PNG in viser's packing) behind everything, at once; the page answers with `number`."""
         if not self.open:
@@ -162,6 +172,10 @@ class Page:
     def fly(self, on: bool) -> None:
         """Turn on the spot when dragged (fly), or about a point (orbit)."""
         self._run(f"__splatview.fly({json.dumps(on)})")
+
+    def split(self, at: float | None) -> None:
+        """Show a line to drag at the fraction `at` of the width; None: none."""
+        self._run(f"__splatview.split({json.dumps(at)})")
 
     def download(self, name: str, content: bytes) -> None:
         if self.open:

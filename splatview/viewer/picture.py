@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
+
+import numpy as np
 
 from splatview.arrays import Bytes, Floats
 from splatview.camera import Camera
-from splatview.frame import Frame
-from splatview.outputs.images import alpha_picture, depth_picture, encode_jpeg, encode_png
+from splatview.frame import Frame, Interrupt, Renderer
+from splatview.outputs.images import (
+    alpha_picture,
+    depth_picture,
+    encode_jpeg,
+    encode_png,
+    ids_picture,
+    normals_picture,
+    overdraw_picture,
+)
 from splatview.viewer.space import nearest, packed_depth
-from splatview.viewer.view import View
+from splatview.viewer.view import STYLES, Request, Shown, View
 
 DEPTH_SIZE = (160, 90)  # 0.4 ms, where the full size costs 21 ms; the edges of viser's objects are as sharp as that
 STILL_QUALITY = 95  # with full colour: no difference is seen, and a fifth of a PNG's bytes and time
@@ -28,21 +38,50 @@ class Picture:
     timings: Mapping[str, float]  # milliseconds per stage, encoding included
     counts: Mapping[str, int]
     still: bool  # of a view at rest
+    limit: int | None = None  # Gaussians per tile that the overdraw guard let through; None: all
 
 
-def pixels_of(frame: Frame, view: View) -> Bytes:
-    """[H, W, 3] or [H, W]: what `view` shows of `frame`."""
-    if view.shown == "depth":
+def draw(
+    renderer: Renderer, request: Request, camera: Camera, interrupt: Interrupt | None = None, limit: int | None = None
+) -> tuple[Frame, Bytes]:
+    """The frame of `request` from `camera`, and what its view shows of it: [H, W, 3], or [H, W] of grey."""
+    view = request.view
+    if view.beside is None:
+        frame = renderer.render(request.scene, camera, replace(request.options(view.shown), overdraw_limit=limit), interrupt)
+        return frame, pixels_of(frame, view.shown, view)
+    sides = view.shown, view.beside
+    alike = STYLES.get(sides[0]) == STYLES.get(sides[1])  # then one frame serves both
+    asked = [request.options(*sides)] if alike else [request.options(side) for side in sides]
+    frames = [renderer.render(request.scene, camera, replace(options, overdraw_limit=limit), interrupt) for options in asked]
+    left, right = (coloured(pixels_of(frame, side, view)) for frame, side in zip((frames[0], frames[-1]), sides, strict=True))
+    cut = round(view.split * camera.width)
+    timings = {stage: sum(frame.timings[stage] for frame in frames) for stage in frames[0].timings}
+    return replace(frames[0], timings=timings), np.concatenate([left[:, :cut], right[:, cut:]], axis=1)
+
+
+def pixels_of(frame: Frame, shown: Shown, view: View) -> Bytes:
+    """[H, W, 3] or [H, W]: `frame` as one of the view modes has it."""
+    if shown == "depth":
         return depth_picture(frame.depth, view.colormap)
-    return alpha_picture(frame.alpha) if view.shown == "alpha" else frame.rgb8
+    if shown == "alpha":
+        return alpha_picture(frame.alpha)
+    if shown == "normals":
+        return normals_picture(frame.depth, frame.camera)
+    if shown == "overdraw":
+        return overdraw_picture(frame.overdraw)
+    return ids_picture(frame.ids, frame.id_layers) if shown == "ids" else frame.rgb8
 
 
-def encoded(frame: Frame, view: View, page_scale: float, quality: int | None) -> Picture:
-    """`frame` for a page with `page_scale` page units per world unit; `quality` None: at rest, nearly without loss."""
+def coloured(pixels: Bytes) -> Bytes:
+    """`pixels` [H, W] or [H, W, 3] as [H, W, 3]."""
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, -1)
+
+
+def encoded(frame: Frame, pixels: Bytes, page_scale: float, quality: int | None, limit: int | None = None) -> Picture:
+    """`pixels` drawn of `frame` for a page with `page_scale` page units per world unit; `quality` None: at rest, nearly without loss."""
     began = perf_counter()
-    pixels = pixels_of(frame, view)
     jpeg = encode_jpeg(pixels, STILL_QUALITY, full_colour=True) if quality is None else encode_jpeg(pixels, quality)
     depth = nearest(frame.depth, *DEPTH_SIZE)
     depth_png = encode_png(packed_depth(depth, page_scale), compression=1)
     timings = {**frame.timings, "encode": 1e3 * (perf_counter() - began)}
-    return Picture(jpeg, depth_png, frame.camera, depth, timings, frame.counts, quality is None)
+    return Picture(jpeg, depth_png, frame.camera, depth, timings, frame.counts, quality is None, limit)

@@ -15,10 +15,11 @@ from splatview.geometry import Similarity
 from splatview.outputs.images import encode_png
 from splatview.stream.pacing import Pacer, Turn
 from splatview.stream.pipeline import Channel, Pipeline
+from splatview.stream.resolution import Guard
 from splatview.stream.stats import Snapshot
-from splatview.viewer.picture import Picture, encoded, pixels_of
+from splatview.viewer.picture import Picture, draw, encoded
 from splatview.viewer.space import NEAR, Pose, point_under, world_camera
-from splatview.viewer.view import Request, View
+from splatview.viewer.view import Request, Shown, View
 from splatview.viewer.world import World
 
 LARGEST = 8192  # pixels a side of a screenshot
@@ -39,6 +40,7 @@ class PageLike(Protocol):
     def look_at(self, point: tuple[float, float, float]) -> None: ...
     def pick(self) -> None: ...
     def fly(self, on: bool) -> None: ...
+    def split(self, at: float | None) -> None: ...
     def download(self, name: str, content: bytes) -> None: ...
     def notify(self, title: str, text: str) -> None: ...
 
@@ -56,6 +58,7 @@ class Session:
         self._pipeline = pipeline
         self._pacer: Pacer[Request] = Pacer(budget_ms)
         self._channel: Channel[Request, Picture] = pipeline.open(self._draw, self._send, self._pacer)
+        self._guard = Guard()
         self._lock = threading.Lock()
         self._sent: Picture | None = None
         self._seen: Picture | None = None  # the last one that the page shows
@@ -94,6 +97,16 @@ class Session:
         with self._lock:
             self.view = replace(self.view, **settings)
         self.refresh()
+
+    def set_beside(self, what: Shown | None) -> None:
+        """Split the picture, with `what` on the right; None: do not."""
+        self.change(beside=what)
+        self._page.split(None if what is None else self.view.split)
+
+    def split_moved(self, at: float) -> None:
+        """The person dragged the split to the fraction `at` of the width."""
+        if 0 <= at <= 1:
+            self.change(split=at)
 
     @property
     def budget_ms(self) -> float:
@@ -161,11 +174,10 @@ class Session:
                 self._page.notify("No screenshot", str(error))
                 done.set_exception(error)
 
-        def draw() -> bytes:
-            frame = self._renderer.render(request.scene, request.camera, request.options)
-            return encode_png(pixels_of(frame, request.view))
+        def png() -> bytes:
+            return encode_png(draw(self._renderer, request, request.camera)[1])
 
-        self._pipeline.call(draw).add_done_callback(save)
+        self._pipeline.call(png).add_done_callback(save)
         return done
 
     def close(self) -> None:
@@ -179,8 +191,12 @@ class Session:
         request, camera = turn.request, turn.request.camera
         if turn.scale < 1:
             camera = camera.resized(max(1, round(camera.width * turn.scale)), max(1, round(camera.height * turn.scale)))
-        frame = self._renderer.render(request.scene, camera, request.options, interrupt)
-        return encoded(frame, request.view, self._placing.scale, None if turn.still else turn.quality)
+        limit = None if turn.still else self._guard.limit
+        frame, pixels = draw(self._renderer, request, camera, interrupt, limit)
+        if not turn.still:
+            blending = frame.timings.get("bin", 0.0) + frame.timings.get("blend", 0.0)
+            self._guard.observe(sum(frame.timings.values()), blending, self.budget_ms, turn.smallest)
+        return encoded(frame, pixels, self._placing.scale, None if turn.still else turn.quality, limit)
 
     def _send(self, picture: Picture, number: int) -> None:
         self._sent = picture

@@ -6,11 +6,23 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from splatview.camera import Camera
-from splatview.frame import Masks, Output, RenderOptions
+from splatview.frame import Masks, Output, RenderOptions, Style
 from splatview.outputs.images import Colormap
 from splatview.scene import Scene
 
-Shown = Literal["colour", "depth", "alpha"]
+Shown = Literal["colour", "depth", "alpha", "normals", "centres", "outlines", "overdraw", "ids"]
+
+OUTPUTS: dict[Shown, tuple[Output, ...]] = {  # what a picture is made of; the depth goes along for viser's own objects
+    "colour": ("rgb8", "depth"),
+    "depth": ("depth",),
+    "alpha": ("alpha", "depth"),
+    "normals": ("depth",),
+    "centres": ("rgb8", "depth"),
+    "outlines": ("rgb8", "depth"),
+    "overdraw": ("overdraw", "depth"),
+    "ids": ("ids", "depth"),
+}
+STYLES: dict[Shown, Style] = {"centres": "centres", "outlines": "outlines"}
 
 
 @dataclass(frozen=True)
@@ -24,17 +36,19 @@ class View:
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     antialiased: bool | None = None  # None: as trained
     render_size: float = 1.0  # of the window, at rest
+    beside: Shown | None = None  # right of the split; None: the picture is not split
+    split: float = 0.5  # of the width
 
-    def options(self, near: float) -> RenderOptions:
-        """How to draw it; `near` in world units."""
-        picture: dict[Shown, tuple[Output, ...]] = {"colour": ("rgb8", "depth"), "depth": ("depth",), "alpha": ("alpha", "depth")}
+    def options(self, near: float, shown: tuple[Shown, ...]) -> RenderOptions:
+        """How to draw what is `shown`, all of one style; `near` in world units."""
         return RenderOptions(
             background=self.background,
             antialiased=self.antialiased,
             sh_degree=self.sh_degree,
             splat_scale=self.splat_scale,
             near=near,
-            outputs=picture[self.shown],
+            style=STYLES.get(shown[0], "splats"),
+            outputs=tuple(dict.fromkeys(output for one in shown for output in OUTPUTS[one])),
         )
 
 
@@ -48,6 +62,5 @@ class Request:
     near: float  # world units
     hidden: Masks = Masks()  # not drawn
 
-    @property
-    def options(self) -> RenderOptions:
-        return replace(self.view.options(self.near), hidden=self.hidden)
+    def options(self, *shown: Shown) -> RenderOptions:
+        return replace(self.view.options(self.near, shown), hidden=self.hidden)

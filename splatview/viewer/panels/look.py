@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
+from functools import partial
+from typing import Literal, get_args
 
 from splatview.outputs.images import Colormap
 from splatview.viewer.page import Page
@@ -12,6 +13,8 @@ from splatview.viewer.session import Session
 from splatview.viewer.view import Shown, View
 from splatview.viewer.world import World
 
+NOTHING: Literal["nothing"] = "nothing"
+KEYS: tuple[Literal["1", "2", "3", "4", "5", "6", "7", "8"], ...] = ("1", "2", "3", "4", "5", "6", "7", "8")  # of the view modes
 ANTIALIASED = {"as trained": None, "on": True, "off": False}
 
 
@@ -21,29 +24,45 @@ class Look:
     def __init__(self, page: Page, session: Session, world: World) -> None:
         gui, view = page.gui, View()
         self._session = session
+        self._last: Shown = "depth"  # what stood beside the picture when it was last split
         degree = max((layer.content.sh_degree for layer in world.scene.layers.values()), default=0)
         with gui.add_folder("View"):
             self._shown = gui.add_dropdown("Show", get_args(Shown), initial_value=view.shown)
             self._colormap = gui.add_dropdown("Depth colours", get_args(Colormap), initial_value=view.colormap, visible=False)
+            self._beside = gui.add_dropdown("Beside it", (NOTHING, *get_args(Shown)), initial_value=NOTHING, hint="Split screen: key C")
             fov = gui.add_slider("Field of view", 10, 120, 1, initial_value=round(math.degrees(page.pose.fov_y)), hint="degrees, vertical")
             harmonics = gui.add_slider("SH degree", 0, max(degree, 1), 1, initial_value=degree, disabled=degree == 0)
             scale = gui.add_slider("Splat scale", 0.05, 2.0, 0.05, initial_value=view.splat_scale)
             smooth = gui.add_dropdown("Antialiasing", tuple(ANTIALIASED), initial_value="as trained")
             background = gui.add_rgb("Background", initial_value=(0, 0, 0))
         tell(self._shown, self._show)
+        tell(self._beside, self._split)
         tell(self._colormap, lambda name: session.change(colormap=name))
         tell(fov, lambda degrees: session.set_fov(math.radians(degrees)))
         tell(harmonics, lambda value: session.change(sh_degree=None if value >= degree else int(value)))
         tell(scale, lambda value: session.change(splat_scale=float(value)))
         tell(smooth, lambda name: session.change(antialiased=ANTIALIASED[name]))
         tell(background, lambda rgb: session.change(background=tuple(channel / 255 for channel in rgb)))
-        press(gui.add_command("Show colour", hotkey="1"), lambda: self.choose("colour"))
-        press(gui.add_command("Show depth", hotkey="2"), lambda: self.choose("depth"))
-        press(gui.add_command("Show alpha", hotkey="3"), lambda: self.choose("alpha"))
+        for key, what in zip(KEYS, get_args(Shown), strict=True):
+            press(gui.add_command(f"Show {what}", hotkey=key), partial(self.choose, what))
+        press(gui.add_command("Split screen", hotkey="C"), self.toggle_split)
 
     def choose(self, what: Shown) -> None:
         self._shown.value = what
 
+    def toggle_split(self) -> None:
+        """Split the picture, or join it again."""
+        if self._session.pressed("split"):
+            beside = self._beside.value
+            self._last, self._beside.value = (beside, NOTHING) if beside != NOTHING else (self._last, self._last)
+
     def _show(self, what: Shown) -> None:
-        self._colormap.visible = what == "depth"
         self._session.change(shown=what)
+        self._show_colormap()
+
+    def _split(self, what: Shown | Literal["nothing"]) -> None:
+        self._session.set_beside(None if what == NOTHING else what)
+        self._show_colormap()
+
+    def _show_colormap(self) -> None:
+        self._colormap.visible = "depth" in (self._shown.value, self._beside.value)
