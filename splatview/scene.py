@@ -18,6 +18,7 @@ class Layer:
     placement: Similarity = Similarity()  # world from content
     visible: bool = True
     notes: tuple[str, ...] = ()  # what the reader of the file had to say, for people
+    source: str | None = None  # the file it was read from, where that is known
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class Scene:
 
     def shown(self, name: str, visible: bool) -> Scene:
         return self.with_layer(name, replace(self.layers[name], visible=visible))
+
+    def read_from(self, source: str) -> Scene:
+        """The layers with the file that they were read from."""
+        return Scene({name: replace(layer, source=source) for name, layer in self.layers.items()})
 
     def joined(self, other: Scene) -> Scene:
         """The layers of both; a name of `other` that is taken gets a number."""

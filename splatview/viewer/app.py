@@ -67,7 +67,7 @@ class Viewer:
 
     def show(self, scene: Scene) -> None:
         """Show `scene` to everybody from now on; the page's space stays as it is."""
-        self.world.change(lambda _: scene)
+        self.world.show(scene)
 
     def _world_changed(self) -> None:
         with self._lock:

@@ -153,7 +153,8 @@ class Session:
         self._channel.ask(self._request(camera))
 
     def _request(self, camera: Camera) -> Request:
-        return Request(self._world.scene, camera, self.view, NEAR / self._placing.scale, self._world.hidden)
+        state = self._world.state
+        return Request(state.scene, camera, self.view, NEAR / self._placing.scale, state.hidden)
 
     def camera(self, width: int, height: int) -> Camera:
         """The page's camera, in the world."""
