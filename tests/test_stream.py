@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from splatview.frame import Interrupted
 from splatview.stream.pacing import LOST_IN_ROW, PATIENCE, SETTLE, SETTLE_HELD, Pacer
-from splatview.stream.pipeline import Pipeline
+from splatview.stream.pipeline import GIVEN_WAY, Pipeline
 from splatview.stream.resolution import LEAST, Worth, next_link_scale, next_quality, next_scale
 from splatview.stream.stats import Stats
 
@@ -185,6 +185,35 @@ def test_a_new_request_interrupts_a_picture_at_rest_and_nothing_else(clock, pipe
     clock[0] += REST
     settle(pipeline)
     assert client.drawn[-1].request == "moved"
+
+
+def test_a_slow_picture_at_rest_makes_way_for_others_but_not_for_ever(clock, pipeline):
+    slow, mover = Client(clock, pipeline), Client(clock, pipeline)
+    tries = []
+
+    def draw_for_long(turn, interrupt):
+        if not turn.still:
+            return turn
+        tries.append(clock[0])
+        for moves in range(10):  # the other's camera moves every 100 ms
+            clock[0] += 0.1
+            if mover.sent:
+                mover.answer()
+            mover.channel.ask((len(tries), moves))
+            if interrupt.is_set:
+                raise Interrupted
+        return slow.drawn.append(turn) or turn
+
+    slow.channel.draw = draw_for_long
+    slow.channel.ask("a")
+    for _ in range(30):
+        clock[0] += 0.05
+        settle(pipeline)
+        for client in (slow, mover):
+            if client.sent:
+                client.answer()
+    assert len(tries) == 1 + GIVEN_WAY and [turn.still for turn in slow.drawn] == [True]
+    assert len(mover.drawn) >= 1 + GIVEN_WAY
 
 
 def test_clients_take_turns(clock, pipeline):

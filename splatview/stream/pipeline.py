@@ -17,6 +17,9 @@ R = TypeVar("R")
 P = TypeVar("P")
 T = TypeVar("T")
 
+GIVE_WAY = 0.2  # seconds after which a picture at rest makes way for others' moving ones
+GIVEN_WAY = 3  # as often in a row at most: then it is drawn to its end
+
 log = logging.getLogger(__name__)
 
 
@@ -32,13 +35,15 @@ class Channel(Generic[R, P]):
         self.pacer = pacer
         self.ready: tuple[Turn[R], P] | None = None  # drawn, and waiting for the picture before it to be acknowledged
         self.drawing: tuple[Turn[R], Interrupt] | None = None
+        self.began = 0.0  # when
+        self.given_way = 0  # how often in a row
 
     def ask(self, request: R) -> None:
-        """Want a picture of `request`; one at rest that is being drawn is given up."""
+        """Want a picture of `request`; one at rest that is being drawn is given up, another client's only if it takes long."""
         with self._pipeline.changed:
-            if self.pacer.ask(request, self._pipeline.clock()):
-                if self.drawing is not None and self.drawing[0].still:
-                    self.drawing[1].set()
+            now = self._pipeline.clock()
+            if self.pacer.ask(request, now):
+                self._pipeline.make_way(self, now)
                 self._pipeline.changed.notify_all()
 
     def acknowledge(self, number: int) -> None:
@@ -111,6 +116,19 @@ class Pipeline:
             if channel.drawing is not None:
                 channel.drawing[1].set()
 
+    def make_way(self, channel: Channel[Any, Any], now: float) -> None:
+        """Give up a picture at rest that keeps `channel` waiting."""
+        due = channel.pacer.due()
+        waiting = channel.ready is None and due is not None and due <= now
+        for one in self._channels:
+            if one.drawing is None or not one.drawing[0].still or one.drawing[1].is_set:
+                continue
+            if one is channel:
+                one.drawing[1].set()
+            elif waiting and now - one.began > GIVE_WAY and one.given_way < GIVEN_WAY:
+                one.given_way += 1
+                one.drawing[1].set()
+
     def call(self, task: Callable[[], T]) -> Future[T]:
         """Run `task` on the drawing thread, between two pictures."""
         future: Future[T] = Future()
@@ -166,7 +184,7 @@ class Pipeline:
             channel = self._channels[0]
             self._channels.rotate(-1)  # served or not, it is the others' turn first
             if channel.ready is None and (turn := channel.pacer.turn(now)) is not None:
-                channel.drawing = (turn, Interrupt())
+                channel.drawing, channel.began = (turn, Interrupt()), now
                 return channel, turn
         return None
 
@@ -185,6 +203,7 @@ class Pipeline:
             channel.drawing = None
             if picture is None or channel not in self._channels:
                 return
+            channel.given_way = 0
             channel.pacer.drawn(turn, 1e3 * (self.clock() - began))
             channel.ready = (turn, picture)
         channel.flush()
