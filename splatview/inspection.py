@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from splatview.arrays import Bools
 from splatview.gaussians import Gaussians, Kind
-from splatview.geometry import Similarity
+from splatview.geometry import Similarity, normalised
 
 INVISIBLE = 1 / 255  # opacities below are never drawn
 GIANT = 0.5  # standard deviations over this part of the robust box's diagonal are giant
 STRAY = 10.0  # robust boxes away from the middle
 ROBUST = (2, 98)  # percentiles
 LARGEST_LOG = 600.0  # of a scale; beyond it float64 overflows once squared
+UNIT = 1e-3  # how far from 1 the length of a normalised quaternion may be
+
+ProblemKind = Literal["empty", "broken", "unturned", "giant", "stray", "invisible"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Problem:
     what: str
     count: int
     advice: str
+    kind: ProblemKind
 
 
 @dataclass(frozen=True)
@@ -61,13 +66,8 @@ class Report:
 def inspect(splats: Gaussians, placement: Similarity = Similarity()) -> Report:
     """A report on `splats` as they stand in the world: bounds, the range of each attribute, and problems."""
     finite = finite_mask(splats)
-    whole = splats if finite.all() else splats.take(finite)
-    means = placement.apply(whole.means.astype(np.float64))
-    scales = placement.scale * np.exp(np.clip(np.sort(whole.log_scales.astype(np.float64), axis=1), -LARGEST_LOG, LARGEST_LOG))
-    bounds = robust = None
-    if len(means):
-        bounds = _box(means.min(0), means.max(0))
-        robust = _box(*np.percentile(means, ROBUST, axis=0))
+    measures = _measured(splats, finite, placement)
+    whole, means, scales, bounds, robust = measures
     return Report(
         count=len(splats),
         sh_degree=splats.sh_degree,
@@ -75,8 +75,30 @@ def inspect(splats: Gaussians, placement: Similarity = Similarity()) -> Report:
         bounds=bounds,
         robust_bounds=robust,
         ranges={name: _range(values) for name, values in _attributes(whole, means, scales) if values.size},
-        problems=tuple(problem for problem in _problems(splats, whole, means, scales, robust) if problem.count),
+        problems=tuple(problem for problem, _ in _problems(splats, finite, measures)),
     )
+
+
+def problems(splats: Gaussians, placement: Similarity = Similarity()) -> list[tuple[Problem, Bools]]:
+    """What is wrong with `splats` as they stand in the world, each with a mask [N] of those that it is wrong with."""
+    finite = finite_mask(splats)
+    return _problems(splats, finite, _measured(splats, finite, placement))
+
+
+def odd_quats(splats: Gaussians) -> Bools:
+    """[N] whose finite quaternions are not of length 1. Renderers normalise them: this is no problem, but may be tidied up."""
+    finite = _finite_rows(splats.quats)
+    length = np.linalg.norm(np.where(finite[:, None], splats.quats, 0).astype(np.float64), axis=1)
+    return finite & (np.abs(length - 1) > UNIT)
+
+
+def with_unit_quats(splats: Gaussians) -> Gaussians:
+    """The same Gaussians, drawn the same, with all finite quaternions of length 1; zero ones are (1, 0, 0, 0), as they are drawn."""
+    odd = odd_quats(splats)
+    quats = splats.quats.copy()
+    unit = normalised(quats[odd].astype(np.float64))
+    quats[odd] = np.where(_any(unit)[:, None], unit, [1, 0, 0, 0])
+    return replace(splats, quats=quats)
 
 
 def finite_mask(splats: Gaussians) -> Bools:
@@ -88,6 +110,11 @@ def finite_mask(splats: Gaussians) -> Bools:
 def _finite_rows(values: NDArray) -> Bools:
     """[N] whether all numbers of a row of `values` [N, ...] are finite."""
     return np.logical_and.reduce(np.isfinite(values), axis=tuple(range(1, values.ndim)))
+
+
+def _any(values: NDArray) -> Bools:
+    """[N] whether a row of `values` [N, D] holds anything but zeros."""
+    return np.logical_or.reduce(values != 0, axis=1)
 
 
 def _box(low: NDArray, high: NDArray) -> Box:
@@ -110,10 +137,37 @@ def _attributes(splats: Gaussians, means: NDArray, scales: NDArray) -> Iterator[
         yield "view-dependent colour", splats.sh[:, 1:]
 
 
-def _problems(splats: Gaussians, whole: Gaussians, means: NDArray, scales: NDArray, robust: Box | None) -> Iterator[Problem]:
-    """Every kind of problem that is looked for, with its count, which may be 0."""
+Measures = tuple[Gaussians, NDArray, NDArray, Box | None, Box | None]
+
+
+def _measured(splats: Gaussians, finite: Bools, placement: Similarity) -> Measures:
+    """The finite ones of `splats`, their means [F, 3] and sorted scales [F, 3] in the world, their bounds and robust bounds there."""
+    whole = splats if finite.all() else splats.take(finite)
+    means = placement.apply(whole.means.astype(np.float64))
+    scales = placement.scale * np.exp(np.clip(np.sort(whole.log_scales.astype(np.float64), axis=1), -LARGEST_LOG, LARGEST_LOG))
+    if not len(means):
+        return whole, means, scales, None, None
+    return whole, means, scales, _box(means.min(0), means.max(0)), _box(*np.percentile(means, ROBUST, axis=0))
+
+
+def _problems(splats: Gaussians, finite: Bools, measures: Measures) -> list[tuple[Problem, Bools]]:
     if not len(splats):
-        yield Problem("no Gaussians", 1, "check the program that wrote the file")
+        return [(Problem("no Gaussians", 1, "check the program that wrote the file", "empty"), finite)]
+    return [(problem, mask) for problem, mask in _found(splats, finite, *measures) if problem.count]
+
+
+def _found(
+    splats: Gaussians, finite: Bools, whole: Gaussians, means: NDArray, scales: NDArray, _: Box | None, robust: Box | None
+) -> Iterator[tuple[Problem, Bools]]:
+    """Every kind of problem that is looked for, with its count, which may be 0, and its mask [N]."""
+
+    def problem(kind: ProblemKind, what: str, which: Bools, advice: str) -> tuple[Problem, Bools]:
+        mask = which
+        if len(which) != len(splats):  # of the finite ones only
+            mask = np.zeros(len(splats), bool)
+            mask[finite] = which
+        return Problem(what, int(mask.sum()), advice, kind), mask
+
     for name, part in (
         ("position", splats.means),
         ("quaternion", splats.quats),
@@ -121,20 +175,18 @@ def _problems(splats: Gaussians, whole: Gaussians, means: NDArray, scales: NDArr
         ("opacity", splats.opacity_logits),
         ("colour", splats.sh),
     ):
-        bad = ~_finite_rows(part)
-        yield Problem(f"{name} is NaN or infinite", int(bad.sum()), "remove them: convert --drop-broken")
+        yield problem("broken", f"{name} is NaN or infinite", ~_finite_rows(part), "remove them: convert --drop-broken")
     if robust is None:
         return
-    no_direction = ~whole.quats.any(axis=1)
-    yield Problem("quaternion is zero", int(no_direction.sum()), "they are drawn unrotated; remove them: convert --drop-broken")
+    no_direction = ~_any(whole.quats)
+    yield problem("unturned", "quaternion is zero", no_direction, "they are drawn unrotated; remove them: convert --drop-broken")
     low, high = np.array(robust.low), np.array(robust.high)
     diagonal = float(np.linalg.norm(high - low))
     if diagonal > 0:
-        giant = scales[:, 2] > GIANT * diagonal
-        yield Problem(
-            f"giant: a scale over {GIANT * diagonal:.3g}", int(giant.sum()), f"remove them: convert --max-scale {GIANT * diagonal:.3g}"
-        )
-        stray = (np.abs(means - (low + high) / 2) > STRAY * diagonal).any(axis=1)
-        yield Problem(f"stray: over {STRAY * diagonal:.3g} from the middle", int(stray.sum()), "remove them: convert --crop-box")
+        limit, reach = GIANT * diagonal, STRAY * diagonal
+        giant = scales[:, 2] > limit
+        yield problem("giant", f"giant: a scale over {limit:.3g}", giant, f"remove them: convert --max-scale {limit:.3g}")
+        stray = _any(np.abs(means - (low + high) / 2) > reach)
+        yield problem("stray", f"stray: over {reach:.3g} from the middle", stray, "remove them: convert --crop-box")
     unseen = whole.opacities < INVISIBLE
-    yield Problem("invisible: opacity under 1/255", int(unseen.sum()), "they cost time; remove them: convert --min-opacity 0.004")
+    yield problem("invisible", "invisible: opacity under 1/255", unseen, "they cost time; remove them: convert --min-opacity 0.004")

@@ -82,11 +82,11 @@ def test_a_change_after_undo_ends_the_way_on(scene):
 
 
 def test_a_drag_is_one_step_and_the_next_drag_another(scene):
-    world = World(scene)
+    world, first, second = World(scene), object(), object()
     for step in range(1, 30):
-        world.change(lambda scene, step=step: scene.placed("a", Similarity(translation=(step, 0, 0))), gesture := "first")
-    world.change(lambda scene: scene.placed("a", Similarity(translation=(0, 9, 0))), "second")
-    assert gesture and world.undo() and world.scene.layers["a"].placement.translation == (29, 0, 0)
+        world.change(lambda scene, step=step: scene.placed("a", Similarity(translation=(step, 0, 0))), first)
+    world.change(lambda scene: scene.placed("a", Similarity(translation=(0, 9, 0))), second)
+    assert world.undo() and world.scene.layers["a"].placement.translation == (29, 0, 0)
     assert world.undo() and world.scene == scene and not world.undo()
 
 
