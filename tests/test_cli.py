@@ -144,12 +144,20 @@ def test_a_users_error_is_one_line_and_code_2(capsys, tmp_path, scene_file, name
 
 
 def test_a_missing_extra_is_a_users_error(capsys, monkeypatch, scene_file):
-    def without(*_):
+    def without(*_, **__):
         raise MissingExtra("this format needs a package: pip install 'splatview[more]'")
 
     monkeypatch.setattr("splatview.formats.load", without)
     assert main(["info", str(scene_file)]) == 2
     assert capsys.readouterr().err == "splatview: this format needs a package: pip install 'splatview[more]'\n"
+
+
+@pytest.mark.parametrize("style", ["centres", "outlines"])
+def test_render_draws_centres_and_outlines(tmp_path, scene_file, style):
+    for name, flags in (("plain.png", []), ("other.png", ["--style", style])):
+        assert main(["render", str(scene_file), "-o", str(tmp_path / name), "--size", "160x90", *flags]) == 0
+    plain, other = (np.asarray(Image.open(tmp_path / name)).astype(int) for name in ("plain.png", "other.png"))
+    assert np.abs(plain - other).mean() > 0.5
 
 
 @pytest.mark.parametrize(

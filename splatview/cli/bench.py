@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes
 
 from splatview.cli.cameras import CameraFlags
 from splatview.cli.faults import UserError, users_fault
-from splatview.cli.flags import MAYBE_FILE, ScenePaths
+from splatview.cli.flags import MAYBE_FILE, MaybeLevel, ScenePaths
 from splatview.cli.loading import load_scenes, renderer
 from splatview.cli.measuring import Measurement, measure
 from splatview.cli.sizes import Size
@@ -30,6 +30,8 @@ class Command:
 
     scenes: ScenePaths
     """Scene files; several are drawn together."""
+    level: MaybeLevel = None
+    """Level of detail of streamed scenes, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     json: Annotated[Path | None, MAYBE_FILE] = None
     """Also write the figures to this file."""
     frames: int = 15
@@ -41,7 +43,7 @@ class Command:
     def run(self) -> None:
         if self.frames < 1:
             raise UserError(f"--frames: expected 1 or more, got {self.frames}")
-        scene = load_scenes(self.scenes)
+        scene = load_scenes(self.scenes, self.level)
         camera = self.viewpoint.cameras(scene)[0]
         views = [camera] if self.viewpoint.size else [size.fit(camera) for size in SIZES]
         draw = renderer(self.backend)

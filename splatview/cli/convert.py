@@ -10,6 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from splatview.cli.changes import ChangeFlags
 from splatview.cli.faults import UserError, users_fault
+from splatview.cli.flags import MaybeLevel
 from splatview.cli.loading import load_scene
 from splatview.cli.waiting import waiting
 
@@ -24,9 +25,11 @@ class Command:
     """
 
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
-    """A scene file."""
+    """A scene file, or the folder of a training run."""
     target: Annotated[Positional[Path], arg(metavar="TARGET")]
-    """The file to write: .ply, .compressed.ply, .splat, .spz; replaced if it is there."""
+    """The file to write: .ply, .compressed.ply, .splat, .spz, .sog, .glb, .gltf; replaced if it is there."""
+    level: MaybeLevel = None
+    """Level of detail of a streamed source, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     spz_version: Literal[3, 4] = 3
     """Version of a .spz: 3 is read everywhere; 4 is smaller and holds SH degree 4."""
     changes: OmitArgPrefixes[ChangeFlags] = field(default_factory=ChangeFlags)
@@ -35,7 +38,7 @@ class Command:
         from splatview.formats import save
 
         change = self.changes.resolved()
-        scene = load_scene(self.source)
+        scene = load_scene(self.source, self.level)
         changed = change.apply(scene)
         if not changed.count:
             raise UserError(f"nothing is left of the {scene.count:,} Gaussians of {self.source}: loosen the flags that remove some")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_NUMBER
-from splatview.frame import Output, RenderOptions
+from splatview.frame import Output, RenderOptions, Style
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class DrawingFlags:
     """A colour: a name, or #rrggbb."""
     antialiasing: Literal["as-trained", "on", "off"] = "as-trained"
     """Whether small splats fade instead of growing to a pixel."""
+    style: Style = "splats"
+    """What stands for a Gaussian: itself, a dot at its centre, or itself with the outline of its ellipse."""
     sh_degree: Annotated[int | None, MAYBE_NUMBER] = None
     """Draw the view-dependent colour up to this degree, 0 to 4. Default: all there is."""
     splat_scale: float = 1.0
@@ -38,6 +40,7 @@ class DrawingFlags:
                 splat_scale=self.splat_scale,
                 near=self.near,
                 far=self.far,
+                style=self.style,
                 outputs=outputs,
             )
 

@@ -11,4 +11,5 @@ from tyro.conf import Positional, arg
 MAYBE_FILE = arg(metavar="FILE", help_behavior_hint="")
 MAYBE_NUMBER = arg(metavar="NUMBER", help_behavior_hint="")
 
+MaybeLevel = Annotated[int | None, arg(metavar="LEVEL", help_behavior_hint="")]
 ScenePaths = Annotated[Positional[tuple[Path, ...]], arg(metavar="SCENE [SCENE ...]", help_behavior_hint="")]

@@ -9,6 +9,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from splatview.cli.flags import MaybeLevel
 from splatview.cli.loading import load_scene
 from splatview.cli.waiting import waiting
 
@@ -22,29 +23,33 @@ class Command:
 
     file: Positional[Path]
     """A scene: .ply, compressed .ply, .splat, .spz, ..."""
+    level: MaybeLevel = None
+    """Level of detail of a streamed scene, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     json: bool = False
     """Print JSON instead of text, for scripts."""
 
     def run(self) -> None:
-        facts = gather(self.file)
+        facts = gather(self.file, self.level)
         if self.json:
             print(json.dumps(facts, indent=2))
         else:
             print_facts(facts)
 
 
-def gather(path: Path) -> dict[str, Any]:
+def gather(path: Path, level: int | None = None) -> dict[str, Any]:
     """The facts about a scene file, as JSON holds them."""
+    from splatview.formats import levels
     from splatview.framing import frame_scene
     from splatview.inspection import inspect
 
-    scene = load_scene(path)
+    scene = load_scene(path, level)
     with waiting(f"looking through {path}"):
         layers = {name: asdict(inspect(layer.content, layer.placement)) | {"notes": layer.notes} for name, layer in scene.layers.items()}
     return {
         "file": str(path),
         "bytes": path.stat().st_size if path.is_file() else None,
         "count": scene.count,
+        "levels": levels(path),
         "up": frame_scene(scene).up_axis,
         "layers": layers,
     }
@@ -54,6 +59,8 @@ def print_facts(facts: dict[str, Any]) -> None:
     """Write `gather`'s facts for people."""
     size = f", {facts['bytes'] / 1e6:,.1f} MB" if facts["bytes"] is not None else ""
     print(f"{facts['file']}: {facts['count']:,} Gaussians{size}, up axis {facts['up']} (a guess)")
+    for number, count in enumerate(facts["levels"]):
+        print(f"  level {number}: {count:,} Gaussians")
     for name, layer in facts["layers"].items():
         print(f"\nlayer {name!r}: {layer['count']:,} Gaussians, SH degree {layer['sh_degree']}, trained for {layer['kind']} drawing")
         for note in layer["notes"]:

@@ -21,21 +21,21 @@ def demo_scene() -> Path:
     return next((path for path in (package / DEMO, package.parent / DEMO) if path.exists()), package / DEMO)
 
 
-def load_scene(path: Path) -> Scene:
-    """The scene in a file; UserError if it is missing, broken or of an unknown format."""
-    from splatview.formats import load
+def load_scene(path: Path, level: int | None = None) -> Scene:
+    """The scene in a file or folder, at a `level` of detail where it has several; UserError if it is missing, broken or unknown."""
+    from splatview.formats import levels, load
 
     with users_fault(ValueError, OSError, ImportError), waiting(f"reading {path}") as progress:
-        return load(path, progress)
+        return load(path, progress, level=level if level is None or levels(path) else None)
 
 
-def load_scenes(paths: Sequence[Path]) -> Scene:
+def load_scenes(paths: Sequence[Path], level: int | None = None) -> Scene:
     """The layers of all files, each as it was placed; UserError if there is no path."""
     if not paths:
         raise UserError("expected a scene file, got none; for example: splatview view scenes/led_stage.spz")
     scene = Scene()
     for path in paths:
-        scene = scene.joined(load_scene(path))
+        scene = scene.joined(load_scene(path, level))
     return scene
 
 

@@ -12,7 +12,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from splatview.cli.cameras import CameraFlags
 from splatview.cli.drawing import DrawingFlags
 from splatview.cli.faults import UserError
-from splatview.cli.flags import ScenePaths
+from splatview.cli.flags import MaybeLevel, ScenePaths
 from splatview.cli.loading import load_scenes, renderer
 from splatview.cli.waiting import counted
 from splatview.render import Backend
@@ -30,6 +30,8 @@ class Command:
     output: Annotated[Path, arg(aliases=["-o"], metavar="PICTURE")]
     """The picture: .png, .jpg or .webp. For a path of cameras a name such as out_%04d.png is numbered from 0;
     out.png then becomes out_0000.png, out_0001.png, ..."""
+    level: MaybeLevel = None
+    """Level of detail of streamed scenes, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     depth: bool = False
     """Also write the depth along the view axis beside each picture: out_depth.npy, float32 in scene units (exact), and out_depth.png,
     16 bits, thousandths of a scene unit, at most 65.534; 0 where there is nothing."""
@@ -48,7 +50,7 @@ class Command:
         if self.alpha and self.output.suffix.lower() in (".jpg", ".jpeg"):
             raise UserError(f"--alpha: a JPEG file holds no transparency; name a .png or .webp instead of {self.output}")
         options = self.drawing.options(alpha=self.alpha, depth=self.depth)
-        scene = load_scenes(self.scenes)
+        scene = load_scenes(self.scenes, self.level)
         cameras = self.viewpoint.cameras(scene)
         paths = numbered(self.output, len(cameras))
         draw = renderer(self.backend)
