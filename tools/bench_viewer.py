@@ -151,13 +151,15 @@ async def throttled(url: str, bytes_per_second: float) -> AsyncIterator[str]:
 
     async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, rate: float | None) -> None:
         free_at = time.perf_counter()
-        while data := await source.read(4096):
-            if rate:
-                free_at = max(free_at, time.perf_counter()) + len(data) / rate
-                await asyncio.sleep(max(0.0, free_at - time.perf_counter()))
-            target.write(data)
-            await target.drain()
-        target.close()
+        try:
+            while data := await source.read(4096):
+                if rate:
+                    free_at = max(free_at, time.perf_counter()) + len(data) / rate
+                    await asyncio.sleep(max(0.0, free_at - time.perf_counter()))
+                target.write(data)
+                await target.drain()
+        finally:
+            target.close()
 
     relays: list[asyncio.Task] = []
 

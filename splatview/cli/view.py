@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from tyro.conf import OmitArgPrefixes
 
 from splatview.cli.faults import users_fault
-from splatview.cli.flags import ScenePaths
+from splatview.cli.flags import MaybeLevel, ScenePaths
 from splatview.cli.loading import demo_scene, load_scenes, renderer
 from splatview.viewer import ViewerSettings
 
@@ -16,16 +19,38 @@ from splatview.viewer import ViewerSettings
 class Command:
     """Fly through scenes in the browser.
 
-    Prints one line with the address when the page is ready. Ctrl+C ends it.
+    Prints one line with the address when the page is ready. Ctrl+C ends it, and SIGTERM (exit code 143). Without --root, what the page
+    may name lies in the first scene's folder, as long as only this machine reaches the page; beyond it, nothing may be named.
     """
 
     scenes: ScenePaths = ()
     """Scene files; each becomes a layer. None: the bundled demo scene."""
+    level: MaybeLevel = None
+    """Level of detail of streamed scenes, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     settings: OmitArgPrefixes[ViewerSettings] = field(default_factory=ViewerSettings)
 
     def run(self) -> None:
         from splatview.viewer import serve
+        from splatview.viewer.door import is_loopback
 
-        scene, draw = load_scenes(self.scenes or [demo_scene()]), renderer(self.settings.backend)
-        with users_fault(OSError):  # a busy port, an address that is not ours
-            serve(scene, self.settings, renderer=draw)
+        with ended_by_sigterm():
+            paths, settings = self.scenes or [demo_scene()], self.settings
+            scene, draw = load_scenes(paths, self.level), renderer(settings.backend)
+            if settings.root is None and is_loopback(settings.host):
+                settings = replace(settings, root=paths[0] if paths[0].is_dir() else paths[0].parent)
+            with users_fault(OSError):  # a busy port, an address that is not ours
+                serve(scene, settings, renderer=draw)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM leaves the block as an exit does, so that everything is closed on the way."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

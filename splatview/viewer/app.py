@@ -16,11 +16,13 @@ from splatview.render import open_renderer
 from splatview.scene import Scene
 from splatview.stream.pipeline import Pipeline
 from splatview.viewer.door import Door, listen
+from splatview.viewer.loading import Loading
 from splatview.viewer.page import Page, quiet, start_viser
 from splatview.viewer.panels import Panel
 from splatview.viewer.session import Session
 from splatview.viewer.settings import ViewerSettings
 from splatview.viewer.space import page_from_world, page_pose
+from splatview.viewer.uploads import Uploads
 from splatview.viewer.world import World
 
 
@@ -45,7 +47,9 @@ class Viewer:
             self._server.on_client_connect(self._connected)
             self._server.on_client_disconnect(self._gone)
             self._pipeline.start()
-            self._door = Door(listener, self._server.get_port(), secret)
+            limit = settings.upload_limit_mb * 10**6
+            self._uploads = Uploads(limit, Loading(self.world).add) if limit else None
+            self._door = Door(listener, self._server.get_port(), secret, self._uploads, settings.tls())
             self._door.start()
         except BaseException:
             listener.close()
@@ -87,12 +91,14 @@ class Viewer:
         if self._closed.is_set():
             return
         self._closed.set()
+        for session in self.sessions:
+            session.close()  # first: a picture that is being drawn is given up
         self._door.close()
         with quiet():
             self._server.stop()
-        for session in self.sessions:
-            session.close()
         self._pipeline.close()
+        if self._uploads is not None:
+            self._uploads.close()
 
     def __enter__(self) -> Viewer:
         return self
@@ -116,6 +122,8 @@ class Viewer:
         page.on_shown(session.picture_shown)
         page.on_held(session.camera_held)
         page.on_picked(session.point_picked)
+        if self._uploads is not None:
+            page.accept_files(self._uploads.limit)
         page.on_split(session.split_moved)
         session.refresh()
 

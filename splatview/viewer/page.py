@@ -63,6 +63,7 @@ class SplitMoved(_messages.Message, include_in_scene_serialization=False):
 
 
 OVERLAY = files("splatview.viewer").joinpath("overlay.js").read_text("utf-8")
+UPLOAD = files("splatview.viewer").joinpath("upload.js").read_text("utf-8")
 
 
 def start_viser(secret: str) -> viser.ViserServer:
@@ -176,6 +177,14 @@ class Page:
     def split(self, at: float | None) -> None:
         """Show a line to drag at the fraction `at` of the width; None: none."""
         self._run(f"__splatview.split({json.dumps(at)})")
+
+    def accept_files(self, limit: int) -> None:
+        """Take files of up to `limit` bytes that are dropped on the page, and send them to the door."""
+        self._run(f"({UPLOAD.rstrip()})({limit})")
+
+    def choose_file(self) -> None:
+        """Ask for files to send: right after a click, or the browser refuses."""
+        self._run("window.__splatviewFiles?.choose()")
 
     def download(self, name: str, content: bytes) -> None:
         if self.open:

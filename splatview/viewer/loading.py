@@ -1,0 +1,140 @@
+"""Files that people open from the page: read in a thread of ours, one at a time, while everybody goes on looking."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from splatview.formats import levels, load
+from splatview.scene import Scene
+from splatview.viewer.worker import Worker
+from splatview.viewer.world import State, World
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+FAULTS = (ValueError, OSError, ImportError, MemoryError)  # of the file or of this machine; anything else is ours
+
+
+class Notice(Protocol):
+    """A message in a page about something that takes a while."""
+
+    def tell(self, fraction: float, text: str) -> None: ...
+    def done(self) -> None: ...
+    def failed(self, text: str) -> None: ...
+
+
+class Loading:
+    """Adds layers from files, and other levels of detail of them. `changed` is called when more is known of a file."""
+
+    def __init__(self, world: World, changed: Callable[[], None] = lambda: None) -> None:
+        self._world = world
+        self._changed = changed
+        self._worker = Worker("splatview-loading")
+        self._levels: dict[str, tuple[int, ...]] = {}
+
+    def levels(self, source: str | None) -> tuple[int, ...]:
+        """Gaussians in each level of detail of a file, the finest first; () if it has one only, or if that is not known (yet)."""
+        return self._levels.get(source or "", ())
+
+    def learn(self, scene: Scene) -> None:
+        """Look at the files that the layers were read from for other levels of detail."""
+        for source in {layer.source for layer in scene.layers.values() if layer.source}:
+            self._worker.call(lambda source=source: self._learn(source))
+
+    def add(self, path: Path, notice: Notice | None = None, *, stays: bool = True) -> Future[str]:
+        """Add the layers of a file; the future has their names, or what is wrong. `stays`: the file will be there later, too."""
+        return self._worker.call(lambda: self._told(notice, path.name, lambda: self._add(path, notice, stays)))
+
+    def swap(self, name: str, level: int, notice: Notice | None = None) -> Future[None]:
+        """Put another level of detail into a layer; its name, its place and whether it is shown stay."""
+        return self._worker.call(lambda: self._told(notice, name, lambda: self._swap(name, level, notice)))
+
+    def close(self) -> None:
+        """Forget what waits, and give up what is being read at its next step."""
+        self._worker.close()
+
+    # On the thread.
+
+    def _told(self, notice: Notice | None, name: str, work: Callable[[], T]) -> T:
+        try:
+            result = work()
+        except Exception as error:
+            if notice is not None:
+                notice.failed(_text(error))
+            if not isinstance(error, (*FAULTS, _Closed)):
+                log.exception("could not read %s", name)
+            raise
+        if notice is not None:
+            notice.done()
+        return result
+
+    def _progress(self, notice: Notice | None) -> Callable[[float, str], None]:
+        def tell(fraction: float, text: str) -> None:
+            if self._worker.closed.is_set():
+                raise _Closed
+            if notice is not None:
+                notice.tell(fraction, text)
+
+        return tell
+
+    def _add(self, path: Path, notice: Notice | None, stays: bool) -> str:
+        found = load(path, self._progress(notice))
+        if stays:
+            found = found.read_from(str(path))
+            self._learn(str(path))
+        names: list[str] = []
+
+        def joined(scene: Scene) -> Scene:
+            both = scene.joined(found)
+            names[:] = [name for name in both.layers if name not in scene.layers]
+            return both
+
+        self._world.change(joined)
+        return ", ".join(names)
+
+    def _swap(self, name: str, level: int, notice: Notice | None) -> None:
+        layer = self._world.scene.layers.get(name)
+        if layer is None or layer.source is None:
+            raise ValueError(f"{name}: this layer was not read from a file that is still there")
+        found = list(load(layer.source, self._progress(notice), level=level).layers.values())
+        if len(found) != 1:
+            raise ValueError(f"{name}: expected a file with one layer, found {len(found)}")
+
+        def swapped(state: State) -> State:
+            now = state.scene.layers.get(name)
+            if now is None or now.source != layer.source:  # removed or renamed in the meantime
+                return state
+            return state.with_scene(state.scene.with_layer(name, replace(now, content=found[0].content, notes=found[0].notes)))
+
+        self._world.edit(swapped)
+
+    def _learn(self, source: str) -> None:
+        if source not in self._levels:
+            try:
+                self._levels[source] = levels(source)
+            except FAULTS:  # it is what reading it says
+                self._levels[source] = ()
+            if self._levels[source]:
+                self._changed()
+
+
+class _Closed(Exception):
+    """The viewer was closed while a file was being read."""
+
+    def __str__(self) -> str:
+        return "The viewer was closed."
+
+
+def _text(error: Exception) -> str:
+    """What a person is told."""
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this file."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or ''}: {error.strerror}".strip(": ")
+    return str(error) if isinstance(error, (*FAULTS, _Closed)) else f"{type(error).__name__}: {error}. The server's log says more."
