@@ -47,8 +47,9 @@ class Viewer:
             self._server.on_client_connect(self._connected)
             self._server.on_client_disconnect(self._gone)
             self._pipeline.start()
+            self._loading = Loading(self.world)
             limit = settings.upload_limit_mb * 10**6
-            self._uploads = Uploads(limit, Loading(self.world).add) if limit else None
+            self._uploads = Uploads(limit, lambda path: self._loading.add(path, stays=False)) if limit else None
             self._door = Door(listener, self._server.get_port(), secret, self._uploads, settings.tls())
             self._door.start()
         except BaseException:
@@ -93,6 +94,7 @@ class Viewer:
         self._closed.set()
         for session in self.sessions:
             session.close()  # first: a picture that is being drawn is given up
+        self._loading.close()
         self._door.close()
         with quiet():
             self._server.stop()

@@ -18,7 +18,7 @@ SILENCE = 60.0  # seconds without a byte after which an upload is given up
 AT_ONCE = 4  # uploads; more are asked to come again
 LONGEST_NAME = 120  # bytes; file systems take 255, and layers are named by it
 
-Received = Callable[[Path, str], Future[str]]  # a file and its name: reads it in a thread of its own, and gives what it was added as
+Received = Callable[[Path], Future[str]]  # reads a file in a thread of its own, and gives what it was added as
 
 
 def plain_name(name: str) -> str:
@@ -56,13 +56,13 @@ class Uploads:
         try:
             self._check_room(request.content_length or 0)
             await self._save(request, path)
-            return web.json_response({"added": await asyncio.wrap_future(self._received(path, name))})
+            return web.json_response({"added": await asyncio.wrap_future(self._received(path))})
         except _Refused as refused:
             return _refused(refused.status, str(refused))
         except (ConnectionError, TimeoutError, web.RequestPayloadError):  # cancelled, or the page is gone
             return _refused(400, f"{name} did not arrive completely")
         except (ValueError, ImportError, MemoryError) as error:  # what reading a file may say
-            return _refused(422, f"{name}: {str(error) or type(error).__name__}")
+            return _refused(422, (str(error) or type(error).__name__).replace(str(path), name))
         except OSError as error:
             return _refused(507, f"{name} cannot be kept: {error.strerror or error}")
         finally:
