@@ -23,8 +23,15 @@ GIVEN_WAY = 3  # as often in a row at most: then it is drawn to its end
 log = logging.getLogger(__name__)
 
 
+def logged(turn: Turn[Any], error: Exception) -> None:
+    log.error("could not draw or send a picture", exc_info=error)
+
+
 class Channel(Generic[R, P]):
-    """One client of a pipeline. `draw` runs on the pipeline's thread; `send` there or on the thread that acknowledges."""
+    """One client of a pipeline. `draw` runs on the pipeline's thread; `send` there or on the thread that acknowledges.
+
+    What either raises goes to `failed`; the turn is not tried again.
+    """
 
     def __init__(
         self, pipeline: Pipeline, draw: Callable[[Turn[R], Interrupt], P], send: Callable[[P, int], None], pacer: Pacer[R]
@@ -32,6 +39,7 @@ class Channel(Generic[R, P]):
         self._pipeline = pipeline
         self.draw = draw
         self.send = send
+        self.failed: Callable[[Turn[R], Exception], None] = logged
         self.pacer = pacer
         self.ready: tuple[Turn[R], P] | None = None  # drawn, and waiting for the picture before it to be acknowledged
         self.drawing: tuple[Turn[R], Interrupt] | None = None
@@ -74,8 +82,8 @@ class Channel(Generic[R, P]):
             number = self.pacer.sending(turn, self._pipeline.clock())
         try:
             self.send(picture, number)
-        except Exception:  # a client that broke is not the others' concern
-            log.exception("could not send a picture")
+        except Exception as error:  # a client that broke is not the others' concern
+            self.failed(turn, error)
 
     def close(self) -> None:
         """Forget the client and everything drawn for it."""
@@ -196,9 +204,9 @@ class Pipeline:
             picture = channel.draw(turn, channel.drawing[1])
         except Interrupted:
             pass
-        except Exception:  # one client's bad luck is not the others': say it, and go on
-            log.exception("could not draw a picture")
+        except Exception as error:  # one client's bad luck is not the others': say it, and go on
             channel.pacer.failed(turn)
+            channel.failed(turn, error)
         with self.changed:
             channel.drawing = None
             if picture is None or channel not in self._channels:

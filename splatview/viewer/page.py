@@ -105,6 +105,7 @@ class Page:
         self.scene = client.scene
         self._connection = client._websock_connection
         self._window: tuple[int, int] | None = None
+        self._fault: viser.NotificationHandle | None = None
         self._run(OVERLAY)
 
     @property
@@ -193,6 +194,14 @@ class Page:
     def notify(self, title: str, text: str) -> None:
         if self.open:
             self.client.add_notification(title, text, auto_close_seconds=6.0)
+
+    def fault(self, text: str | None) -> None:
+        """Say what keeps the picture from being drawn, until there is nothing any more (None)."""
+        if self._fault is not None:
+            self._fault.remove()
+        self._fault = None
+        if text is not None and self.open:
+            self._fault = self.client.add_notification("The picture could not be drawn", text, color="red")
 
     def _run(self, source: str) -> None:
         self._connection.queue_message(_messages.RunJavascriptMessage(source=source))

@@ -17,6 +17,7 @@ from splatview.stream.pacing import Pacer, Turn
 from splatview.stream.pipeline import Channel, Pipeline
 from splatview.stream.resolution import Guard
 from splatview.stream.stats import Snapshot
+from splatview.viewer.faults import Faults
 from splatview.viewer.picture import Picture, draw, encoded
 from splatview.viewer.space import NEAR, Pose, point_under, world_camera
 from splatview.viewer.view import Request, Shown, View
@@ -43,6 +44,7 @@ class PageLike(Protocol):
     def split(self, at: float | None) -> None: ...
     def download(self, name: str, content: bytes) -> None: ...
     def notify(self, title: str, text: str) -> None: ...
+    def fault(self, text: str | None) -> None: ...
 
 
 class Session:
@@ -58,6 +60,8 @@ class Session:
         self._pipeline = pipeline
         self._pacer: Pacer[Request] = Pacer(budget_ms)
         self._channel: Channel[Request, Picture] = pipeline.open(self._draw, self._send, self._pacer)
+        self._channel.failed = self._failed
+        self._faults = Faults()
         self._guard = Guard()
         self._lock = threading.Lock()
         self._sent: Picture | None = None
@@ -199,7 +203,13 @@ class Session:
             self._guard.observe(sum(frame.timings.values()), blending, self.budget_ms, turn.smallest)
         return encoded(frame, pixels, self._placing.scale, None if turn.still else turn.quality, limit)
 
+    def _failed(self, turn: Turn[Request], error: Exception) -> None:
+        if self._faults.note(error, turn):
+            self._page.fault(self._faults.now)
+
     def _send(self, picture: Picture, number: int) -> None:
+        if self._faults.clear():
+            self._page.fault(None)
         self._sent = picture
         self._page.show(picture.jpeg, picture.depth_png, number)
         now = self._pipeline.clock()
