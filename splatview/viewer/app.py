@@ -115,6 +115,8 @@ class Viewer:
 
     async def _connected(self, client: viser.ClientHandle) -> None:
         page = Page(client)
+        if not page.open:  # it left before its first message was read; viser will not say so again
+            return
         session = Session(page, self.world, self.placing, self.renderer, self._pipeline, self._settings.budget_ms)
         panel = Panel(page, session, self.world, self.placing)
         with self._lock:
@@ -128,11 +130,17 @@ class Viewer:
             page.accept_files(self._uploads.limit)
         page.on_split(session.split_moved)
         session.refresh()
+        if not page.open:  # it left in the meantime
+            self._leave(client.client_id)
 
     async def _gone(self, client: viser.ClientHandle) -> None:
+        self._leave(client.client_id)
+
+    def _leave(self, client_id: int) -> None:
         with self._lock:
-            session, _ = self._sessions.pop(client.client_id)
-        session.close()
+            session, _ = self._sessions.pop(client_id, (None, None))
+        if session is not None:
+            session.close()
 
 
 def serve(scene: Scene, settings: ViewerSettings = ViewerSettings(), *, renderer: Renderer | None = None, block: bool = True) -> Viewer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hmac
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from viser import _messages
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from splatview.viewer.door import SECRET_HEADER
+from splatview.viewer.door import SECRET_HEADER, same
 from splatview.viewer.space import Pose
 
 
@@ -64,6 +63,7 @@ class SplitMoved(_messages.Message, include_in_scene_serialization=False):
 
 OVERLAY = files("splatview.viewer").joinpath("overlay.js").read_text("utf-8")
 UPLOAD = files("splatview.viewer").joinpath("upload.js").read_text("utf-8")
+UPLOADS = _messages.FileTransferStartUpload, _messages.FileTransferPart  # viser's own have no limit, and are held in memory
 
 
 def start_viser(secret: str) -> viser.ViserServer:
@@ -72,7 +72,8 @@ def start_viser(secret: str) -> viser.ViserServer:
 
     def guarded(handler: Any, host: Any, port: Any, *, process_request: Any, **options: Any) -> Any:
         def check(connection: Any, request: Any) -> Any:
-            if not hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode(), secret.encode()):
+            given = request.headers.get_all(SECRET_HEADER)
+            if len(given) != 1 or not same(given[0], secret):
                 return Response(403, "Forbidden", Headers(), b"")
             return process_request(connection, request)
 
@@ -84,6 +85,8 @@ def start_viser(secret: str) -> viser.ViserServer:
             server = viser.ViserServer(host="127.0.0.1", port=0, label="splatview", verbose=False)
     finally:
         websockets.asyncio.server.serve = original
+    for unused in (*UPLOADS, _messages.ShareUrlRequest, _messages.ShareUrlDisconnect):
+        server._websock_server.unregister_handler(unused)
     server.scene.configure_default_lights(cast_shadow=False)  # nothing of ours casts one, and a page on software GL pays for it
     server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, brand_color=(60, 130, 230))
     return server
@@ -106,7 +109,10 @@ class Page:
         self._connection = client._websock_connection
         self._window: tuple[int, int] | None = None
         self._fault: viser.NotificationHandle | None = None
-        self._run(OVERLAY)
+        for unused in UPLOADS:
+            self._connection.unregister_handler(unused)
+        if self.open:
+            self._run(OVERLAY)
 
     @property
     def open(self) -> bool:
