@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
@@ -197,6 +198,15 @@ class Page:
         if self.open:
             self.client.send_file_download(name, content, save_immediately=True)
 
+    def go(self, pose: Pose) -> None:
+        """Ease the camera to `pose`."""
+        self._run(f"__splatview.go({json.dumps([pose.position, pose.look_at])})")
+        self.set_fov(pose.fov_y)
+
+    def notice(self, title: str) -> Notice:
+        """A message about something that takes a while."""
+        return Notice(self, title)
+
     def notify(self, title: str, text: str) -> None:
         if self.open:
             self.client.add_notification(title, text, auto_close_seconds=6.0)
@@ -211,3 +221,26 @@ class Page:
 
     def _run(self, source: str) -> None:
         self._connection.queue_message(_messages.RunJavascriptMessage(source=source))
+
+
+class Notice:
+    """A message in a page that says how far something is. Any thread may tell it."""
+
+    def __init__(self, page: Page, title: str) -> None:
+        self._page, self._told_at = page, 0.0
+        self._shown = page.client.add_notification(title, "", loading=True, with_close_button=False) if page.open else None
+
+    def tell(self, fraction: float, text: str) -> None:
+        """So much of it (0..1) is done; said four times a second at most."""
+        if self._shown is not None and self._page.open and time.monotonic() - self._told_at > 0.25:
+            self._told_at = time.monotonic()
+            self._shown.body = f"{text}, {fraction:.0%}"
+
+    def done(self) -> None:
+        if self._shown is not None and self._page.open:
+            self._shown.remove()
+
+    def failed(self, text: str) -> None:
+        """Say what is wrong, until the person closes it."""
+        if self._shown is not None and self._page.open:
+            self._shown.loading, self._shown.with_close_button, self._shown.color, self._shown.body = False, True, "red", text
