@@ -157,14 +157,13 @@ def test_2dgs_has_no_thickness():
     assert same(inria.decode(again), splats)
 
 
-def test_a_point_cloud_is_said_to_be_one():
-    points = {name: np.zeros(3) for name in ("x", "y", "z", "red", "green", "blue")}
-    with pytest.raises(ValueError, match=r"missing: f_dc_0.*point cloud"):
-        inria.decode(written(points, dtype={**dict.fromkeys("xyz", "f4"), "red": "u1", "green": "u1", "blue": "u1"}))
+def test_a_table_that_is_neither_gaussians_nor_points_says_what_is_missing():
+    with pytest.raises(ValueError, match=r"missing: z, f_dc_0.*and \d more"):
+        inria.decode(written({name: np.zeros(3) for name in ("x", "y", "opacity")}))
 
 
-def test_a_mesh_is_said_to_be_one():
-    mesh = b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nelement face 1\nproperty list uchar int i\nend_header\n0\n1 0\n"
+def test_a_mesh_without_vertices_before_its_faces_is_said_to_be_one():
+    mesh = b"ply\nformat ascii 1.0\nelement face 1\nproperty list uchar int i\nelement vertex 1\nproperty float x\nend_header\n1 0\n0\n"
     with pytest.raises(ValueError, match=r"'face' has lists"):
         inria.decode(mesh)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from splatview import harmonics
 from splatview.arrays import Floats
-from splatview.formats import ply
+from splatview.formats import ply, points
 from splatview.formats.packing import BLOCK
 from splatview.formats.report import Report
 from splatview.gaussians import Gaussians, Kind
@@ -45,13 +45,17 @@ def _harmonics(degree: int) -> list[str]:
 
 
 def decode(data: ply.Data, report: Report | None = None) -> Gaussians:
-    """Read a Gaussian `.ply`, binary or ascii; ValueError if it is not one. An open file is read block by block."""
+    """Read a Gaussian `.ply`, binary or ascii, or a plain point cloud; ValueError if it is neither. An open file is read block by block."""
     report = report or Report()
     content = ply.read(data)
     vertex = content.tables.get("vertex")
     if vertex is None or len(vertex) == 0:
         raise ValueError("ply: expected an element 'vertex' with one row per Gaussian, found none")
     names = list(vertex.dtype.names or ())
+    if content.unread:
+        report.note(f"the faces of a mesh are not drawn, its vertices are: dropped element {_listed(content.unread)}")
+    if points.recognises(names):
+        return points.from_table(vertex, report)
     degree, kind = _degree(names), kind_of(content.comments)
     if "scale_2" not in names:
         kind = "2dgs"
@@ -139,10 +143,8 @@ def kind_of(comments: Iterable[str]) -> Kind:
 
 def _require(wanted: Sequence[str], names: Sequence[str]) -> None:
     missing = [name for name in wanted if name not in names]
-    if not missing:
-        return
-    hint = ": a coloured point cloud, not a trained Gaussian scene" if {"red", "green", "blue"} <= set(names) else ""
-    raise ValueError(f"ply: expected the columns of a Gaussian scene, but these are missing: {_listed(missing)}{hint}")
+    if missing:
+        raise ValueError(f"ply: expected the columns of a Gaussian scene, or x y z of points, but these are missing: {_listed(missing)}")
 
 
 def _listed(names: Sequence[str]) -> str:

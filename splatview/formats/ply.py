@@ -48,6 +48,7 @@ class Ply:
 
     tables: Mapping[str, NDArray | Rows]  # structured arrays [N] by element name
     comments: tuple[str, ...]
+    unread: tuple[str, ...] = ()  # elements behind the vertices that hold lists (the faces of a mesh), or follow one that does
 
 
 def read(data: Data) -> Ply:
@@ -68,10 +69,12 @@ def read(data: Data) -> Ply:
     tables, rest = {}, data[end.end() :]
     for element, count in zip(header.elements, counts, strict=True):
         if any(isinstance(entry, PlyListProperty) for entry in element.properties):
+            if "vertex" in tables:
+                break
             raise ValueError(f"ply: expected a table of numbers, but element '{element.name}' has lists: a mesh, not a Gaussian scene")
         tables[element.name], rest = take(element.name, element.dtype(header.byte_order), count, rest)
     comments = [*header.comments, *(comment for element in header.elements for comment in element.comments)]
-    return Ply(tables, tuple(comments))
+    return Ply(tables, tuple(comments), tuple(element.name for element in header.elements[len(tables) :]))
 
 
 def write(tables: Mapping[str, NDArray], comments: tuple[str, ...] = ()) -> memoryview:
