@@ -340,11 +340,6 @@ def test_a_taken_port_is_an_error_and_not_another_port(scene):
             Viewer(scene, ViewerSettings(port=port, open=False))
 
 
-def test_only_drawing_on_the_server_is_known():
-    with pytest.raises(ValueError, match="draws on the server"):
-        ViewerSettings(draw="browser")
-
-
 def test_serve_says_one_line(scene, capfd):
     viewer = serve(scene, ViewerSettings(port=0, open=False), block=False)
     viewer.close()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from splatview.latest import Latest
 from splatview.stream.resolution import Worth, next_link_scale, next_quality, next_scale
 from splatview.stream.stats import Stats
 
 R = TypeVar("R")
+Draws = Literal["always", "at rest", "never"]
 
 SETTLE = (0.08, 0.25)  # seconds without a new request after which the view is at rest: two and a half usual gaps, within these
 SETTLE_HELD = 0.5  # the same while a button or a key is held: a slow page says little in between
@@ -37,6 +38,7 @@ class Pacer(Generic[R]):
         self.best_quality = quality
         self.held = False  # whether the person holds a button or key that moves the camera
         self.stats = Stats()
+        self._draws: Draws = "always"
         self._inbox: Latest[R] = Latest()
         self._newest: R | None = None
         self._changed_at = -1e9
@@ -59,6 +61,16 @@ class Pacer(Generic[R]):
         """The size of moving pictures now."""
         return min(self._scale, self._link_scale)
 
+    @property
+    def draws(self) -> Draws:
+        """When pictures are drawn; a change draws what is wanted anew."""
+        return self._draws
+
+    @draws.setter
+    def draws(self, when: Draws) -> None:
+        if when != self._draws:
+            self._draws, self._shown = when, None
+
     def ask(self, request: R, now: float) -> bool:
         """Want `request` from now on; False if it is wanted already."""
         if request == self._newest:
@@ -66,7 +78,8 @@ class Pacer(Generic[R]):
         if now - self._changed_at < 0.5:
             self._gap = 0.8 * self._gap + 0.2 * (now - self._changed_at)
         self._newest, self._changed_at = request, now
-        self._inbox.put(request)
+        if self._draws == "always":  # otherwise nothing is lost when it is replaced
+            self._inbox.put(request)
         return True
 
     @property
@@ -85,9 +98,11 @@ class Pacer(Generic[R]):
     def turn(self, now: float) -> Turn[R] | None:
         """What to draw now, if anything."""
         self._give_up(now)
-        if self._newest is None or self.asleep:
+        if self._newest is None or self.asleep or self._draws == "never":
             return None
         still = now >= self._rest_at
+        if not still and self._draws == "at rest":
+            return None
         if self._shown is not None and self._shown.request == self._newest and (self._shown.still or not still):
             return None
         if not still and now < self._draw_at:
@@ -99,10 +114,10 @@ class Pacer(Generic[R]):
 
     def due(self) -> float | None:
         """From when on `turn` will have something if nothing else happens; None: never."""
-        if self._newest is None or self.asleep:
+        if self._newest is None or self.asleep or self._draws == "never":
             return None
         if self._shown is None or self._shown.request != self._newest:
-            return min(self._draw_at, self._rest_at)
+            return self._rest_at if self._draws == "at rest" else min(self._draw_at, self._rest_at)
         return None if self._shown.still else self._rest_at
 
     @property

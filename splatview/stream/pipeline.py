@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from splatview.frame import Interrupt, Interrupted
-from splatview.stream.pacing import Pacer, Turn
+from splatview.stream.pacing import Draws, Pacer, Turn
 
 R = TypeVar("R")
 P = TypeVar("P")
@@ -66,6 +66,13 @@ class Channel(Generic[R, P]):
         with self._pipeline.changed:
             self.pacer.held = on
             self._pipeline.changed.notify_all()
+
+    def limit(self, draws: Draws) -> None:
+        """Draw only so from now on."""
+        with self._pipeline.changed:
+            if draws != self.pacer.draws:
+                self.pacer.draws = draws
+                self._pipeline.changed.notify_all()
 
     def awake(self) -> None:
         """The client was heard of: it is not a hidden tab."""

@@ -19,10 +19,13 @@ from splatview.viewer.door import Door, listen
 from splatview.viewer.loading import Loading
 from splatview.viewer.page import Page, quiet, start_viser
 from splatview.viewer.panels import Panel
+from splatview.viewer.preview import Preview
 from splatview.viewer.session import Session
 from splatview.viewer.settings import ViewerSettings
 from splatview.viewer.space import page_from_world, page_pose
+from splatview.viewer.splat_page import SplatPage
 from splatview.viewer.uploads import Uploads
+from splatview.viewer.webgl import Packer
 from splatview.viewer.world import World
 
 
@@ -41,6 +44,7 @@ class Viewer:
             self._lock = threading.Lock()
             self._closed = threading.Event()
             self._pipeline = Pipeline()
+            self._packer = Packer()
             secret = secrets.token_urlsafe(24)
             self._server = start_viser(secret)
             self._set_home()
@@ -80,7 +84,7 @@ class Viewer:
         for session, panel in sessions:
             if panel.page.open:
                 panel.world_changed()
-                session.refresh()
+                session.world_changed()
 
     def wait(self) -> None:
         """Return when the viewer was closed."""
@@ -99,6 +103,7 @@ class Viewer:
         with quiet():
             self._server.stop()
         self._pipeline.close()
+        self._packer.close()
         if self._uploads is not None:
             self._uploads.close()
 
@@ -118,7 +123,12 @@ class Viewer:
         if not page.open:  # it left before its first message was read; viser will not say so again
             return
         session = Session(page, self.world, self.placing, self.renderer, self._pipeline, self._settings.budget_ms)
+        splats = SplatPage(page)
+        preview = session.preview = Preview(splats, self.world, self.placing, self._packer, session.refresh)
+        splats.on_able(preview.told_able)
+        splats.on_arrived(preview.arrived)
         panel = Panel(page, session, self.world, self.placing)
+        panel.add_drawer(preview, self._settings.draw)
         with self._lock:
             self._sessions[client.client_id] = session, panel
         page.on_camera(session.camera_moved)

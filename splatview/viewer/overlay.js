@@ -105,6 +105,13 @@
     pointerup: () => hold("pointer", false),
     pointercancel: () => hold("pointer", false),
     keydown: (event) => {
+      // Shift and a digit is another sign on every keyboard; the palette's keys are known by their signs.
+      const digit = event.isTrusted && event.shiftKey && !event.ctrlKey && /^Digit(\d)$/.exec(event.code)?.[1];
+      if (digit && event.key !== digit && !/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) {
+        eat(event);
+        event.target.dispatchEvent(new KeyboardEvent("keydown", { key: digit, code: event.code, shiftKey: true, bubbles: true, cancelable: true }));
+        return;
+      }
       if (picking && event.key === "Escape") { eat(event); pick(false); }
       if (moving.test(event.code) && !/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) hold(event.code, true);
     },
@@ -120,11 +127,20 @@
   for (const name in listeners) addEventListener(name, listeners[name], { capture: true, passive: false });
 
   window.__splatview = {
+    software,
+    fine: () => viewer().scene.__r3f.root.getState().setDpr(fineness),
     picture: (n) => { number = n; },
     pick: () => pick(!picking),
     fly,
     split: (at) => { splitAt = at; placeSplit(); },
     home: () => { const was = flying; if (was) fly(false); viewer().resetCameraPose(true); if (was) setTimeout(() => fly(true), 400); },
+    go: (places) => {  // the eye, and what it turns about
+      const was = flying;
+      if (was) fly(false);
+      const [eye, target] = places.map((place) => vector(...place).applyMatrix4(viewer().nodeRefFromName[""].matrixWorld));
+      viewer().cameraControl.setLookAt(eye.x, eye.y, eye.z, target.x, target.y, target.z, true);
+      if (was) setTimeout(() => fly(true), 700);
+    },
     lookAt: (point) => {
       if (flying) return;
       const at = vector(...point).applyMatrix4(viewer().nodeRefFromName[""].matrixWorld);
@@ -132,6 +148,7 @@
     },
     destroy: () => {
       live = false;
+      window.__splatviewPreview?.destroy();
       resized.disconnect();
       divider.remove();
       for (const name in listeners) removeEventListener(name, listeners[name], true);

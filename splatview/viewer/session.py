@@ -9,16 +9,19 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Protocol
 
+from splatview.arrays import Floats
 from splatview.camera import Camera
 from splatview.frame import Interrupt, Renderer
 from splatview.geometry import Similarity
 from splatview.outputs.images import encode_png
-from splatview.stream.pacing import Pacer, Turn
+from splatview.stream.pacing import Draws, Pacer, Turn
 from splatview.stream.pipeline import Channel, Pipeline
 from splatview.stream.resolution import Guard
 from splatview.stream.stats import Snapshot
 from splatview.viewer.faults import Faults
 from splatview.viewer.picture import Picture, draw, encoded
+from splatview.viewer.preview import Preview
+from splatview.viewer.settings import Draw
 from splatview.viewer.space import NEAR, Pose, point_under, world_camera
 from splatview.viewer.view import Request, Shown, View
 from splatview.viewer.world import World
@@ -26,6 +29,8 @@ from splatview.viewer.world import World
 LARGEST = 8192  # pixels a side of a screenshot
 REPORT = 0.5  # seconds between two reports while pictures flow
 REPEAT = 0.25  # seconds in which a held key's repetitions are one press
+PICK_WIDTH = 320  # pixels of the picture that finds what was clicked on where the browser draws
+SERVER_DRAWS: dict[Draw, Draws] = {"server": "always", "hybrid": "at rest", "browser": "never"}
 
 
 class PageLike(Protocol):
@@ -53,6 +58,7 @@ class Session:
     def __init__(self, page: PageLike, world: World, placing: Similarity, renderer: Renderer, pipeline: Pipeline, budget_ms: float) -> None:
         self.view = View()
         self.report: Callable[[Snapshot, Picture], None] = lambda snapshot, picture: None  # set by the panel
+        self.preview: Preview | None = None  # the browser's own drawing, if there is any
         self._page = page
         self._world = world
         self._placing = placing
@@ -85,10 +91,20 @@ class Session:
 
     def point_picked(self, x: float, y: float) -> None:
         """Turn to what lies under the fractions `x`, `y` of the picture that the person saw."""
-        seen = self._seen
-        if seen is None or not (0 <= x < 1 and 0 <= y < 1):
+        if not (0 <= x < 1 and 0 <= y < 1):
             return
-        point = point_under(x, y, seen.depth, seen.camera)
+        if self._pacer.draws != "always":  # the person saw splats
+            self._pipeline.call(lambda: self._draw_and_turn_to(x, y))
+        elif self._seen is not None:
+            self._turn_to(x, y, self._seen.depth, self._seen.camera)
+
+    def _draw_and_turn_to(self, x: float, y: float) -> None:
+        width, height = self._page.size
+        camera = self.camera(PICK_WIDTH, max(1, round(PICK_WIDTH * height / max(1, width))))
+        self._turn_to(x, y, draw(self._renderer, self._request(camera), camera)[0].depth, camera)
+
+    def _turn_to(self, x: float, y: float, depth: Floats, camera: Camera) -> None:
+        point = point_under(x, y, depth, camera)
         if point is None:
             self._page.notify("Nothing there", "The click met no splat. Press F and click on a part of the scene.")
         else:
@@ -154,7 +170,16 @@ class Session:
             camera = self.camera(min(width, LARGEST), min(height, LARGEST))
         except ValueError:  # a page may send anything
             return
+        if self.preview is not None:
+            with self._lock:
+                self._channel.limit(SERVER_DRAWS[self.preview.settle(self.view)])
         self._channel.ask(self._request(camera))
+
+    def world_changed(self) -> None:
+        """The scene is another one."""
+        if self.preview is not None:
+            self.preview.world_changed()
+        self.refresh()
 
     def _request(self, camera: Camera) -> Request:
         state = self._world.state
@@ -188,6 +213,8 @@ class Session:
     def close(self) -> None:
         """Let go of everything that was drawn for the page."""
         self._channel.close()
+        if self.preview is not None:
+            self.preview.close()
         self._sent = self._seen = None
 
     # What the drawing thread does.
@@ -211,8 +238,11 @@ class Session:
         if self._faults.clear():
             self._page.fault(None)
         self._sent = picture
+        if self.preview is not None:
+            self.preview.sending(picture.camera)
         self._page.show(picture.jpeg, picture.depth_png, number)
         now = self._pipeline.clock()
+        self._pacer.stats.carried(len(picture.jpeg) + len(picture.depth_png), now)
         if picture.still or now - self._reported_at > REPORT:
             self._reported_at = now
             self.report(self._pacer.stats.snapshot(now, self._pacer.dropped), picture)

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
-from splatview.geometry import Similarity
 from splatview.viewer.page import Page
+from splatview.viewer.panels.bookmarks import Bookmarks
+from splatview.viewer.panels.doctor import Doctor
 from splatview.viewer.panels.drawing import Drawing
 from splatview.viewer.panels.layers import Layers
 from splatview.viewer.panels.look import Look
 from splatview.viewer.panels.move import Move
+from splatview.viewer.panels.preview import Drawer
 from splatview.viewer.panels.statistics import Statistics
+from splatview.viewer.panels.widgets import Kept
+from splatview.viewer.preview import Preview
 from splatview.viewer.session import Session
-from splatview.viewer.world import World
+from splatview.viewer.settings import Draw
+from splatview.viewer.studio import Studio
 
 
 class Panel:
     """One person's widgets."""
 
-    def __init__(self, page: Page, session: Session, world: World, placing: Similarity) -> None:
+    def __init__(self, page: Page, session: Session, studio: Studio) -> None:
         self.page = page
-        self.look = Look(page, session, world)
-        self.move = Move(page, session, placing)
-        self.layers = Layers(page, world)
-        self.drawing = Drawing(page, session)
+        kept = Kept(studio.remembered)
+        self.look = Look(page, session, studio.world)
+        self.layers = Layers(page, session, studio)
+        self.bookmarks = Bookmarks(page, session, studio)
+        self.move = Move(page, session, studio.placing)
+        self.drawing = Drawing(page, session, kept.reset)
+        self.doctor = Doctor(page, studio)
         self.statistics = Statistics(page)
         session.report = self.statistics.show
+        kept.keep(*self.look.settings, *self.move.settings, *self.drawing.settings, self.statistics.on)
+
+    def add_drawer(self, preview: Preview, draw: Draw) -> None:
+        """Let the person choose who draws; `draw` at first."""
+        self.drawer = Drawer(self.page, preview, draw)
 
     def world_changed(self) -> None:
         """Show the scene as it is now."""
         self.layers.show()
+        self.doctor.world_changed()
+
+    def bookmarks_changed(self) -> None:
+        """Show the saved views as they are now."""
+        self.bookmarks.show()
