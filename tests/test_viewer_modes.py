@@ -14,7 +14,7 @@ from splatview.frame import Interrupt
 from splatview.outputs.images import ids_picture, normals_picture, overdraw_picture
 from splatview.scene import Layer
 from splatview.stream.resolution import Guard
-from splatview.viewer.picture import coloured, draw
+from splatview.viewer.picture import coloured, draw, encoded
 from splatview.viewer.view import Request, Shown, View
 
 CAMERA = shot(160, 120)
@@ -121,3 +121,17 @@ def test_a_mode_keeps_the_settings_of_the_view():
         options = replace(view, shown=mode).options(0.25, (mode,))
         kept = options.sh_degree, options.splat_scale, options.background, options.antialiased, options.near
         assert kept == (1, 0.5, (1, 0, 0), True, 0.25)
+
+
+def test_a_renderers_own_encoder_is_asked_for_its_own_picture_alone(renderer):
+    asked = []
+
+    def encoder(frame, quality):
+        asked.append((frame, quality))
+        return b"its own" if quality == 60 else None
+
+    for view, own in ((View(), True), (View(shown="outlines"), True), (View(shown="normals"), False), (View(beside="depth"), False)):
+        frame, pixels = draw(renderer, Request(Scene({"cloud": Layer(cloud())}), CAMERA, view, 0.01), CAMERA)
+        assert (encoded(frame, pixels, 1.0, 60, encoder=encoder).jpeg == b"its own") == own
+        assert encoded(frame, pixels, 1.0, 70, encoder=encoder).jpeg == encoded(frame, pixels, 1.0, 70).jpeg
+    assert len(asked) == 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -25,6 +25,8 @@ from splatview.viewer.view import STYLES, Request, Shown, View
 
 DEPTH_SIZE = (160, 90)  # 0.4 ms, where the full size costs 21 ms; the edges of viser's objects are as sharp as that
 STILL_QUALITY = 95  # with full colour: no difference is seen, and a fifth of a PNG's bytes and time
+
+Encoder = Callable[[Frame, int], bytes | None]  # a frame's rgb8 as JPEG of a quality; None: it cannot
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +79,18 @@ def coloured(pixels: Bytes) -> Bytes:
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, -1)
 
 
-def encoded(frame: Frame, pixels: Bytes, page_scale: float, quality: int | None, limit: int | None = None) -> Picture:
-    """`pixels` drawn of `frame` for a page with `page_scale` page units per world unit; `quality` None: at rest, nearly without loss."""
-    began = perf_counter()
-    jpeg = encode_jpeg(pixels, STILL_QUALITY, full_colour=True) if quality is None else encode_jpeg(pixels, quality)
+def encoded(
+    frame: Frame, pixels: Bytes, page_scale: float, quality: int | None, limit: int | None = None, encoder: Encoder | None = None
+) -> Picture:
+    """`pixels` drawn of `frame` for a page with `page_scale` page units per world unit; `quality` None: at rest, nearly without loss.
+
+    `encoder`: the renderer's own, for frames that it still holds on its device.
+    """
+    began, jpeg = perf_counter(), None
+    if encoder is not None and pixels is frame.images.get("rgb8"):
+        jpeg = encoder(frame, STILL_QUALITY if quality is None else quality)
+    if jpeg is None:
+        jpeg = encode_jpeg(pixels, STILL_QUALITY, full_colour=True) if quality is None else encode_jpeg(pixels, quality)
     depth = nearest(frame.depth, *DEPTH_SIZE)
     depth_png = encode_png(packed_depth(depth, page_scale), compression=1)
     timings = {**frame.timings, "encode": 1e3 * (perf_counter() - began)}

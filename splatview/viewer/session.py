@@ -228,7 +228,8 @@ class Session:
         if not turn.still:
             blending = frame.timings.get("bin", 0.0) + frame.timings.get("blend", 0.0)
             self._guard.observe(sum(frame.timings.values()), blending, self.budget_ms, turn.smallest)
-        return encoded(frame, pixels, self._placing.scale, None if turn.still else turn.quality, limit)
+        encoder = getattr(self._renderer, "encode_jpeg", None)  # where it draws on a GPU
+        return encoded(frame, pixels, self._placing.scale, None if turn.still else turn.quality, limit, encoder)
 
     def _failed(self, turn: Turn[Request], error: Exception) -> None:
         if self._faults.note(error, turn):
