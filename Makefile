@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard splatview/native/*.cpp splatview/native/*.hpp) splatview/native/CMakeLists.txt
 
-.PHONY: view test test-all lint clean
+.PHONY: view test test-all peer lint clean
 
 view: $(VENV)/.base
 	$(BIN)/splatview view $(SCENE)
@@ -14,6 +14,11 @@ test: lint
 
 test-all: lint
 	$(BIN)/pytest -m "not gpu"
+
+# Another tool must read what we write: it is installed with npm, apart from everything else.
+peer: $(VENV)/.dev
+	npm install --no-audit --no-fund --silent --prefix tools/.peer @playcanvas/splat-transform@3.7.0
+	$(BIN)/pytest tests/test_formats_peer.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -13,7 +13,7 @@ from splatview.formats import FORMATS, files
 from splatview.geometry import Similarity, rotation_about
 from splatview.scene import Layer, Scene
 
-SUFFIXES = [entry.suffix for entry in FORMATS]
+SUFFIXES = [entry.suffix for entry in FORMATS if entry.encode]
 
 
 @pytest.fixture
@@ -50,13 +50,6 @@ def test_suffixes_may_be_capital(scene, tmp_path):
     splatview.save(scene, tmp_path / "A.COMPRESSED.PLY")
     assert b"packed_position" in (tmp_path / "A.COMPRESSED.PLY").read_bytes()
     assert list(splatview.load(tmp_path / "A.COMPRESSED.PLY").layers) == ["A"]
-
-
-def test_every_real_file_opens(data):
-    paths = [path for path in sorted(data.rglob("*")) if path.suffix in (".ply", ".spz", ".splat")]
-    assert len(paths) > 20
-    for path in paths:
-        assert only(splatview.load(path)).nbytes > 0
 
 
 def test_notes_of_the_reader_are_kept(data):

@@ -1,18 +1,23 @@
 """The same scene looks the same from every format."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import splatview
 from splatview.camera import Camera
+from splatview.formats import FORMATS
 from splatview.formats.packing import dc_from_colours
 from splatview.frame import RenderOptions
 from splatview.scene import Layer, Scene
 
 LEAST = 35.0  # dB
-DERIVED = ["leica.compressed.ply", "leica.v3.spz", "leica.v4.spz", "leica.splat"]
+FLAT = (".splat", ".ksplat")  # hold colours from 0 to 1 only
+KINDS = ["compressed.ply", "v3.spz", "v4.spz", "splat", "glb", "l0_sh2.ksplat", "l1_sh2.ksplat", "l2_sh2.ksplat"]
+SAME = [f"leica_derived/leica.{kind}" for kind in KINDS]
+SAME += ["leica-sofort-top8192.sog", "../nerf/nerfstudio_splatfacto"]
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +50,16 @@ def psnr(a, b):
 
 
 def likeness(truth, picture, suffix):
-    """Decibels of the worst view; of all views together for .splat, whose clipped highlights fill some views and not others."""
-    return psnr(truth, picture) if suffix == ".splat" else min(map(psnr, truth, picture))
+    """Decibels of the worst view; of all views together where colours are cut, as clipped highlights fill some views and not others."""
+    return psnr(truth, picture) if suffix in FLAT else min(map(psnr, truth, picture))
 
 
-@pytest.mark.parametrize("name", DERIVED)
+@pytest.mark.parametrize("name", SAME)
 def test_leica_looks_like_its_ply(data, leica, pictures, name):
-    scene = splatview.load(data / "splats" / "leica_derived" / name)
+    scene = splatview.load(data / "splats" / name)
     [layer] = scene.layers.values()
-    degree = layer.content.sh_degree
-    assert likeness(pictures(leica, degree), pictures(scene), name[5:]) >= LEAST
+    as_it_lies, degree = Scene({"a": Layer(layer.content)}), layer.content.sh_degree  # a run's frame is the ply's
+    assert likeness(pictures(leica, degree), pictures(as_it_lies), Path(name).suffix) >= LEAST
 
 
 def test_a_splat_file_only_lacks_the_colours_out_of_range(data, leica, pictures):
@@ -67,7 +72,7 @@ def test_a_splat_file_only_lacks_the_colours_out_of_range(data, leica, pictures)
 
 
 @pytest.mark.parametrize("options", [{}, {"spz_version": 4}, {"max_sh": 1}], ids=str)
-@pytest.mark.parametrize("suffix", [".ply", ".compressed.ply", ".spz", ".splat"])
+@pytest.mark.parametrize("suffix", [entry.suffix for entry in FORMATS if entry.encode])
 def test_what_we_write_looks_like_what_we_read(leica, pictures, tmp_path, suffix, options):
     splatview.save(leica, tmp_path / f"a{suffix}", **options)
     scene = splatview.load(tmp_path / f"a{suffix}")

@@ -16,7 +16,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from splatview.formats import compressed_ply, inria, ply, splat, spz
+from splatview.formats import (
+    checkpoint,
+    compressed_ply,
+    gltf,
+    gltf_container,
+    gltf_writer,
+    inria,
+    ksplat,
+    nerfstudio,
+    ply,
+    sog,
+    sog_lod,
+    sog_writer,
+    splat,
+    spz,
+    trained,
+)
 from splatview.formats.cameras import load_cameras, save_cameras
 from splatview.formats.files import FileBytes, Source, open_file, write_file
 from splatview.formats.report import Progress, Report
@@ -51,7 +67,8 @@ class Format:
 
 
 HEAD = 1 << 14
-ENTRIES: tuple[str, ...] = ()  # what is looked for in a folder, the first that is there
+# What is looked for in a folder: the first that is there, the newest of it.
+ENTRIES: tuple[str, ...] = ("config.yml", "step-*.ckpt", "lod-meta.json", "meta.json")
 
 
 def _never(head: bytes) -> bool:
@@ -93,6 +110,15 @@ FORMATS = (  # the first that recognises a file, or whose suffix it has, reads i
         _whole(spz.decode),
         lambda gaussians, report, choices: spz.encode(gaussians, choices.spz_version, report),
     ),
+    Format("streamed SOG", "lod-meta.json", _never, sog_lod.read, levels=sog_lod.levels),
+    Format("loose SOG", "meta.json", _never, sog.read_folder),
+    Format(
+        "PlayCanvas SOG",
+        ".sog",
+        sog.recognises,
+        sog.read,
+        lambda gaussians, report, _: sog_writer.encode(gaussians, report),
+    ),
     Format(
         "antimatter15 splat",
         ".splat",
@@ -100,6 +126,19 @@ FORMATS = (  # the first that recognises a file, or whose suffix it has, reads i
         _whole(splat.decode),
         lambda gaussians, report, _: splat.encode(gaussians, report),
     ),
+    Format(
+        "glTF binary",
+        ".glb",
+        gltf_container.recognises,
+        gltf.read,
+        lambda gaussians, report, _: gltf_writer.encode_glb(gaussians, report),
+    ),
+    Format("glTF", ".gltf", _never, gltf.read, lambda gaussians, report, _: gltf_writer.encode_text(gaussians, report)),
+    Format("mkkellogg ksplat", ".ksplat", _never, _whole(ksplat.decode)),
+    Format("nerfstudio run", "config.yml", nerfstudio.recognises, nerfstudio.read),
+    Format("nerfstudio checkpoint", ".ckpt", checkpoint.recognises, trained.read),
+    Format("gsplat checkpoint", ".pt", _never, trained.read),
+    Format("INRIA checkpoint", ".pth", _never, trained.read),
 )
 
 
@@ -196,9 +235,9 @@ def _entry(path: Path) -> Path:
     """The file that stands for a folder; ValueError if none does."""
     if not path.is_dir():
         return path
-    for name in ENTRIES:
-        if (path / name).is_file():
-            return path / name
+    for pattern in ENTRIES:
+        if found := [entry for entry in path.glob(pattern) if entry.is_file()]:
+            return max(found, key=lambda entry: (len(entry.name), entry.name))
     raise ValueError(f"{path}: expected a scene file, this is a folder" + (f" without {' or '.join(ENTRIES)}" if ENTRIES else ""))
 
 
