@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,14 @@ from splatview.gaussians import Gaussians, Kind
 
 settings.register_profile("splatview", deadline=None, derandomize="CI" in os.environ)  # tests share two cores
 settings.load_profile("splatview")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a test does is remembered in the home of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,8 @@ def load_scene(path: Path, level: int | None = None) -> Scene:
     from splatview.formats import levels, load
 
     with users_fault(ValueError, OSError, ImportError), waiting(f"reading {path}") as progress:
-        return load(path, progress, level=level if level is None or levels(path) else None)
+        scene = load(path, progress, level=level if level is None or levels(path) else None)
+        return scene.read_from(str(path.resolve()))
 
 
 def load_scenes(paths: Sequence[Path], level: int | None = None) -> Scene:

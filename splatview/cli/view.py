@@ -20,7 +20,8 @@ class Command:
     """Fly through scenes in the browser.
 
     Prints one line with the address when the page is ready. Ctrl+C ends it, and SIGTERM (exit code 143). Without --root, what the page
-    may name lies in the first scene's folder, as long as only this machine reaches the page; beyond it, nothing may be named.
+    may name lies in the first scene's folder, as long as only this machine reaches the page; beyond it, nothing may be named. The panel's
+    settings, saved views, and names and places of layers are remembered for the next time that the same files are opened.
     """
 
     scenes: ScenePaths = ()
@@ -39,7 +40,7 @@ class Command:
             if settings.root is None and is_loopback(settings.host):
                 settings = replace(settings, root=paths[0] if paths[0].is_dir() else paths[0].parent)
             with users_fault(OSError):  # a busy port, an address that is not ours
-                serve(scene, settings, renderer=draw)
+                serve(scene, settings, renderer=draw, key="\n".join(sorted(str(path.resolve()) for path in paths)))
 
 
 @contextmanager

@@ -45,7 +45,13 @@ def load_cameras(path: str | os.PathLike[str], report: Report | None = None) -> 
 
 def save_cameras(cameras: Sequence[Camera], path: str | os.PathLike[str]) -> None:
     """Write `cameras` in our JSON: an object for one camera, a list for several."""
-    entries = [
+    entries = camera_entries(cameras)
+    write_file(Path(path), json.dumps(entries[0] if len(entries) == 1 else entries).encode(), Report())
+
+
+def camera_entries(cameras: Sequence[Camera]) -> list[dict[str, Any]]:
+    """`cameras` as our JSON has them."""
+    return [
         {
             "width": camera.width,
             "height": camera.height,
@@ -55,7 +61,6 @@ def save_cameras(cameras: Sequence[Camera], path: str | os.PathLike[str]) -> Non
         }
         for camera in cameras
     ]
-    write_file(Path(path), json.dumps(entries[0] if len(entries) == 1 else entries).encode(), Report())
 
 
 def _cameras(content: Any, report: Report) -> list[Camera]:

@@ -20,22 +20,33 @@ from splatview.viewer.loading import Loading
 from splatview.viewer.page import Page, quiet, start_viser
 from splatview.viewer.panels import Panel
 from splatview.viewer.preview import Preview
+from splatview.viewer.remembered import Remembered
 from splatview.viewer.session import Session
 from splatview.viewer.settings import ViewerSettings
 from splatview.viewer.space import page_from_world, page_pose
 from splatview.viewer.splat_page import SplatPage
+from splatview.viewer.studio import Studio
 from splatview.viewer.uploads import Uploads
 from splatview.viewer.webgl import Packer
+from splatview.viewer.worker import Worker
 from splatview.viewer.world import World
 
 
 class Viewer:
-    """A running viewer. `url` is the address of its page; `scene` may be replaced at any time."""
+    """A running viewer. `url` is the address of its page; `scene` may be replaced at any time.
 
-    def __init__(self, scene: Scene, settings: ViewerSettings = ViewerSettings(), *, renderer: Renderer | None = None) -> None:
+    `key` names the scene, by the files it came from, say: with it, the panel's settings, saved views, and how layers of files stand
+    are remembered for the next viewer with the same key.
+    """
+
+    def __init__(
+        self, scene: Scene, settings: ViewerSettings = ViewerSettings(), *, renderer: Renderer | None = None, key: str | None = None
+    ) -> None:
         listener = listen(settings.host, settings.port)  # first: a taken port is told before anything is loaded
         try:
             self.renderer = renderer or open_renderer(settings.backend)
+            remembered = Remembered(key, self._bookmarks_changed)
+            scene = remembered.restored(scene)
             self.framing = frame_scene(scene, settings.up)
             self.placing = page_from_world(self.framing)
             self.world = World(scene, self._world_changed)
@@ -45,15 +56,16 @@ class Viewer:
             self._closed = threading.Event()
             self._pipeline = Pipeline()
             self._packer = Packer()
+            limit, loading = settings.upload_limit_mb * 10**6, Loading(self.world, self._world_changed)
+            self.studio = Studio(self.world, self.placing, loading, remembered, Worker("splatview-doctor"), settings.root, limit > 0)
+            loading.learn(scene)
             secret = secrets.token_urlsafe(24)
             self._server = start_viser(secret)
             self._set_home()
             self._server.on_client_connect(self._connected)
             self._server.on_client_disconnect(self._gone)
             self._pipeline.start()
-            self._loading = Loading(self.world)
-            limit = settings.upload_limit_mb * 10**6
-            self._uploads = Uploads(limit, lambda path: self._loading.add(path, stays=False)) if limit else None
+            self._uploads = Uploads(limit, lambda path: loading.add(path, stays=False)) if limit else None
             self._door = Door(listener, self._server.get_port(), secret, self._uploads, settings.tls())
             self._door.start()
         except BaseException:
@@ -79,12 +91,18 @@ class Viewer:
         self.world.show(scene)
 
     def _world_changed(self) -> None:
+        self.studio.remembered.note(self.world.scene)
+        for session, panel in self._open_pages():
+            panel.world_changed()
+            session.world_changed()
+
+    def _bookmarks_changed(self) -> None:
+        for _, panel in self._open_pages():
+            panel.bookmarks_changed()
+
+    def _open_pages(self) -> list[tuple[Session, Panel]]:
         with self._lock:
-            sessions = list(self._sessions.values())
-        for session, panel in sessions:
-            if panel.page.open:
-                panel.world_changed()
-                session.world_changed()
+            return [(session, panel) for session, panel in self._sessions.values() if panel.page.open]
 
     def wait(self) -> None:
         """Return when the viewer was closed."""
@@ -98,7 +116,7 @@ class Viewer:
         self._closed.set()
         for session in self.sessions:
             session.close()  # first: a picture that is being drawn is given up
-        self._loading.close()
+        self.studio.close()
         self._door.close()
         with quiet():
             self._server.stop()
@@ -127,7 +145,7 @@ class Viewer:
         preview = session.preview = Preview(splats, self.world, self.placing, self._packer, session.refresh)
         splats.on_able(preview.told_able)
         splats.on_arrived(preview.arrived)
-        panel = Panel(page, session, self.world, self.placing)
+        panel = Panel(page, session, self.studio)
         panel.add_drawer(preview, self._settings.draw)
         with self._lock:
             self._sessions[client.client_id] = session, panel
@@ -153,12 +171,19 @@ class Viewer:
             session.close()
 
 
-def serve(scene: Scene, settings: ViewerSettings = ViewerSettings(), *, renderer: Renderer | None = None, block: bool = True) -> Viewer:
+def serve(
+    scene: Scene,
+    settings: ViewerSettings = ViewerSettings(),
+    *,
+    renderer: Renderer | None = None,
+    key: str | None = None,
+    block: bool = True,
+) -> Viewer:
     """Show `scene` in the browser; returns when the viewer is closed or Ctrl+C is pressed, at once if not `block`.
 
     Prints one line with the page's address when it is ready. OSError if the port is taken.
     """
-    viewer = Viewer(scene, settings, renderer=renderer)
+    viewer = Viewer(scene, settings, renderer=renderer, key=key)
     print(f"splatview is ready: {viewer.url}", flush=True)
     if settings.open and (sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
         webbrowser.open(viewer.url)  # without a display it would be a text browser, in the terminal

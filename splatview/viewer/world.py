@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from splatview.arrays import Bools
 from splatview.frame import Masks
@@ -43,7 +43,7 @@ class State:
         masks = {key: kept for key, kept in self.hidden.items() if key != name}
         return State(self.scene, Masks(masks if mask is None or not mask.any() else {**masks, name: mask}))
 
-    def keeping(self, name: str, which: ArrayLike) -> State:
+    def keeping(self, name: str, which: NDArray) -> State:
         """Only the Gaussians `which` (a mask [N] or indices) of a layer; what was hidden of them stays hidden."""
         content = self.scene.layers[name].content.take(which)
         mask = self.hidden.get(name)

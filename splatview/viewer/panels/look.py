@@ -8,13 +8,13 @@ from typing import Literal, get_args
 
 from splatview.outputs.images import Colormap
 from splatview.viewer.page import Page
-from splatview.viewer.panels.widgets import press, tell
+from splatview.viewer.panels.keys import on_key
+from splatview.viewer.panels.widgets import tell
 from splatview.viewer.session import Session
 from splatview.viewer.view import Shown, View
 from splatview.viewer.world import World
 
 NOTHING: Literal["nothing"] = "nothing"
-KEYS: tuple[Literal["1", "2", "3", "4", "5", "6", "7", "8"], ...] = ("1", "2", "3", "4", "5", "6", "7", "8")  # of the view modes
 ANTIALIASED = {"as trained": None, "on": True, "off": False}
 
 
@@ -43,9 +43,10 @@ class Look:
         tell(scale, lambda value: session.change(splat_scale=float(value)))
         tell(smooth, lambda name: session.change(antialiased=ANTIALIASED[name]))
         tell(background, lambda rgb: session.change(background=tuple(channel / 255 for channel in rgb)))
-        for key, what in zip(KEYS, get_args(Shown), strict=True):
-            press(gui.add_command(f"Show {what}", hotkey=key), partial(self.choose, what))
-        press(gui.add_command("Split screen", hotkey="C"), self.toggle_split)
+        self.settings = (self._colormap, fov, harmonics, scale, smooth, background)  # what outlives the page
+        for what in get_args(Shown):
+            on_key(gui, f"show {what}", partial(self.choose, what))
+        on_key(gui, "split", self.toggle_split)
 
     def choose(self, what: Shown) -> None:
         self._shown.value = what

@@ -6,19 +6,9 @@ from typing import Any
 
 from splatview.geometry import Similarity
 from splatview.viewer.page import Page
+from splatview.viewer.panels.keys import help_rows, on_key
 from splatview.viewer.panels.widgets import press, table, tell
 from splatview.viewer.session import Session
-
-KEYS = {
-    "home": "H",
-    "focus on a point": "F, then click",
-    "orbit or fly": "V",
-    "colour, depth, alpha": "1 2 3",
-    "grid, axes": "G, X",
-    "screenshot": "P",
-    "move": "W A S D Q E",
-    "turn": "arrows, drag",
-}
 
 
 class Move:
@@ -33,16 +23,18 @@ class Move:
             focus = gui.add_button("Focus on a point", hint="Key F, then click on the scene")
             self._grid = gui.add_checkbox("Grid", initial_value=False)
             self._axes = gui.add_checkbox("Axes", initial_value=False)
-            gui.add_html(table(KEYS))
+            with gui.add_folder("Keys", expand_by_default=False):
+                gui.add_html(table(help_rows()))
+        self.settings = (self._mode, self._grid, self._axes)
         self._add_helpers(page, placing)
         tell(self._mode, lambda mode: session.set_flying(mode == "fly"))
         press(home, session.home)
         press(focus, session.pick_focus)
-        press(gui.add_command("Home", hotkey="H"), session.home)
-        press(gui.add_command("Focus on a point", hotkey="F"), session.pick_focus)
-        press(gui.add_command("Orbit or fly", hotkey="V"), self.toggle_flying)
-        press(gui.add_command("Grid", hotkey="G"), lambda: self.toggle(self._grid))
-        press(gui.add_command("Axes", hotkey="X"), lambda: self.toggle(self._axes))
+        on_key(gui, "home", session.home)
+        on_key(gui, "focus", session.pick_focus)
+        on_key(gui, "fly", self.toggle_flying)
+        on_key(gui, "grid", lambda: self.toggle(self._grid))
+        on_key(gui, "axes", lambda: self.toggle(self._axes))
 
     def _add_helpers(self, page: Page, placing: Similarity) -> None:
         """The world's axes, and a grid in its ground plane."""

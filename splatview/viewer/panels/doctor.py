@@ -1,0 +1,151 @@
+"""What is wrong with the layers, and what can be done about it with one click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from splatview.arrays import Bools
+from splatview.gaussians import Gaussians
+from splatview.inspection import odd_quats, problems, with_unit_quats
+from splatview.scene import Layer
+from splatview.viewer.page import Page
+from splatview.viewer.panels.widgets import lines, press
+from splatview.viewer.studio import Studio
+from splatview.viewer.world import State
+
+ADVICE = "Looks for broken, giant, stray and invisible splats. Everything that is done here can be undone."
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """Some Gaussians of a layer's content that something can be done about."""
+
+    content: Gaussians
+    which: Bools  # [N]
+    what: str  # they are
+    cure: str  # "hide", "remove", "normalise"; "": none
+
+    def treated(self, state: State, name: str, hide: bool = True) -> State:
+        """`state` with the layer `name`, which has the content, cured."""
+        if self.cure == "hide":
+            return state.hiding(name, self.which, hide)
+        return state.keeping(name, ~self.which) if self.cure == "remove" else state.with_content(name, with_unit_quats(self.content))
+
+
+def findings(layer: Layer) -> list[Finding]:
+    """What is wrong with a layer, one for each cure and kind."""
+    found: dict[str, Finding] = {}
+    broken = np.zeros(len(layer.content), bool)
+    for problem, mask in problems(layer.content, layer.placement):
+        if problem.kind == "broken":
+            broken = broken | mask
+        elif problem.kind == "empty":
+            found["empty"] = Finding(layer.content, mask, problem.what, "")
+        elif problem.kind != "unturned":  # those are normalised
+            found[problem.kind] = Finding(layer.content, mask, problem.what, "hide")
+    if broken.any():
+        found["broken"] = Finding(layer.content, broken, "broken: a number is NaN or infinite", "remove")
+    odd = odd_quats(layer.content)
+    if odd.any():
+        found["odd"] = Finding(layer.content, odd, "quaternions not of length 1 (harmless)", "normalise")
+    return list(found.values())
+
+
+class Doctor:
+    """The folder "Scene doctor"."""
+
+    def __init__(self, page: Page, studio: Studio) -> None:
+        self._page, self._studio, self._world = page, studio, studio.world
+        self._rows: list[tuple[Finding, Any]] = []
+        self._titles: list[Any] = []
+        self._busy = False
+        gui = page.gui
+        with gui.add_folder("Scene doctor", expand_by_default=False):
+            self._said = gui.add_html(lines([ADVICE]))
+            examine = gui.add_button("Examine")
+            self._list = gui.add_folder(None)
+        press(examine, self.examine)
+
+    def examine(self) -> None:
+        """Look through all layers, on a thread of ours, and list what was found."""
+        self._do(lambda: None, f"Looking through {self._world.scene.count:,} splats ...")
+
+    def world_changed(self) -> None:
+        """Hide rows of Gaussians that are no longer there; let the others say what they would do now."""
+        for finding, button in list(self._rows):
+            name = self._name_of(finding.content)
+            if button.visible != (name is not None):
+                button.visible = name is not None
+            if name is not None and finding.cure == "hide":
+                label = self._label(finding, name)
+                if button.label != label:
+                    button.label = label
+
+    def _do(self, work: Callable[[], object], said: str) -> None:
+        """Do `work` on the thread, then examine again."""
+        if self._busy:
+            return
+        self._busy = True
+        self._said.content = lines([said])
+
+        def run() -> None:
+            try:
+                work()
+                scene = self._world.scene
+                found = {name: findings(layer) for name, layer in scene.layers.items()}
+                if self._page.open:
+                    self._show(found)
+            except MemoryError:
+                self._said.content = lines(["There is not enough memory for this."])
+            finally:
+                self._busy = False
+
+        self._studio.examining.call(run)
+
+    def _show(self, found: dict[str, list[Finding]]) -> None:
+        for widget in [*self._titles, *(button for _, button in self._rows)]:
+            widget.remove()
+        self._titles, self._rows = [], []
+        count = sum(map(len, found.values()))
+        self._said.content = lines([f"{count} findings" if count != 1 else "1 finding"] if count else ["Nothing is wrong."])
+        with self._list:
+            for name, some in found.items():
+                if some and len(found) > 1:
+                    self._titles.append(self._page.gui.add_html(lines([name])))
+                for finding in some:
+                    if finding.cure:
+                        button = self._page.gui.add_button(self._label(finding, name), color="gray", hint=f"{name}: {finding.what}")
+                        press(button, lambda finding=finding: self._cure(finding))
+                        self._rows.append((finding, button))
+                    else:
+                        self._titles.append(self._page.gui.add_html(lines([finding.what])))
+
+    def _label(self, finding: Finding, name: str) -> str:
+        kind, count = finding.what.partition(":")[0], f"{np.count_nonzero(finding.which):,}"
+        if finding.cure == "hide":
+            return f"{'Show' if self._hidden(finding, name) else 'Hide'} {count} {kind}"
+        return f"Remove {count} {kind}" if finding.cure == "remove" else f"Normalise {count} quaternions"
+
+    def _hidden(self, finding: Finding, name: str) -> bool:
+        mask = self._world.hidden.get(name)
+        return mask is not None and len(mask) == len(finding.which) and bool(mask[finding.which].all())
+
+    def _name_of(self, content: Gaussians) -> str | None:
+        """The layer that has this content now, if any."""
+        return next((name for name, layer in self._world.scene.layers.items() if layer.content is content), None)
+
+    def _cure(self, finding: Finding) -> None:
+        def treat(state: State) -> State:
+            name = next((name for name, layer in state.scene.layers.items() if layer.content is finding.content), None)
+            return state if name is None else finding.treated(state, name, hide)
+
+        name = self._name_of(finding.content)
+        hide = name is None or not self._hidden(finding, name)
+        if finding.cure == "hide":
+            self._world.edit(treat)
+        else:
+            self._do(lambda: self._world.edit(treat), "Working ...")

@@ -1,0 +1,146 @@
+"""Where a layer stands: a gizmo in the picture, and the same in numbers."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from splatview.arrays import Doubles
+from splatview.gaussians import Gaussians
+from splatview.geometry import Similarity, matrix_from_quat, multiply_quats
+from splatview.scene import Layer
+from splatview.viewer.page import Page
+from splatview.viewer.panels.keys import on_key
+from splatview.viewer.panels.widgets import hear, press, tell
+from splatview.viewer.session import Session
+from splatview.viewer.studio import Studio
+
+SAMPLE = 100_000  # splats that the middle of a layer is found from
+TYPING = 1.0  # seconds between two changes of the numbers that are one step of the history
+GIZMO = 1.2  # page units; a scene's radius is 3
+
+_middles: weakref.WeakKeyDictionary[Gaussians, Doubles] = weakref.WeakKeyDictionary()
+
+
+def middle_of(content: Gaussians) -> Doubles:
+    """The median [3] of the finite means: what a layer is turned about."""
+    if content not in _middles:
+        some = content.means[:: max(1, len(content) // SAMPLE)].astype(np.float64)
+        some = some[np.isfinite(some).all(axis=1)]
+        _middles[content] = np.median(some, axis=0) if len(some) else np.zeros(3)
+    return _middles[content]
+
+
+def gizmo_pose(layer: Layer, page: Similarity) -> Similarity:
+    """Where the gizmo of a layer stands in the page: at its middle, turned as it is; the scale is that of page from content."""
+    whole = page @ layer.placement
+    return replace(whole, translation=tuple(whole.apply(middle_of(layer.content)).tolist()))
+
+
+def dragged(layer: Layer, page: Similarity, quat: Any, position: Any) -> Similarity:
+    """The placement of a layer whose gizmo was brought to `quat` (wxyz) and `position` of the page; ValueError if they are not finite."""
+    scale = page.scale * layer.placement.scale
+    turned = Similarity(tuple(quat), tuple(position), scale)
+    offset = scale * matrix_from_quat(np.asarray(turned.quat)) @ middle_of(layer.content)
+    placed = page.inverse() @ replace(turned, translation=tuple((np.asarray(position) - offset).tolist()))
+    return replace(placed, scale=layer.placement.scale)  # not rounded on the way
+
+
+def quat_from_degrees(angles: Any) -> tuple[float, float, float, float]:
+    """The rotation about x, then y, then z (axes that stay) by `angles` [3] in degrees."""
+    halves = np.radians(np.asarray(angles, np.float64)) / 2
+    x, y, z = ([np.cos(half), *(np.sin(half) * axis)] for half, axis in zip(halves, np.eye(3), strict=True))
+    return tuple(multiply_quats(z, multiply_quats(y, x)).tolist())
+
+
+def degrees_from_quat(quat: Any) -> tuple[float, float, float]:
+    """Angles in degrees that `quat_from_degrees` makes the same rotation of."""
+    m = matrix_from_quat(np.asarray(quat, np.float64))
+    y = np.arctan2(-m[2, 0], np.hypot(m[0, 0], m[1, 0]))
+    if np.hypot(m[0, 0], m[1, 0]) > 1e-7:
+        x, z = np.arctan2(m[2, 1], m[2, 2]), np.arctan2(m[1, 0], m[0, 0])
+    else:  # x and z turn about the same axis
+        x, z = np.arctan2(-m[1, 2], m[1, 1]), 0.0
+    return tuple(np.degrees([x, y, z]).tolist())
+
+
+class Placement:
+    """The widgets of one layer at a time; `chosen` says which."""
+
+    def __init__(self, page: Page, session: Session, studio: Studio, chosen: Callable[[], str | None]) -> None:
+        self._page, self._world, self._placing, self._chosen = page, studio.world, studio.placing, chosen
+        self._gesture: object = None  # of the drag under way
+        self._typed_at, self._typing = -1e9, object()
+        gui, step = page.gui, 10.0 ** np.floor(np.log10(0.01 * 3 / studio.placing.scale))
+        self._gizmo_on = gui.add_checkbox("Gizmo", initial_value=False, hint="Drag the layer in the picture (key T)")
+        self._position = gui.add_vector3("Position", (0.0, 0.0, 0.0), step=step, hint="Of the file's origin, in the world")
+        self._degrees = gui.add_vector3("Rotation", (0.0, 0.0, 0.0), step=1.0, hint="Degrees about x, then y, then z")
+        self._scale = gui.add_number("Scale", 1.0, min=1e-6, max=1e6, step=0.001)
+        reset = gui.add_button("Reset placement", color="gray")
+        self._gizmo = page.scene.add_transform_controls("/layer", scale=GIZMO, depth_test=False, visible=False)
+        tell(self._gizmo_on, lambda on: self.show())
+        for number in (self._position, self._degrees, self._scale):
+            hear(number, lambda _: self._type())
+        press(reset, lambda: self._place(lambda layer: Similarity()))
+        on_key(gui, "gizmo", lambda: session.pressed("gizmo") and setattr(self._gizmo_on, "value", not self._gizmo_on.value))
+        self._gizmo.on_update(self._drag)
+
+    def show(self) -> None:
+        """Show where the layer stands now; what the person is dragging or typing is left alone."""
+        name = self._chosen()
+        layer = None if name is None else self._world.scene.layers.get(name)
+        self._gizmo.visible = bool(self._gizmo_on.value and layer is not None and len(layer.content))
+        if layer is None:
+            return
+        if self._gizmo.visible and self._gesture is None:
+            pose = gizmo_pose(layer, self._placing)
+            with self._page.client.atomic():
+                self._gizmo.wxyz, self._gizmo.position = pose.quat, pose.translation
+        if not _close(self._typed(), layer.placement):
+            self._position.value = layer.placement.translation
+            self._degrees.value = degrees_from_quat(layer.placement.quat)
+            self._scale.value = layer.placement.scale
+
+    def _typed(self) -> Similarity | None:
+        """What the numbers say; None if it is no placement."""
+        try:
+            x, y, z = self._position.value
+            return Similarity(quat_from_degrees(self._degrees.value), (x, y, z), self._scale.value)
+        except ValueError:
+            return None
+
+    def _type(self) -> None:
+        now = time.monotonic()
+        if now - self._typed_at > TYPING:
+            self._typing = object()
+        self._typed_at = now
+        typed = self._typed()
+        if typed is not None:
+            self._place(lambda layer: typed, self._typing)
+
+    async def _drag(self, event: Any) -> None:
+        if event.phase == "start":
+            self._gesture = object()
+            return
+        try:
+            self._place(lambda layer: dragged(layer, self._placing, self._gizmo.wxyz, self._gizmo.position), self._gesture)
+        except ValueError:  # a page may send anything
+            return
+        finally:
+            if event.phase == "end":
+                self._gesture = None
+
+    def _place(self, where: Callable[[Layer], Similarity], gesture: object = None) -> None:
+        name = self._chosen()
+        if name is not None and name in self._world.scene.layers:
+            self._world.change(lambda scene: scene.placed(name, where(scene.layers[name])) if name in scene.layers else scene, gesture)
+
+
+def _close(one: Similarity | None, other: Similarity) -> bool:
+    """Whether both put a point to the same place, but for rounding."""
+    return one is not None and np.allclose(one.matrix, other.matrix, rtol=1e-9, atol=1e-9 * other.scale)

@@ -1,0 +1,31 @@
+"""What all visitors of a viewer share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from splatview.geometry import Similarity
+from splatview.viewer.loading import Loading
+from splatview.viewer.remembered import Remembered
+from splatview.viewer.worker import Worker
+from splatview.viewer.world import World
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The scene, where it stands in the page, its files, and what is kept of it."""
+
+    world: World
+    placing: Similarity  # page from world
+    loading: Loading
+    remembered: Remembered
+    examining: Worker
+    root: Path | None = None  # files named in a page lie below
+    uploads: bool = True  # whether pages may send files
+
+    def close(self) -> None:
+        """Write what is remembered; give up what is being read or examined."""
+        self.remembered.close()
+        self.loading.close()
+        self.examining.close()
