@@ -147,16 +147,16 @@ def _spread(ordered: NDArray, size: int) -> NDArray:
 def _lloyd(ordered: NDArray, book: NDArray) -> NDArray:
     """`book` moved to the averages of what is nearest to each entry, again and again; entries that serve nothing split the worst others."""
     sums, squares = (np.concatenate([[0.0], np.cumsum(values)]) for values in (ordered, ordered * ordered))
+    size = len(book)
     for _ in range(_POLISH):
         bounds = np.concatenate([[0], np.searchsorted(ordered, _between(book)), [len(ordered)]])
-        counts = np.diff(bounds)
-        used = counts > 0
-        averages = np.diff(sums[bounds])[used] / counts[used]
-        spreads = np.sqrt(np.maximum(np.diff(squares[bounds])[used] / counts[used] - averages**2, 0))
-        worst = np.argsort(-counts[used] * spreads**2, kind="stable")[: len(book) - len(averages)]
-        split = averages[worst] + spreads[worst]
-        averages[worst] -= spreads[worst]
-        book = np.sort(np.concatenate([averages, split]))
+        bounds = bounds[np.flatnonzero(np.diff(bounds, append=-1))]
+        counts, averages = np.diff(bounds), np.diff(sums[bounds]) / np.diff(bounds)
+        errors = np.maximum(np.diff(squares[bounds]) - counts * averages**2, 0)
+        worst = np.argsort(-errors, kind="stable")[: size - len(averages)]
+        spreads = np.sqrt(errors[worst] / counts[worst])
+        averages[worst] -= spreads
+        book = np.sort(np.concatenate([averages, averages[worst] + 2 * spreads]))
     return book
 
 

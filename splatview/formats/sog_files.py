@@ -71,8 +71,9 @@ def limited(data: FileBytes, name: str, limit: int) -> bytes:
 @contextlib.contextmanager
 def _beside(source: Source, name: str) -> Iterator[FileBytes]:
     """An open file beside `source`; ValueError if it cannot be read."""
-    try:
-        with source.beside(name) as data:
-            yield data
-    except OSError as error:
-        raise ValueError(f"sog: the file {name[:200]!r} that it names cannot be read ({error})") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            data = stack.enter_context(source.beside(name))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"sog: the file {name[:200]!r} that it names cannot be read: {error}") from error
+        yield data

@@ -81,9 +81,9 @@ def read(data: bytes, report: Report) -> Meta:
         raise ValueError(f"sog: expected a list as 'shape' of 'means', found {_shown(shape)}")
     count = whole(content.get("count") if version else (shape or [None])[0], "the count of Gaussians", 1, MOST)
     if version:
-        scale_tables, colour_tables, logits = np.tile(_book(scales), (3, 1)), np.tile(_book(colours), (3, 1)), LOGITS
+        scale_tables, colour_tables, logits = np.tile(_book(scales, "scales"), (3, 1)), np.tile(_book(colours, "sh0"), (3, 1)), LOGITS
     else:
-        scale_tables, (*rgb, logits) = _ramps(scales, 3), _ramps(colours, 4)
+        scale_tables, (*rgb, logits) = _ramps(scales, "scales", 3), _ramps(colours, "sh0", 4)
         colour_tables = np.stack(rgb)
     span = np.stack([_numbers(means.get(name), f"{name!r} of 'means'", 3) for name in ("mins", "maxs")])
     if np.abs(span).max() > _LARGEST_LOG:
@@ -120,7 +120,7 @@ def _palette(content: Mapping[str, Any], coded: bool) -> Palette | None:
         return Palette((low + (high - low) * _RAMP).astype(np.float32), files)
     degree = whole(part.get("bands"), "'bands'", 0, 3)
     count = whole(part.get("count"), "the count of 'shN'", 0, MOST_LABELS)
-    return Palette(_book(part), files, degree, count) if degree else None
+    return Palette(_book(part, "shN"), files, degree, count) if degree else None
 
 
 def _kind(content: Mapping[str, Any], report: Report) -> Kind:
@@ -145,19 +145,19 @@ def _files(part: Mapping[str, Any], what: str, count: int) -> tuple[str, ...]:
     return tuple(names[:count])
 
 
-def _book(part: Mapping[str, Any]) -> Floats:
+def _book(part: Mapping[str, Any], what: str) -> Floats:
     """A codebook as a table [256], filled up with NaN."""
     values = part.get("codebook")
     if not isinstance(values, list) or not 1 <= len(values) <= 256:
-        raise ValueError(f"sog: expected a codebook of 256 numbers, found {_shown(values)}")
+        raise ValueError(f"sog: expected a codebook of 256 numbers in {what!r}, found {_shown(values)}")
     table = np.full(256, np.nan, np.float32)
-    table[: len(values)] = _numbers(values, "a codebook", len(values))
+    table[: len(values)] = _numbers(values, f"the codebook of {what!r}", len(values))
     return table
 
 
-def _ramps(part: Mapping[str, Any], channels: int) -> Floats:
+def _ramps(part: Mapping[str, Any], what: str, channels: int) -> Floats:
     """Tables [channels, 256] that run from `mins` to `maxs`."""
-    low, high = (_numbers(part.get(name), f"{name!r} of version 1", channels)[:, None] for name in ("mins", "maxs"))
+    low, high = (_numbers(part.get(name), f"{name!r} of {what!r}", channels)[:, None] for name in ("mins", "maxs"))
     return (low + (high - low) * _RAMP).astype(np.float32)
 
 
