@@ -75,7 +75,7 @@ def test_without_a_key_nothing_is_written(state_home):
     remembered.set("Splat scale", 0.5)
     remembered.set_bookmarks((view()[0],))
     remembered.close()
-    assert remembered.memory.bookmarks and not list(state_home.iterdir())
+    assert remembered.memory.bookmarks and not remembered.memory.settings and not list(state_home.iterdir())
 
 
 def test_nothing_is_written_where_nothing_was_changed(state_home):

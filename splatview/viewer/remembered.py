@@ -76,7 +76,7 @@ def state_folder() -> Path:
 
 
 class Remembered:
-    """The memory of the scene `key`; without one nothing outlives the viewer. Any thread may change it."""
+    """The memory of the scene `key`; without one only the saved views are kept, as long as the viewer runs. Any thread may change it."""
 
     def __init__(self, key: str | None = None, changed: Callable[[], None] = lambda: None) -> None:
         self._path = None if key is None else state_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
@@ -97,8 +97,9 @@ class Remembered:
         return self._memory
 
     def set(self, label: str, value: Any) -> None:
-        """Keep a widget's value."""
-        self._change(lambda memory: replace(memory, settings={**memory.settings, label: value}))
+        """Keep a widget's value; without a key it is its page's own."""
+        if self._path is not None:
+            self._change(lambda memory: replace(memory, settings={**memory.settings, label: value}))
 
     def set_bookmarks(self, bookmarks: tuple[Bookmark, ...]) -> None:
         """Keep these; ValueError if they are too many."""
