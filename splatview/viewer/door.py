@@ -159,9 +159,8 @@ class Door:
     def _let_in(self, request: web.Request) -> web.HTTPException:
         """To the page with a cookie, and without the token in the address bar."""
         assert self.token is not None
-        if (
-            request.headers.get("Sec-Fetch-Site") == "cross-site"
-        ):  # a link in a web mail: a strict cookie would not go along with a redirect
+        # Where another site began the visit (a link in a web mail), a strict cookie would not go along with a redirect.
+        if request.headers.get("Sec-Fetch-Site") == "cross-site":
             answer = web.HTTPOk(content_type="text/html", text=f"<meta http-equiv=refresh content='0;url={PAGE}'>")
         else:
             answer = web.HTTPFound(PAGE)
