@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -68,6 +68,7 @@ class Session:
         self._channel: Channel[Request, Picture] = pipeline.open(self._draw, self._send, self._pacer)
         self._channel.failed = self._failed
         self._faults = Faults()
+        self._leaving = Interrupt()
         self._guard = Guard()
         self._lock = threading.Lock()
         self._sent: Picture | None = None
@@ -196,7 +197,7 @@ class Session:
         done: Future[None] = Future()
 
         def save(drawn: Future[bytes]) -> None:
-            error = drawn.exception()
+            error = CancelledError("the viewer was closed") if drawn.cancelled() else drawn.exception()
             if error is None:
                 self._page.download(f"splatview_{width}x{height}.png", drawn.result())
                 done.set_result(None)
@@ -205,13 +206,14 @@ class Session:
                 done.set_exception(error)
 
         def png() -> bytes:
-            return encode_png(draw(self._renderer, request, request.camera)[1])
+            return encode_png(draw(self._renderer, request, request.camera, self._leaving)[1])
 
         self._pipeline.call(png).add_done_callback(save)
         return done
 
     def close(self) -> None:
-        """Let go of everything that was drawn for the page."""
+        """Let go of everything that was drawn for the page, and of what is being drawn."""
+        self._leaving.set()
         self._channel.close()
         if self.preview is not None:
             self.preview.close()
