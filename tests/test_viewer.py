@@ -394,6 +394,24 @@ def test_without_acknowledgement_one_picture_comes_and_the_rest_is_dropped(viewe
     assert arrived == 1 and dropped > 10
 
 
+def test_viser_keeps_nothing_of_what_was_sent(viewer):
+    """It remembers a key for each message that it takes to be the last of its kind."""
+
+    async def script(client):
+        [session] = viewer.sessions
+        keys = session._page._connection.get_message_buffer().id_from_redundancy_key
+        await client.rest()
+        before = len(keys)
+        for step in range(60):
+            number = len(client.arrivals)
+            await client.orbit(0.05 * step)
+            await client.until(lambda number=number: len(client.arrivals) > number)
+        return len(client.arrivals), len(keys) - before
+
+    pictures, kept = scripted(viewer, script)
+    assert pictures > 60 and kept <= 5
+
+
 def test_two_people_have_two_cameras(viewer):
     async def run():
         settings = {"width": 200, "height": 100}

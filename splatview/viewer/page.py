@@ -11,6 +11,7 @@ import dataclasses
 import io
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
@@ -98,6 +99,16 @@ def quiet() -> Iterator[None]:
     """viser announces itself on the standard output, where only our own line belongs."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
+
+
+def script(source: str) -> _messages.RunJavascriptMessage:
+    """`source` to be run by a page.
+
+    viser asks a script for its key when it comes and when it goes, and would get a new one each time: it would never forget the first.
+    """
+    message, key = _messages.RunJavascriptMessage(source=source), str(uuid.uuid4())
+    message.redundancy_key = lambda: key
+    return message
 
 
 class Page:
@@ -220,7 +231,7 @@ class Page:
             self._fault = self.client.add_notification("The picture could not be drawn", text, color="red")
 
     def _run(self, source: str) -> None:
-        self._connection.queue_message(_messages.RunJavascriptMessage(source=source))
+        self._connection.queue_message(script(source))
 
 
 class Notice:

@@ -16,7 +16,7 @@ from viser import _messages
 from viser._scene_api import SceneApi
 
 from splatview.geometry import Similarity
-from splatview.viewer.page import Page
+from splatview.viewer.page import Page, script
 from splatview.viewer.settings import Draw
 from splatview.viewer.space import Pose
 from splatview.viewer.webgl import Words
@@ -122,4 +122,4 @@ class SplatPage:
 
     def _run(self, source: str) -> None:
         if self.open:
-            self._connection.queue_message(_messages.RunJavascriptMessage(source=source))
+            self._connection.queue_message(script(source))
