@@ -128,7 +128,7 @@ def _placement(placed: Placed) -> Similarity:
         with np.errstate(over="ignore", invalid="ignore"):
             return Similarity.from_matrix(turn[:, None] * placed.matrix * turn)
     except ValueError as error:
-        raise ValueError(f"glTF: node {shown(placed.name)}: {error}; apply its transform before exporting") from None
+        raise ValueError(f"glTF: the node of mesh {shown(placed.name)}: {error}; apply its transform before exporting") from None
 
 
 def _logarithmic(document: Document, pieces: list[_Piece]) -> bool:

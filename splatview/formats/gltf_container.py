@@ -124,7 +124,9 @@ class Document:
                 raise ValueError("glTF: expected a binary chunk for a buffer without 'uri', found none")
             return self.binary
         if uri.startswith("data:"):
-            return _decoded(self.embedded[int(found[1])] if (found := _NUMBER.fullmatch(uri)) else memoryview(uri.encode()))
+            number = _NUMBER.fullmatch(uri)
+            known = number and int(number[1]) < len(self.embedded)
+            return _decoded(self.embedded[int(number[1])] if number and known else memoryview(uri.encode()))
         if _SCHEME.match(uri):
             raise ValueError(f"glTF: expected a buffer within the file or a file beside it, found the address {shown(uri)}")
         try:

@@ -101,7 +101,7 @@ def spacing(means: Floats, report: Report | None = None) -> Floats:
             found = np.sort(_gaps(row[start : stop + 2 * _REACH]), 1)[:, : min(_NEAREST, count - 1)].mean(1)
             at = order[start:stop]
             nearest[at] = np.minimum(nearest[at], found)
-            report.progress((done + start / count) / len(_TURNS), "measuring the spacing of points")
+            report.progress(0.3 + 0.7 * (done + start / count) / len(_TURNS), "measuring the spacing of points")
     positive = nearest[np.isfinite(nearest) & (nearest > 0)]
     if not len(positive):  # one point, or many in one place
         return np.full(count, max(1e-2, 1e-3 * float(np.abs(means).max())), np.float32)
