@@ -398,9 +398,9 @@ def test_viser_keeps_nothing_of_what_was_sent(viewer):
     """It remembers a key for each message that it takes to be the last of its kind."""
 
     async def script(client):
+        await client.rest()
         [session] = viewer.sessions
         keys = session._page._connection.get_message_buffer().id_from_redundancy_key
-        await client.rest()
         before = len(keys)
         for step in range(60):
             number = len(client.arrivals)
