@@ -99,6 +99,8 @@ class Preview:
     def told_able(self, able: bool) -> None:
         """The browser has a GPU to draw with, or has none."""
         with self._lock:
+            if able == self._able:
+                return
             self._able = able
             self._say_unable()
         self.world_changed()
@@ -120,7 +122,7 @@ class Preview:
 
     def sending(self, camera: Camera) -> None:
         """A picture from `camera` is sent next."""
-        if self.wish != "server":
+        if self.wish != "server" and self._able is not False:
             self._page.expect(page_pose(camera, self._placing, camera.position))
 
     def world_changed(self) -> None:
