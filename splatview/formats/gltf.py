@@ -40,7 +40,7 @@ _KNOWN = {"kernel": "ellipse", "projection": "perspective", "sortingMethod": "ca
 _POINTS, _TRIANGLES = 0, 4  # primitive modes
 _SMALLEST = np.finfo(np.float32).tiny  # stands for a scale or opacity of zero, whose logarithm is no number
 _OPAQUE = 1 - 2.0**-26  # stands for 1: between it and the float32 below
-_MOST_LAYERS = 1000
+_MOST_LAYERS, _MOST_MESHES = 1000, 100_000
 _SMALL, _RATIO = 1 << 28, 32  # bytes that a file may expand to: this many, or so many times its buffers (real files: up to 15)
 
 
@@ -112,8 +112,8 @@ def _pieces(document: Document, report: Report) -> list[_Piece]:
                 pieces.append(_Piece(placed, primitive))
             else:
                 meshes += 1
-            if len(pieces) + meshes > _MOST_LAYERS:
-                raise ValueError(f"glTF: expected at most {_MOST_LAYERS} objects in the scene, found more")
+            if len(pieces) > _MOST_LAYERS or meshes > _MOST_MESHES:
+                raise ValueError(f"glTF: expected at most {_MOST_LAYERS} objects of splats or points, {_MOST_MESHES} meshes, found more")
     if not pieces:
         raise ValueError(f"glTF: expected Gaussian splats ({SPLATTING}) or points, found {f'{meshes} meshes' if meshes else 'none'}")
     if meshes:

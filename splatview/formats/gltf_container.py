@@ -6,7 +6,6 @@ from the file when they are asked for. Nothing that the JSON says is believed: e
 
 from __future__ import annotations
 
-import binascii
 import contextlib
 import re
 import struct
@@ -18,6 +17,7 @@ import numpy as np
 
 from splatview.arrays import Floats
 from splatview.formats.files import FileBytes, Source
+from splatview.formats.gltf_embedded import MOST_BUFFERS, MOST_JSON, decoded, without_embedded
 from splatview.formats.gltf_json import Json, entry, mapping, parsed, shown, whole
 
 Data = memoryview | FileBytes
@@ -25,10 +25,6 @@ Data = memoryview | FileBytes
 MAGIC = b"glTF"
 HEADER, CHUNK = struct.Struct("<4sII"), struct.Struct("<I4s")
 JSON_CHUNK, BIN_CHUNK = b"JSON", b"BIN\0"
-MOST_JSON = 1 << 23  # bytes, embedded buffers aside: in Python each may become twenty
-MOST_BUFFERS = 1000
-_EMBEDDED = re.compile(rb'(?<!\\)"(data:[^"\\]*)"')
-_NUMBER = re.compile(r"data:#([0-9]+)")  # what stands for it in the JSON
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
@@ -124,9 +120,7 @@ class Document:
                 raise ValueError("glTF: expected a binary chunk for a buffer without 'uri', found none")
             return self.binary
         if uri.startswith("data:"):
-            number = _NUMBER.fullmatch(uri)
-            known = number and int(number[1]) < len(self.embedded)
-            return _decoded(self.embedded[int(number[1])] if number and known else memoryview(uri.encode()))
+            return decoded(uri, self.embedded)
         if _SCHEME.match(uri):
             raise ValueError(f"glTF: expected a buffer within the file or a file beside it, found the address {shown(uri)}")
         try:
@@ -142,7 +136,7 @@ def opened(source: Source) -> Iterator[Document]:
     if recognises(bytes(source.data[:4])):
         text, binary = _chunks(source.data)
     else:
-        text, embedded = _without_embedded(source.data.read())
+        text, embedded = without_embedded(source.data.read())
     document = parsed(text)
     version = mapping(document, "asset").get("version")
     if not isinstance(version, str) or not version.startswith("2."):
@@ -176,32 +170,6 @@ def _chunks(data: FileBytes) -> tuple[bytes, FileBytes | None]:
     if bin_size > len(rest) - CHUNK.size:
         raise ValueError(f"glb: expected a chunk of {bin_size} bytes, but the file ends after {len(rest) - CHUNK.size}")
     return bytes(data[len(start) : len(start) + size]), rest[CHUNK.size : CHUNK.size + bin_size] if kind == BIN_CHUNK else None
-
-
-def _without_embedded(data: memoryview) -> tuple[bytes, tuple[memoryview, ...]]:
-    """The JSON of a .gltf with a number instead of each data URI, and the URIs: they are most of the file, and stay as they are."""
-    parts, uris, at, kept = [], [], 0, 0
-    for found in _EMBEDDED.finditer(data):
-        if len(uris) == MOST_BUFFERS:
-            raise ValueError(f"glTF: expected at most {MOST_BUFFERS} embedded buffers and pictures, found more")
-        parts += [data[at : found.start()], b'"data:#%d"' % len(uris)]
-        kept += found.start() - at
-        uris.append(data[found.start(1) : found.end(1)])
-        at = found.end()
-    if kept + len(data) - at > MOST_JSON:
-        raise ValueError(f"glTF: expected at most {MOST_JSON} bytes of JSON beside embedded buffers, found more")
-    return b"".join([*parts, data[at:]]), tuple(uris)
-
-
-def _decoded(uri: memoryview) -> memoryview:
-    """The bytes of a data URI."""
-    head, comma, _ = bytes(uri[:200]).partition(b",")
-    if not comma or not head.endswith(b";base64"):
-        raise ValueError(f"glTF: expected a data URI in base64, found {bytes(uri[:40])!r}")
-    try:
-        return memoryview(binascii.a2b_base64(uri[len(head) + 1 :], strict_mode=True))
-    except binascii.Error as error:
-        raise ValueError(f"glTF: an embedded buffer is not base64 ({error})") from None
 
 
 def in_memory(data: Data) -> memoryview:
