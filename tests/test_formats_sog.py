@@ -141,6 +141,14 @@ def test_the_kind_of_model_is_kept(random_gaussians, tmp_path, kind):
         assert any("2D discs" in note for note in layer.notes)
 
 
+def test_positions_reach_to_the_ends_of_float32(random_gaussians, tmp_path):
+    splats = random_gaussians(4, 0)
+    means = np.zeros((4, 3), np.float32)
+    means[:2] = [[np.finfo(np.float32).max], [-np.finfo(np.float32).max]]
+    read, _ = again(replace(splats, means=means), tmp_path)
+    np.testing.assert_allclose(np.sort(read.means, 0)[[0, 3]], np.sort(means, 0)[[0, 3]], rtol=1e-4)
+
+
 def test_a_model_that_is_not_known_is_noted(random_gaussians, tmp_path):
     files = files_of(sog_writer.encode(random_gaussians(5, 0)))
     files["meta.json"] = json.dumps({**json.loads(files["meta.json"]), "model": "3dgut"}).encode()

@@ -393,6 +393,23 @@ def test_leaves_that_share_gaussians_are_refused(folder):
     assert "share" in refuses(folder, tree(tree={"children": children}))
 
 
+def test_many_chunks_that_share_their_pictures_are_refused(folder):
+    """A hundred descriptions of half a kilobyte would unpack the same pictures of equal texels a hundred times."""
+    flat = sog_images.encode(np.full((1000, 1000, 4), 255, np.uint8))
+    part = {"mins": [0] * 4, "maxs": [1] * 4, "files": ["../flat.webp"] * 2}
+    three = {**part, "mins": [0] * 3, "maxs": [1] * 3}
+    content = {"means": {**three, "shape": [1_000_000, 3]}, "scales": three, "quats": part, "sh0": part}
+    (folder / "flat.webp").write_bytes(flat)
+    for index in range(3):
+        (folder / f"copy{index}").mkdir()
+        (folder / f"copy{index}" / "meta.json").write_text(json.dumps(content))
+    leaves = [{"lods": {"0": {"file": index, "offset": 0, "count": 1_000_000}}} for index in range(3)]
+    names = [f"copy{index}/meta.json" for index in range(3)]
+    assert "cannot honestly hold" in refuses(folder, tree(filenames=names, tree={"children": leaves}))
+    (folder / "lod-meta.json").write_bytes(tree(filenames=names, tree=leaves[0]))
+    assert scene_of(folder / "lod-meta.json").count == 1_000_000
+
+
 def test_a_tree_of_any_depth_is_survived(folder):
     deep = tree().replace(b'{"children"', b'{"children": [' * 400 + b'{"children"', 1)
     deep = deep[:-1] + b"]}" * 400 + b"}"

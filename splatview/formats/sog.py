@@ -53,7 +53,7 @@ def read_folder(source: Source, report: Report) -> Scene:
 def decode(place: Place, report: Report) -> Gaussians:
     """The Gaussians in these files; ValueError if they do not fit together, or are damaged."""
     meta = sog_meta.read(place.meta, report)
-    _allowed(meta, place.stored(meta.files))
+    allowed(meta.nbytes, sum(place.sizes(meta.files).values()))
     count, names, pictures = meta.count, [*meta.means, *meta.quats, *meta.scales, *meta.colours], []
     for index, name in enumerate(names):
         pictures.append(_texels(place, name, count, report))
@@ -75,7 +75,7 @@ def decode(place: Place, report: Report) -> Gaussians:
         logits[rows] = meta.logits[colours[rows, 3]]
         sh[rows, 1:] = entries[labels[rows]]
         if not all(np.isfinite(part[rows]).all() for part in (means, log_scales, sh)):
-            raise ValueError("sog: a picture holds bytes beyond the end of its codebook: the file is damaged")
+            raise ValueError("sog: a picture asks for numbers beyond the end of its codebook, or of float32: the file is damaged")
         report.progress(0.5 + 0.5 * start / count, "unpacking Gaussians")
     if meta.kind == "2dgs":
         log_scales[:, 2] = FLAT  # a disc has no thickness; the codebook only came near it
@@ -83,12 +83,10 @@ def decode(place: Place, report: Report) -> Gaussians:
     return Gaussians(means, quats, log_scales, logits, sh, meta.kind)
 
 
-def _allowed(meta: Meta, stored: int) -> None:
-    """ValueError if `stored` bytes are too few for so many Gaussians: WebP packs millions of equal texels into nothing."""
-    degree = 0 if meta.palette is None else 3 if meta.palette.degree is None else meta.palette.degree
-    wanted = 4 * meta.count * (11 + 3 * harmonics.coefficients(degree))
-    if wanted > max(_SMALL, _RATIO * stored):
-        raise ValueError(f"sog: meta.json tells of {meta.count:,} Gaussians, which pictures of {stored:,} bytes cannot honestly hold")
+def allowed(nbytes: int, stored: int) -> None:
+    """ValueError if `stored` bytes are too few for Gaussians of so many: WebP packs millions of equal texels into nothing."""
+    if nbytes > max(_SMALL, _RATIO * stored):
+        raise ValueError(f"sog: expected Gaussians of {nbytes:,} bytes, which files of {stored:,} bytes cannot honestly hold")
 
 
 def _picture(place: Place, name: str, least: int, most: int, report: Report) -> Bytes:

@@ -48,6 +48,7 @@ def palette(vectors: Floats, size: int, step: Step = lambda fraction: None) -> t
 
 
 def _clustered(vectors: Floats, size: int, pool: Executor, step: Step) -> tuple[Floats, Indices]:
+    """The palette of vectors of which more than `size` are different."""
     rng, number = np.random.default_rng(0), max(1, round(size**0.5))
     sample = vectors[np.sort(rng.choice(len(vectors), min(len(vectors), number * _SAMPLE), replace=False))]
     centres = _means(sample, number, 0)
@@ -57,8 +58,11 @@ def _clustered(vectors: Floats, size: int, pool: Executor, step: Step) -> tuple[
     members = np.split(np.argsort(cells, kind="stable"), np.cumsum(counts)[:-1])
     step(0.1)
 
+    def divided(inside: Indices, share: int, seed: int) -> Floats:
+        return _means(vectors[inside], share, seed)
+
     parts = []
-    for part in pool.map(lambda *cell: _means(vectors[cell[0]], *cell[1:]), members, _shares(counts, errors, size), range(number)):
+    for part in pool.map(divided, members, _shares(counts, errors, size), range(number)):
         parts.append(part)
         step(0.1 + 0.5 * len(parts) / number)
     entries, rows = np.concatenate(parts), np.split(np.arange(sum(map(len, parts))), np.cumsum([*map(len, parts)])[:-1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from splatview.formats.archive import MAGIC, Archive
@@ -20,18 +20,20 @@ class Place:
 
     meta: bytes
     read: Callable[[str, int], bytes]  # the bytes of a file, of which there may be so many
-    stored: Callable[[Iterable[str]], int]  # how many bytes some files take on the disk; of a bundle all of it
+    sizes: Callable[[Iterable[str]], Mapping[str, int]]  # bytes on the disk, by path, of some files; of a bundle all of it
 
 
-def bundle(data: FileBytes) -> Place:
-    """A zip; its folder, if it has one, is that of its `meta.json`."""
+def bundle(data: FileBytes, path: str = "") -> Place:
+    """A zip, which lies at `path`; its folder, if it has one, is that of its `meta.json`."""
     archive = Archive(data)
     names = [name for name in archive.names if posixpath.basename(name) == META]
     first = min(names, key=len, default=META)
     folder = posixpath.dirname(first)
-    return Place(
-        archive.read(first, META_LIMIT), lambda name, limit: archive.read(posixpath.join(folder, name), limit), lambda names: len(data)
-    )
+
+    def read(name: str, limit: int) -> bytes:
+        return archive.read(posixpath.join(folder, name), limit)
+
+    return Place(archive.read(first, META_LIMIT), read, lambda names: {path: len(data)})
 
 
 def loose(source: Source, meta: bytes, folder: str = "") -> Place:
@@ -41,14 +43,14 @@ def loose(source: Source, meta: bytes, folder: str = "") -> Place:
         with _beside(source, posixpath.join(folder, name)) as data:
             return limited(data, name, limit)
 
-    def stored(names: Iterable[str]) -> int:
-        total = 0
-        for name in set(names):
-            with _beside(source, posixpath.join(folder, name)) as data:
-                total += len(data)
-        return total
+    def sizes(names: Iterable[str]) -> dict[str, int]:
+        result = {}
+        for path in {posixpath.normpath(posixpath.join(folder, name)) for name in names}:
+            with _beside(source, path) as data:
+                result[path] = len(data)
+        return result
 
-    return Place(meta, read, stored)
+    return Place(meta, read, sizes)
 
 
 @contextlib.contextmanager
@@ -56,7 +58,7 @@ def named(source: Source, name: str) -> Iterator[Place]:
     """The SOG, a bundle or a `meta.json`, that `source` calls `name`."""
     with _beside(source, name) as data:
         if bytes(data[: len(MAGIC)]) == MAGIC:
-            yield bundle(data)
+            yield bundle(data, posixpath.normpath(name))
         else:
             yield loose(source, limited(data, name, META_LIMIT), posixpath.dirname(name))
 

@@ -22,7 +22,6 @@ _LIMIT = 1 << 26  # bytes of a lod-meta.json
 _MOST_LEVELS = 64
 _COMFORTABLE = 20_000_000  # Gaussians in the level that is read unless another is asked for
 
-
 Parts = Mapping[str, list[range]]  # the Gaussians of a level: which of each SOG, by its name
 
 
@@ -44,6 +43,7 @@ def read(source: Source, report: Report) -> Scene:
     surroundings = content.get("environment") or None
     if surroundings is not None and not isinstance(surroundings, str):
         raise ValueError(f"sog: expected the name of a file as 'environment' in {META}")
+    _bounded(source, [*chosen, *([surroundings] if surroundings else [])])
     start, end = report.span
     total, pieces = len(chosen) + (surroundings is not None), []
     for index, (name, parts) in enumerate(chosen.items()):
@@ -112,6 +112,17 @@ def _chosen(counts: list[int], wanted: int | None) -> int:
         found = ", ".join(f"{level} ({counts[level]:,} Gaussians)" for level in there)
         raise ValueError(f"expected one of the levels of detail {found}; there is no level {wanted}")
     return wanted
+
+
+def _bounded(source: Source, names: list[str]) -> None:
+    """ValueError if some SOGs together would unpack to more than their files, of which they may share some, could hold."""
+    nbytes, sizes = 0, {}
+    for name in names:
+        with sog_files.named(source, name) as place:
+            meta = sog_meta.read(place.meta, Report())
+            nbytes += meta.nbytes
+            sizes.update(place.sizes(meta.files))
+    sog.allowed(nbytes, sum(sizes.values()))
 
 
 def _piece(source: Source, name: str, parts: list[range], report: Report) -> Gaussians:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from splatview import harmonics
 from splatview.arrays import Doubles, Floats
 from splatview.formats.packing import LOGITS
 from splatview.formats.report import Report
@@ -23,7 +24,7 @@ ROW = 64  # vectors in a row of the palette of harmonics
 MOST = LARGEST**2  # Gaussians
 MOST_LABELS = 1 << 16
 KINDS: dict[str, Kind] = {"default": "classic", "antialiased": "antialiased", "2dgs": "2dgs"}
-_LARGEST_LOG = 88.72  # of a coordinate that float32 holds
+_LARGEST_LOG = 88.73  # of a coordinate that float32 holds
 _RAMP = np.arange(256) / 255
 
 
@@ -52,6 +53,12 @@ class Meta:
     colour_tables: Floats  # [3, 256] DC coefficients
     logits: Floats  # [256] opacity logits
     palette: Palette | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the Gaussians; of degree 3 if only the pictures tell the degree."""
+        degree = 0 if self.palette is None else 3 if self.palette.degree is None else self.palette.degree
+        return 4 * self.count * (11 + 3 * harmonics.coefficients(degree))
 
     @property
     def files(self) -> tuple[str, ...]:
