@@ -351,6 +351,25 @@ def test_zip_bombs_are_refused(path, size):
     assert "at most" in refused(path, zipped(b"N" * (64 * MEGABYTE), compress=zipfile.ZIP_DEFLATED))
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compression_that_zipfile_does_not_bound_is_refused(path, method):
+    bomb = zipped(b"N" * (256 * MEGABYTE), compress=method)
+    assert len(bomb) < MEGABYTE
+    assert "compression method" in refused(path, bomb)
+
+
+def test_odd_lists_of_entries_are_refused(path):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("x"), b"")
+    good = stream.getvalue()
+    assert "found 0" in refused(path, good.replace(b"x", b"\0"))  # an entry without a name
+    entry, end = good[31:-22], bytearray(good[-22:])
+    many = (16 * MEGABYTE // len(entry) + 1) * len(entry)
+    end[12:16] = many.to_bytes(4, "little")
+    assert "list of entries" in refused(path, good[:31] + entry * (many // len(entry)) + bytes(end), megabytes=2)
+
+
 def test_the_older_format_says_what_to_do(path):
     torch.save({"splats": {}}, path, _use_new_zipfile_serialization=False)
     assert "save it again" in refused(path, path.read_bytes())

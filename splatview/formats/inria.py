@@ -79,7 +79,8 @@ def decode(data: ply.Data, report: Report | None = None) -> Gaussians:
         block = _floats(vertex[start : start + BLOCK])
         for order, target in columns:
             target[start : start + BLOCK] = block.take(order, 1)
-        used_normals = used_normals or bool(block[:, normals].any())
+        with np.errstate(invalid="ignore"):  # some bits that are no number even complain about being looked at
+            used_normals = used_normals or bool(block[:, normals].any())
         report.progress(start / count, "reading Gaussians")
 
     dropped = [name for name in names if name not in wanted and (name not in _NORMAL or used_normals)]
@@ -119,7 +120,7 @@ def _floats(rows: NDArray) -> Floats:
     """A structured array [N] as an aligned table [N, columns]."""
     if all(rows.dtype[name] == np.dtype("<f4") for name in rows.dtype.names or ()):
         return np.array(rows).view(np.float32).reshape(len(rows), -1)
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite
+    with np.errstate(over="ignore", invalid="ignore"):  # a double beyond float32 becomes infinite
         return structured_to_unstructured(rows, np.dtype(np.float32), casting="unsafe")
 
 

@@ -69,6 +69,7 @@ def _named(state: Mapping[Any, Any]) -> dict[str, Any]:
     return found
 
 
+@np.errstate(invalid="ignore")  # what is no number stays none
 def _with_plain_colours(gaussians: Gaussians) -> Gaussians:
     """Without harmonics (sh_degree 0) splatfacto keeps logits of colours instead of a DC term."""
     if gaussians.sh_degree:

@@ -49,7 +49,7 @@ def gaussians(tensors: Mapping[str, Any], kind: Kind, report: Report) -> Gaussia
         nonlocal done
         report.progress(done / total, f"reading {name}")
         done += prod(shapes[name])
-        with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite
+        with np.errstate(over="ignore", invalid="ignore"):  # a double beyond float32 becomes infinite
             return tensors[name].read().astype(np.float32, copy=False)
 
     rest = shapes.get("rest", (count, 0, 3))[1]
