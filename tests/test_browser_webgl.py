@@ -13,7 +13,7 @@ from test_browser import at_rest, chromium, until  # noqa: F401  (a fixture)
 from splatview import Gaussians, RenderOptions, Scene, open_renderer
 from splatview.geometry import Similarity
 from splatview.scene import Layer
-from splatview.viewer import Viewer, ViewerSettings
+from splatview.viewer import Viewer, ViewerSettings, webgl
 from splatview.viewer.space import NEAR
 
 SIZE = (960, 600)
@@ -81,7 +81,8 @@ def alike(tab, wanted, decibels, timeout=20.0):
     return best[-1]
 
 
-def test_the_browser_draws_the_same_picture_as_the_server(chromium):  # noqa: F811
+def test_the_browser_draws_the_same_picture_as_the_server(chromium, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(webgl, "CHUNK", 100)
     placement = Similarity((0.9, 0.1, 0.2, 0.3), (0.1, 0.2, -0.1), 1.3)
     scene = Scene({"cloud": Layer(medium_splats(), placement), "twin": Layer(medium_splats(60, seed=1), visible=False)})
     with opened(chromium, scene, "browser") as (viewer, session, tab):

@@ -59,6 +59,7 @@ class Packer:
 
     def __init__(self) -> None:
         self._worker = Worker("splatview-splats")
+        self._closed = False
         self._packed: WeakValueDictionary[int, Packed] = WeakValueDictionary()  # by id: the value keeps the content, and so its id
 
     def soon(self, task: Callable[[], None]) -> None:
@@ -71,13 +72,14 @@ class Packer:
         if found is None:
             chunks = []
             for chunk in pack(content):
-                if self._worker.closed.is_set():
+                if self._closed:
                     raise CancelledError
                 chunks.append(chunk)
             found = self._packed[id(content)] = Packed(content, tuple(chunks))
         return found
 
     def close(self) -> None:
+        self._closed = True
         self._worker.close()
 
 
