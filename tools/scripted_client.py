@@ -55,6 +55,7 @@ class ScriptedClient:
     scripts: list[str] = field(default_factory=list)
     widgets: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)  # by label: uuid and properties
     downloads: dict[str, bytes] = field(default_factory=dict)
+    notices: dict[str, tuple[str, str]] = field(default_factory=dict)  # by uuid, those that are shown: title and text
     on_picture: Callable[[Arrival], None] = lambda arrival: None
     _pending: dict[str, tuple[str, int, list[bytes]]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -98,10 +99,16 @@ class ScriptedClient:
 
     async def set(self, label: str, value: Any) -> None:
         """Give the widget called `label` a value, as its user would."""
-        await self.send("GuiUpdateMessage", uuid=self.widgets[label][0], updates={"value": value})
+        uuid, properties = self.widgets[label]
+        properties["value"] = value
+        await self.send("GuiUpdateMessage", uuid=uuid, updates={"value": value})
 
     async def press(self, label: str) -> None:
         await self.set(label, True)
+
+    async def trigger(self, command: str) -> None:
+        """Choose a command of the palette, or press its key."""
+        await self.send("CommandTriggerMessage", uuid=self.widgets[f"command {command}"][0])
 
     async def until(self, true: Callable[[], Any], timeout: float = 10.0) -> Any:
         """Wait until `true()` is, and return it; TimeoutError if it never is."""
@@ -152,6 +159,10 @@ class ScriptedClient:
             case kind if kind.startswith("Gui") and "uuid" in message and "props" in message:
                 properties = message["props"]
                 self.widgets[properties.get("label") or message["uuid"]] = message["uuid"], {**properties, "value": message.get("value")}
+            case "NotificationShowMessage" | "NotificationUpdateMessage":
+                self.notices[message["uuid"]] = message["props"]["title"], message["props"]["body"]
+            case "RemoveNotificationMessage":
+                self.notices.pop(message["uuid"], None)
             case "RegisterCommandMessage":
                 self.widgets[f"command {message['props']['label']}"] = message["uuid"], message["props"]
             case _:

@@ -76,7 +76,7 @@ class Loading:
 
     def _progress(self, notice: Notice | None) -> Callable[[float, str], None]:
         def tell(fraction: float, text: str) -> None:
-            if self._worker.closed.is_set():
+            if self._worker.closed:
                 raise _Closed
             if notice is not None:
                 notice.tell(fraction, text)
@@ -102,15 +102,15 @@ class Loading:
         layer = self._world.scene.layers.get(name)
         if layer is None or layer.source is None:
             raise ValueError(f"{name}: this layer was not read from a file that is still there")
-        found = list(load(layer.source, self._progress(notice), level=level).layers.values())
-        if len(found) != 1:
-            raise ValueError(f"{name}: expected a file with one layer, found {len(found)}")
+        if len(layer.content) not in self.levels(layer.source):
+            raise ValueError(f"{name}: this layer is not one of its file's levels of detail")
+        found = next(iter(load(layer.source, self._progress(notice), level=level).layers.values()))  # others are the same in all levels
 
         def swapped(state: State) -> State:
             now = state.scene.layers.get(name)
             if now is None or now.source != layer.source:  # removed or renamed in the meantime
                 return state
-            return state.with_scene(state.scene.with_layer(name, replace(now, content=found[0].content, notes=found[0].notes)))
+            return state.with_scene(state.scene.with_layer(name, replace(now, content=found.content, notes=found.notes)))
 
         self._world.edit(swapped)
 

@@ -108,14 +108,14 @@ class Layers:
 
     def _show_levels(self, layer: Layer | None) -> None:
         counts = self._studio.loading.levels(layer.source) if layer is not None else ()
-        options = tuple(f"{level}: {count:,} splats" for level, count in enumerate(counts))
-        if layer is not None and counts and len(layer.content) not in counts:
-            options = (f"now: {len(layer.content):,} splats", *options)
-        now = next((text for text in options if layer is not None and text.endswith(f": {len(layer.content):,} splats")), "")
-        if options and self._level.options != options:
-            self._level.options = options
+        count = len(layer.content) if layer is not None else 0
+        options = tuple(f"{level}: {size:,} splats" for level, size in enumerate(counts))
+        if count not in counts:  # an edited one is none of them
+            options = ()
         if options:
-            self._level.value = now
+            if self._level.options != options:
+                self._level.options = options
+            self._level.value = options[counts.index(count)]
         if self._level.visible != bool(options):
             self._level.visible = bool(options)
 

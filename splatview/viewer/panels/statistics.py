@@ -98,13 +98,13 @@ class Statistics:
         names = names if len(data) > 2 else ()
         series: list[Any] = [{"label": "seconds"}]
         for number, name in enumerate(reversed(names or (title,))):
-            colour = COLOURS[(len(names) - 1 - number) % len(COLOURS)]
+            colour = COLOURS[max(0, len(names) - 1 - number) % len(COLOURS)]
             series.append({"label": name, "stroke": colour, "fill": colour if names else None, "width": 1, "points": {"show": False}})
         return self._page.gui.add_uplot(
             data,
             tuple(series),
             title=title,
-            scales={"x": {"time": False}},
+            scales={"x": {"time": False}, "y": {"range": (0.0, None)}},
             axes=({"show": False}, {"size": 44}),
             legend={"show": bool(names), "live": False},
             cursor={"show": False},
