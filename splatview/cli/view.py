@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,7 +37,7 @@ class Command:
         from splatview.viewer import serve
         from splatview.viewer.door import is_loopback
 
-        with ended_by_sigterm():
+        with ended_by_signals():
             paths, settings = self.scenes or [demo_scene()], self.settings
             scene, draw = load_scenes(paths, self.level), renderer(settings.backend)
             if settings.root is None and is_loopback(settings.host):
@@ -44,14 +47,21 @@ class Command:
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM leaves the block as an exit does, so that everything is closed on the way."""
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM leaves the block as Ctrl+C does, so that everything is closed on the way; then the process ends without delay."""
 
     def leave(*_: object) -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    handler, threads = signal.signal(signal.SIGTERM, leave), set(threading.enumerate())
     try:
         yield
+    except (KeyboardInterrupt, SystemExit) as left:
+        if any(one.name.startswith("splatview") for one in set(threading.enumerate()) - threads):
+            # Native code that cannot be interrupted is at work there: Python would abort while it takes itself down around it.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(left.code if isinstance(left, SystemExit) and isinstance(left.code, int) else 128 + signal.SIGINT)
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, handler)

@@ -20,6 +20,8 @@ T = TypeVar("T")
 GIVE_WAY = 0.2  # seconds after which a picture at rest makes way for others' moving ones
 GIVEN_WAY = 3  # as often in a row at most: then it is drawn to its end
 
+PATIENCE = 0.3  # seconds that closing waits for the drawing thread; it is a daemon, and ends with what it does
+
 log = logging.getLogger(__name__)
 
 
@@ -163,7 +165,7 @@ class Pipeline:
         return future
 
     def close(self) -> None:
-        """Stop drawing; returns when the thread has ended."""
+        """Stop drawing; returns when the thread has ended, or is busy with what cannot be interrupted (a scene that is packed)."""
         with self.changed:
             self._closed = True
             for channel in self._channels:
@@ -172,7 +174,7 @@ class Pipeline:
             self._channels.clear()
             self.changed.notify_all()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(PATIENCE)
 
     def step(self) -> bool:
         """Do one thing that is due: a task, a picture that may go now, or one client's next picture; False if nothing is."""

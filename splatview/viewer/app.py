@@ -116,14 +116,18 @@ class Viewer:
         self._closed.set()
         for session in self.sessions:
             session.close()  # first: a picture that is being drawn is given up
-        self.studio.close()
-        self._door.close()
-        with quiet():
-            self._server.stop()
-        self._pipeline.close()
-        self._packer.close()
+        parts = self.studio.close, self._door.close, self._stop_viser, self._pipeline.close, self._packer.close
+        closing = [threading.Thread(target=part, name="splatview-close", daemon=True) for part in parts]  # each may have to wait a little
+        for one in closing:
+            one.start()
+        for one in closing:
+            one.join()
         if self._uploads is not None:
             self._uploads.close()
+
+    def _stop_viser(self) -> None:
+        with quiet():
+            self._server.stop()
 
     def __enter__(self) -> Viewer:
         return self

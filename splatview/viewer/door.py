@@ -123,8 +123,7 @@ class Door:
             await web.SockSite(runner, self._listener, ssl_context=self._tls).start()
             self._ready.set()
             await self._stopped.wait()
-            await asyncio.gather(*(page.end(1001) for page in self._pages))
-            await runner.cleanup()
+            await asyncio.gather(*(page.end(1001) for page in self._pages), runner.cleanup())
 
     @web.middleware
     async def _guard(self, request: web.Request, handler) -> web.StreamResponse:

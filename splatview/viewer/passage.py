@@ -31,19 +31,23 @@ class Passage:
             await self.end(up.close_code or 1000)
 
     async def end(self, code: int) -> None:
-        """Close the page's side: politely if it listens, at once if not."""
-        with suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(GRACE):
-                await self._down.close(code=code)
-        if self._transport is not None and self._transport.get_write_buffer_size():
+        """Close the page's side: politely if it takes what it is sent, at once if not."""
+        if not self._waiting:
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(GRACE):
+                    await self._down.close(code=code)
+        if self._waiting and self._transport is not None:
             self._transport.abort()  # closed, it would wait until all of this was taken
+
+    @property
+    def _waiting(self) -> int:
+        """Bytes that the page has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     async def _downwards(self, up: ClientWebSocketResponse) -> None:
         async for message in up:
             if message.type is WSMsgType.BINARY:
-                await self._down.send_bytes(
-                    message.data
-                )  # waits as long as the page is slow: then viser waits, too, and keeps what is newest
+                await self._down.send_bytes(message.data)  # waits while the page is slow: so viser waits, and keeps what is newest
                 self._passed += 1
 
     async def _upwards(self, up: ClientWebSocketResponse) -> None:
@@ -54,8 +58,8 @@ class Passage:
     async def _watch(self) -> None:
         """Return when the page has taken nothing of what waits for it for a while."""
         steps, before = 0, (0, 0)
-        while steps < 4 and self._transport is not None:
+        while steps < 4:
             await asyncio.sleep(STALLED / 4)
-            waiting = self._transport.get_write_buffer_size()
-            steps = steps + 1 if waiting and self._passed == before[0] and waiting >= before[1] > 0 else 0
-            before = self._passed, waiting
+            now = self._passed, self._waiting
+            steps = steps + 1 if now[0] == before[0] and now[1] >= before[1] > 0 else 0
+            before = now
