@@ -23,6 +23,7 @@ from splatview.scene import Layer, Scene
 
 CONFIG, TRANSFORMS, MODELS = "config.yml", "dataparser_transforms.json", "nerfstudio_models"
 _MOST_BYTES = 1 << 20  # of dataparser_transforms.json
+_LONGEST_NAME = 100
 _PREFIXES = ("module.", "_model.", "module.", "gauss_params.")  # taken off in this order; older versions and single GPUs have fewer
 _NAMES = {"features_dc": "dc", "features_rest": "rest"}
 
@@ -47,15 +48,15 @@ def scene(content: Any, path: Path, report: Report) -> Scene:
     settings = _settings(path)
     tensors = _named(content["pipeline"])
     if not any(isinstance(tensors.get(name), checkpoint.Tensor) for name in parameters.NAMES):
-        method = settings.get("method_name") or "a method without Gaussians"
+        method = settings.get("method_name", "a method without Gaussians")[:_LONGEST_NAME]
         raise ValueError(f"nerfstudio: expected a run of splatfacto or another method with Gaussians, found {method!r}")
     mode = settings.get("pipeline.model.rasterize_mode", "classic")
     if not settings:
         report.note(f"there is no {CONFIG} with the checkpoint to say whether it was trained antialiased: drawn as classic")
     kind: Kind = "antialiased" if mode == "antialiased" else "classic"
     layer = Layer(_with_plain_colours(parameters.gaussians(tensors, kind, report)), _placement(path, report))
-    name = settings.get("experiment_name", "")
-    return Scene({name if name not in ("", "null") else path.stem: layer})
+    name = settings.get("experiment_name", "null")[:_LONGEST_NAME]
+    return Scene({path.stem if name == "null" else name: layer})
 
 
 def _named(state: Mapping[Any, Any]) -> dict[str, Any]:
