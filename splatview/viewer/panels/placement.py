@@ -66,7 +66,7 @@ def degrees_from_quat(quat: Any) -> tuple[float, float, float]:
         x, z = np.arctan2(m[2, 1], m[2, 2]), np.arctan2(m[1, 0], m[0, 0])
     else:  # x and z turn about the same axis
         x, z = np.arctan2(-m[1, 2], m[1, 1]), 0.0
-    return tuple(np.degrees([x, y, z]).tolist())
+    return tuple((np.degrees([x, y, z]).round(9) + 0.0).tolist())  # + 0.0: never -0
 
 
 class Placement:
