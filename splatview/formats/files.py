@@ -97,7 +97,7 @@ class Source:
     def beside(self, name: str) -> Iterator[FileBytes]:
         """The bytes of the file that this one calls `name`: in its folder or below; ValueError if it names a place elsewhere."""
         folder = self.path.parent.resolve()
-        path = (folder / name).resolve()
+        path = (folder / name.replace("\0", "")).resolve()
         if not name or "\0" in name or not path.is_relative_to(folder):
             raise ValueError(f"expected the name of a file in {folder}, found {name[:200]!r}")
         with open_file(path) as data:

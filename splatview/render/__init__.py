@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
 
 from splatview.frame import Renderer
 
 Backend = Literal["auto", "cpu", "cuda"]
 
+log = logging.getLogger(__name__)
+
 
 def open_renderer(backend: Backend = "auto") -> Renderer:
     """A renderer that keeps its buffers between frames; ValueError for a backend that is not known or not here.
+
+    "auto" takes the GPU if there is one and everything it needs is installed, and otherwise the CPU; with a GPU it says why in the log.
 
     >>> from splatview import Camera, Gaussians, Layer, Scene, open_renderer
     >>> grey = Gaussians([[0, 0, 0]], [[1, 0, 0, 0]], [[-1, -1, -1]], opacity_logits=[9.0], sh=[[[0, 0, 0]]])
@@ -19,10 +24,30 @@ def open_renderer(backend: Backend = "auto") -> Renderer:
     >>> frame.rgb.shape, frame.alpha.shape, round(float(frame.depth[90, 160]), 3)
     ((180, 320, 3), (180, 320), 4.0)
     """
-    if backend in ("auto", "cpu"):
-        from splatview.render.splats_cpu import CpuRenderer
-
-        return CpuRenderer()
+    if backend not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"backend: expected auto, cpu or cuda, got {backend!r}")
     if backend == "cuda":
-        raise ValueError("backend cuda: this version draws on the CPU only; use --backend cpu or auto")
-    raise ValueError(f"backend: expected auto, cpu or cuda, got {backend!r}")
+        return _cuda_renderer()
+    if backend == "auto":
+        from splatview.render.backends import driver
+
+        if driver().works:
+            try:
+                return _cuda_renderer()
+            except ValueError as error:
+                log.warning("the GPU is not used: %s", error)
+    from splatview.render.splats_cpu import CpuRenderer
+
+    return CpuRenderer()
+
+
+def _cuda_renderer() -> Renderer:
+    """ValueError with what is missing, in one line."""
+    from splatview.render.backends import cuda_needs
+
+    lacking = next((need for need in cuda_needs() if not need.works), None)
+    if lacking is not None:
+        raise ValueError(f"backend cuda: {lacking.what}: {lacking.found}; {lacking.advice} (splatview doctor tells more)")
+    from splatview.render.splats_cuda import CudaRenderer
+
+    return CudaRenderer()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -73,3 +74,9 @@ class CpuRenderer:
             table = np.array([places[name] for name in visible] + [-1], np.int32)
             images["id_layers"] = table[images["id_layers"]]
         return Frame(camera, images, timings, counts)
+
+    def render_many(
+        self, scene: Scene, cameras: Sequence[Camera], options: RenderOptions = RenderOptions(), interrupt: Interrupt | None = None
+    ) -> list[Frame]:
+        """A picture for each of `cameras`."""
+        return [self.render(scene, camera, options, interrupt) for camera in cameras]
