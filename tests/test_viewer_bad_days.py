@@ -183,6 +183,26 @@ def test_a_client_that_reads_nothing_is_dropped_and_the_others_get_every_picture
     assert len(waiting) > 2 and max(waiting) < 500
 
 
+def test_what_was_sent_is_kept_nowhere(scene):
+    """In an hour a page is sent a hundred thousand messages."""
+
+    async def script(viewer):
+        async with ScriptedClient.connect(viewer.url, width=160, height=90) as client:
+            turning = asyncio.create_task(many_clients.keep_turning(client))
+            sizes = []
+            for pictures in (10, 40):
+                await client.until(lambda pictures=pictures: len(client.arrivals) >= pictures)
+                [state] = viewer._server._websock_server._client_state_from_id.values()
+                kept = state.message_buffer
+                sizes.append(len(kept.message_from_id) + len(kept.id_from_redundancy_key) + len(kept.ids_from_entity_state_key))
+            turning.cancel()
+            return sizes
+
+    with viewing(scene) as viewer:
+        early, late = asyncio.run(script(viewer))
+    assert late - early < 10
+
+
 def test_a_client_that_says_nothing_is_dropped(scene, monkeypatch):
     """One that went away without a word: its machine was switched off, say."""
     monkeypatch.setattr(door, "STALLED", 0.5)
