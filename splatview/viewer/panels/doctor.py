@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from splatview.viewer.page import Page
 from splatview.viewer.panels.widgets import lines, press
 from splatview.viewer.studio import Studio
 from splatview.viewer.world import State
+
+log = logging.getLogger(__name__)
 
 ADVICE = "Looks for broken, giant, stray and invisible splats. Everything that is done here can be undone."
 
@@ -95,12 +98,13 @@ class Doctor:
         def run() -> None:
             try:
                 work()
-                scene = self._world.scene
-                found = {name: findings(layer) for name, layer in scene.layers.items()}
+                found = {name: findings(layer) for name, layer in self._world.scene.layers.items()}
                 if self._page.open:
                     self._show(found)
-            except MemoryError:
-                self._said.content = lines(["There is not enough memory for this."])
+            except Exception as error:
+                log.exception("could not examine the scene")
+                if self._page.open:
+                    self._said.content = lines([f"This failed: {type(error).__name__} {error}"])
             finally:
                 self._busy = False
 

@@ -6,6 +6,7 @@ import math
 from functools import partial
 from typing import Literal, get_args
 
+from splatview.framing import FOV_Y
 from splatview.outputs.images import Colormap
 from splatview.viewer.page import Page
 from splatview.viewer.panels.keys import on_key
@@ -30,7 +31,7 @@ class Look:
             self._shown = gui.add_dropdown("Show", get_args(Shown), initial_value=view.shown)
             self._colormap = gui.add_dropdown("Depth colours", get_args(Colormap), initial_value=view.colormap, visible=False)
             self._beside = gui.add_dropdown("Beside it", (NOTHING, *get_args(Shown)), initial_value=NOTHING, hint="Split screen: key C")
-            fov = gui.add_slider("Field of view", 10, 120, 1, initial_value=round(math.degrees(page.pose.fov_y)), hint="degrees, vertical")
+            fov = gui.add_slider("Field of view", 10, 120, 1, initial_value=round(math.degrees(FOV_Y)), hint="degrees, vertical")
             harmonics = gui.add_slider("SH degree", 0, max(degree, 1), 1, initial_value=degree, disabled=degree == 0)
             scale = gui.add_slider("Splat scale", 0.05, 2.0, 0.05, initial_value=view.splat_scale)
             smooth = gui.add_dropdown("Antialiasing", tuple(ANTIALIASED), initial_value="as trained")
