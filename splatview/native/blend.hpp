@@ -4,8 +4,8 @@
 struct Batch {
     alignas(64) float c0[BATCH], c1[BATCH], c2[BATCH], uu[BATCH], uv[BATCH], vv[BATCH], r[BATCH], g[BATCH], b[BATCH], z[BATCH];
     alignas(64) float rim_low[BATCH], rim_high[BATCH];  // the powers between which an outline is drawn
-    alignas(64) int32_t touched[BATCH];  // the 4 x 4 blocks that it reaches, a bit each
-    bool capped;                         // whether an alpha may pass the cap
+    alignas(64) int32_t touched[BATCH];                 // the 4 x 4 blocks that it reaches, a bit each
+    bool capped;                                        // whether an alpha may pass the cap
 };
 
 static inline void load_batch(const TileTask& task, const uint32_t* list, int count, Batch& batch) {
@@ -191,7 +191,9 @@ template <bool DEPTH, bool EXTRA, bool RIMS> static void blend_tile(const TileTa
         const F zero = set1(0);
         store(pixels.t[k], set1(1)), store(pixels.weight[k], zero), store(pixels.r[k], zero), store(pixels.g[k], zero),
             store(pixels.b[k], zero), store(pixels.z[k], zero);
-        if (EXTRA) store(pixels.median[k], zero), store(pixels.best[k], zero), storei(pixels.id[k], set1i(-1)), storei(pixels.overdraw[k], set1i(0));
+        if (EXTRA)
+            store(pixels.median[k], zero), store(pixels.best[k], zero), storei(pixels.id[k], set1i(-1)),
+                storei(pixels.overdraw[k], set1i(0));
     }
     Batch batch;
     int32_t picks[BATCH + LANES];

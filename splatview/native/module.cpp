@@ -191,8 +191,8 @@ NB_MODULE(_splats, m) {
         .def(nb::init<const std::string&, int>(), nb::arg("simd"), nb::arg("threads"))
         .def("pack", &Renderer::pack, nb::arg("means"), nb::arg("quats"), nb::arg("log_scales"), nb::arg("opacity_logits"), nb::arg("sh"))
         .def("render", &Renderer::render, nb::arg("layers"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"), nb::arg("near"),
-             nb::arg("far"), nb::arg("splat_scale"), nb::arg("background"), nb::arg("tint"), nb::arg("style"),
-             nb::arg("overdraw_limit"), nb::arg("outputs"), nb::arg("interrupt").none())
+             nb::arg("far"), nb::arg("splat_scale"), nb::arg("background"), nb::arg("tint"), nb::arg("style"), nb::arg("overdraw_limit"),
+             nb::arg("outputs"), nb::arg("interrupt").none())
         .def("tile_lists", &Renderer::tile_lists)
         .def("set_least_spare", &Renderer::set_least_spare, nb::arg("nbytes"))
         .def_prop_ro("simd", &Renderer::simd)

@@ -16,10 +16,10 @@ constexpr int MASK_SIDE = 8;  // a footprint of up to 8 x 8 tiles is kept as a b
 constexpr float MIN_ALPHA_LOG2 = -7.994353436858858f;  // log2(1 / 255)
 constexpr float MAX_ALPHA = 0.999f, MAX_ALPHA_LOG2 = -0.00144341f;
 constexpr float MIN_TRANSMITTANCE = 1e-4f;
-constexpr float DILATION = 0.3f;  // pixels squared, added to the projected covariance
-constexpr float CENTRE_VARIANCE = 0.5f, CENTRE_PEAK = -0.0740005814f;       // pixels squared; log2 of the opacity 0.95
+constexpr float DILATION = 0.3f;                                             // pixels squared, added to the projected covariance
+constexpr float CENTRE_VARIANCE = 0.5f, CENTRE_PEAK = -0.0740005814f;        // pixels squared; log2 of the opacity 0.95
 constexpr float RIM_ALPHA = 0.6f, RIM_WIDTH = 1.5f, RIM_END = 5.770780164f;  // pixels; log2 of alpha: 2.8 standard deviations
-constexpr float SLACK = 2e-3f;    // log2 of alpha: intersections are this much too large, so that rounding never cuts a pixel
+constexpr float SLACK = 2e-3f;  // log2 of alpha: intersections are this much too large, so that rounding never cuts a pixel
 
 // A projected Gaussian. Its alpha at pixel offset (dx, dy) is 2^(peak - a (dx + h dy)^2 - e dy^2).
 struct Record {
