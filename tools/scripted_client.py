@@ -56,7 +56,6 @@ class ScriptedClient:
     widgets: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)  # by label: uuid and properties
     downloads: dict[str, bytes] = field(default_factory=dict)
     notices: dict[str, tuple[str, str]] = field(default_factory=dict)  # by uuid, those that are shown: title and text
-    notices: dict[str, tuple[str, str]] = field(default_factory=dict)  # by uuid, those that are shown: title and text
     on_picture: Callable[[Arrival], None] = lambda arrival: None
     _pending: dict[str, tuple[str, int, list[bytes]]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -160,10 +159,6 @@ class ScriptedClient:
             case kind if kind.startswith("Gui") and "uuid" in message and "props" in message:
                 properties = message["props"]
                 self.widgets[properties.get("label") or message["uuid"]] = message["uuid"], {**properties, "value": message.get("value")}
-            case "NotificationShowMessage" | "NotificationUpdateMessage":
-                self.notices[message["uuid"]] = message["props"]["title"], message["props"]["body"]
-            case "RemoveNotificationMessage":
-                self.notices.pop(message["uuid"], None)
             case "NotificationShowMessage" | "NotificationUpdateMessage":
                 self.notices[message["uuid"]] = message["props"]["title"], message["props"]["body"]
             case "RemoveNotificationMessage":

@@ -56,13 +56,11 @@ class Uploads:
         try:
             self._check_room(request.content_length or 0)
             await self._save(request, path)
-            return web.json_response({"added": await asyncio.wrap_future(self._received(path))})
+            return await self._read(path)
         except _Refused as refused:
             return _refused(refused.status, str(refused))
         except (ConnectionError, TimeoutError, web.RequestPayloadError):  # cancelled, or the page is gone
             return _refused(400, f"{name} did not arrive completely")
-        except (ValueError, ImportError, MemoryError) as error:  # what reading a file may say
-            return _refused(422, (str(error) or type(error).__name__).replace(str(path), name))
         except OSError as error:
             return _refused(507, f"{name} cannot be kept: {error.strerror or error}")
         finally:
@@ -88,6 +86,12 @@ class Uploads:
             raise ConnectionError
         if not size:
             raise _Refused(400, "the file is empty")
+
+    async def _read(self, path: Path) -> web.Response:
+        try:
+            return web.json_response({"added": await asyncio.wrap_future(self._received(path))})
+        except Exception as error:  # of the file, mostly; whoever reads it logs what is our fault
+            return _refused(422, (str(error) or type(error).__name__).replace(str(path), path.name))
 
     def _check_room(self, size: int, kept: int = 0) -> None:
         """_Refused if `size` bytes are too many, `kept` of which are on the disk already."""
