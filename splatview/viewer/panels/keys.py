@@ -44,7 +44,7 @@ KEYS: dict[str, Key] = {
     "redo": Key("Redo", "Z", "cmd/ctrl+shift"),
     "save view": Key("Save this view", "B", "shift"),
     **{f"view {number}": Key(f"Go to view {number}", str(number), "shift", row="Go to a saved view") for number in range(1, VIEWS + 1)},
-    "screenshot": Key("Screenshot", "P"),
+    "screenshot": Key("Screenshot", "P", row="Save a screenshot"),
 }
 
 BUILT_IN = {  # viser's own; they cannot be given to anything else
