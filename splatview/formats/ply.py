@@ -105,7 +105,7 @@ def _ascii_table(name: str, dtype: np.dtype, count: int, data: Data) -> tuple[ND
         return np.empty(0, dtype), data
     whole = bytes(data)
     stream = io.BytesIO(whole)
-    lines = itertools.islice((line for line in stream if line.strip()), count)
+    lines = itertools.islice((line for line in stream if line.decode("latin-1").strip()), count)
     try:
         with np.errstate(all="ignore"):
             first = next(lines, None)  # numpy warns of no rows at all
