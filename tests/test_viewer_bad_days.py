@@ -20,7 +20,6 @@ from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings, door, passage
 from splatview.viewer.session import Session
 
-
 # Clients that are cut off leave connections of their own side to the garbage collector, which says so: here, not in a test to come.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
