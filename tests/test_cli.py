@@ -24,6 +24,7 @@ from splatview.cli.sizes import Size
 from splatview.formats import MissingExtra, save_cameras
 from splatview.framing import frame_scene
 from splatview.geometry import Similarity
+from splatview.render.backends import Check
 from splatview.scene import Layer
 
 
@@ -132,7 +133,8 @@ USER_ERRORS = {
 
 
 @pytest.mark.parametrize("name", USER_ERRORS)
-def test_a_users_error_is_one_line_and_code_2(capsys, tmp_path, scene_file, name):
+def test_a_users_error_is_one_line_and_code_2(capsys, monkeypatch, tmp_path, scene_file, name):
+    monkeypatch.setattr("splatview.render.backends.driver", lambda: Check("NVIDIA GPU", False, "taken away for this test"))
     (tmp_path / "notes.txt").write_text("not a scene, and no cameras either")
     (tmp_path / "broken.ply").write_bytes(scene_file.read_bytes()[:-1000])
     words, message = USER_ERRORS[name]

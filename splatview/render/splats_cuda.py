@@ -7,11 +7,14 @@ The image formation is the one of `tests/numpy_renderer.py`, whose numbers are g
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +26,6 @@ from splatview.arrays import Bools
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, RenderOptions
 from splatview.gaussians import Gaussians
-from splatview.geometry import normalised
 from splatview.scene import Layer, Scene
 
 TILE = 16  # pixels a side
@@ -46,6 +48,11 @@ class Ops:
 
 def gsplat_ops() -> Ops:
     """gsplat's kernels and our own; ImportError if gsplat or Triton is not installed."""
+    # gsplat's kernels are compiled at their first use by the `ninja` that came with it; a virtual environment that is used without
+    # being activated (.venv/bin/splatview) has it beside Python and not on the path.
+    folder, path = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
+    if folder not in path.split(os.pathsep):
+        os.environ["PATH"] = path + os.pathsep + folder
     import gsplat
 
     from splatview.render.contributions import contributions
@@ -90,9 +97,7 @@ class Resident:
     @staticmethod
     def upload(splats: Gaussians, device: torch.device) -> Resident:
         """`splats` on the device; as in the specification, a Gaussian with a number that is not finite is left out."""
-        quats = normalised(splats.quats.astype(np.float64)).astype(np.float32)
-        quats[~quats.any(axis=1)] = 1, 0, 0, 0
-        arrays = splats.means, quats, splats.log_scales, splats.opacity_logits, splats.sh
+        arrays = splats.means, splats.quats, splats.log_scales, splats.opacity_logits, splats.sh
         tensors = [torch.tensor(array, device=device) for array in arrays]
         means, quats, log_scales, logits, sh = tensors
         healthy = ~torch.isnan(logits)  # an infinite one is opaque or clear
@@ -101,6 +106,9 @@ class Resident:
         index = torch.nonzero(healthy)[:, 0]
         if len(index) < len(splats):
             means, quats, log_scales, logits, sh = (tensor[index] for tensor in tensors)
+        quats = quats.double()  # the square of a length may be too large or too small for a float
+        quats[:, 0] += ~quats.any(1)  # a quaternion of zeros turns nothing
+        quats = (quats / quats.norm(dim=1, keepdim=True)).float()
         return Resident(index.int(), means, quats, log_scales.exp(), logits.sigmoid(), sh)
 
     def mask(self, name: str, masks: Mapping[str, ArrayLike], count: int) -> Tensor | None:
