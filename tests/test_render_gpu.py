@@ -128,11 +128,11 @@ def test_the_viewer_shows_the_gpus_pictures(gpu):
     async def pictures(url):
         async with ScriptedClient.connect(url, width=640, height=360) as client:
             await client.orbit(0)
-            first = await client.rest()
+            first = await client.rest(1.0)
             for turn in range(20):
                 await client.orbit(0.05 * turn)
                 await asyncio.sleep(0.03)
-            return first, await client.rest()
+            return first, await client.rest(1.0)
 
     scene = Scene({"cloud": Layer(cloud(20_000, degree=2))})
     with Viewer(scene, ViewerSettings(port=0, open=False), renderer=gpu) as viewer:

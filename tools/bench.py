@@ -2,6 +2,7 @@
 
     python tools/bench.py                                          both curves and the memory
     python tools/bench.py --viewer                                 and the viewer's rates (tools/bench_viewer.py)
+    python tools/bench.py --only target --device cuda              a million Gaussians at 1080p: drawn, and delivered to a page
     python tools/bench.py --reference TIMER --scene P --camera C   and ours against another renderer's timer, in turn
 
 TIMER is a program that is called as `TIMER splats SCENE CAMERA` and prints JSON with its milliseconds per frame as "ms".
@@ -87,6 +88,26 @@ def over_pixels(device: str, count: int) -> str:
     return f"The same valley with {count:,} Gaussians. Renderer: {result['renderer']}.\n\n{table(titles, rows)}"
 
 
+def target(device: str, count: int) -> str:
+    """How fast 1920 x 1080 is drawn, by stage and with everything that a frame may hold, and how fast it reaches a page."""
+    import bench_viewer
+    from bench_worker import valley
+
+    from splatview.scene import Layer
+
+    rows = []
+    for what, flags in (("8-bit picture", ()), ("every output", ("--everything",))):
+        result = drawn("--device", device, "--count", str(count), "--sizes", "1920x1080", "--frames", "100", *flags)
+        row = result["rows"][0]
+        stages = ", ".join(f"{stage} {value:.2f}" for stage, value in row["stages_ms"].items())
+        rows.append([what, f"{1000 / row['frame_ms']:.0f} 1/s", f"{row['frame_ms']:.2f} ms: {stages}; {row['counts']['pairs']:,} pairs"])
+    scene = splatview.Scene({"valley": Layer(valley(count))})
+    rate, width = bench_viewer.delivered(scene, 1920, 1080, "--backend", device, "--budget-ms", "14")
+    rows.append(["delivered to a page", f"{rate:.0f} 1/s", f"--budget-ms 14; the median picture has {width:.2f} of the page's width"])
+    text = f"The valley with {count:,} Gaussians, SH degree 3, 1920 x 1080, medians. Renderer: {result['renderer']}."
+    return f"{text}\n\n{table(['what', 'rate', 'of which'], rows)}"
+
+
 def against(timer: Path, device: str, scene: Path, camera: Path) -> str:
     """Ours and another renderer in turn on one scene, so that both meet the same weather."""
     results, pairs = [], []
@@ -127,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="Gaussians of the first curve")
-    parser.add_argument("--only", choices=("gaussians", "pixels", "reference", "viewer"), help="measure this alone")
+    parser.add_argument("--only", choices=("target", "gaussians", "pixels", "reference", "viewer"), help="measure this alone")
     parser.add_argument("--reference", type=Path, metavar="TIMER", help="another renderer's timer, to be held against")
     parser.add_argument("--scene", type=Path, help="for --reference: the scene, a .ply")
     parser.add_argument("--camera", type=Path, help="for --reference: the camera, JSON of ours")
@@ -141,6 +162,8 @@ def main() -> None:
         return bool(asked) and given.only in (None, name)
 
     sections = {}
+    if wanted("target", given.only == "target" or given.device == "cuda"):
+        sections[f"A million Gaussians at 1920 x 1080 ({given.device})"] = target(given.device, 1_000_000)
     if wanted("gaussians"):
         sections[f"Cost over Gaussians ({given.device})"] = over_gaussians(given.device, given.counts)
     if wanted("pixels"):

@@ -224,6 +224,23 @@ async def _fast(url: str) -> Row:
         return Row("moving pictures, scripted client, --budget-ms 14", await moving(client), "1/s", least=60)
 
 
+async def _delivered(url: str, width: int, height: int) -> tuple[float, float]:
+    async with ScriptedClient.connect(url, width=width, height=height) as client:
+        rate = await moving(client, seconds=8.0)
+        await client.rest()
+        sizes = [arrival.size[0] / width for arrival in client.arrivals[-400::8]]
+    return rate, float(np.median(sizes))
+
+
+def delivered(scene: Scene, width: int, height: int, *flags: str) -> tuple[float, float]:
+    """Pictures of `scene` per second that reach a page of so many pixels while its camera moves, and their median width over the page's."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scene.ply"
+        splatview.save(scene, path)
+        with viewer(path, *flags) as url:
+            return asyncio.run(_delivered(url, width, height))
+
+
 def measure(scene: Path | None = None, count: int = 150_000) -> list[Row]:
     """Every figure, for `scene` or for a planet of `count` Gaussians (which the lag needs to tell distances)."""
     with tempfile.TemporaryDirectory() as folder:

@@ -10,14 +10,16 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
-from splatview import Camera, Gaussians, Scene, load, open_renderer
+from splatview import Camera, Gaussians, RenderOptions, Scene, load, open_renderer
 from splatview.arrays import Floats
 from splatview.cli.measuring import measure
 from splatview.cli.sizes import Size
 from splatview.formats import load_cameras
+from splatview.frame import Output
 from splatview.scene import Layer
 
 
@@ -57,14 +59,16 @@ def main() -> None:
     parser.add_argument("--scene", type=Path, help="draw this file instead")
     parser.add_argument("--camera", type=Path, help="from the first camera of this file")
     parser.add_argument("--frames", type=int, default=15)
+    parser.add_argument("--everything", action="store_true", help="ask for every output, not for the 8-bit picture alone")
     given = parser.parse_args()
 
     scene = load(given.scene) if given.scene else Scene({"valley": Layer(valley(given.count))})
     views = load_cameras(given.camera)[:1] if given.camera else [overlook(size.width, size.height) for size in given.sizes]
     renderer = open_renderer(given.device)
+    options = RenderOptions(outputs=get_args(Output) if given.everything else ("rgb8",))
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = memory("VmRSS")
-    rows = [asdict(measure(renderer, scene, view, given.frames)) for view in views]
+    rows = [asdict(measure(renderer, scene, view, given.frames, options)) for view in views]
     arrays = sum(layer.content.nbytes for layer in scene.layers.values())
     print(json.dumps({"renderer": renderer.name, "count": scene.count, "arrays": arrays, "extra": memory("VmHWM") - before, "rows": rows}))
 

@@ -63,8 +63,8 @@ def torch_on_gpu() -> Check:
     what = "PyTorch on the GPU"
     try:
         built_for, memory = splats_cuda.torch_state()
-    except (ImportError, OSError, RuntimeError) as error:
-        return Check(what, False, f"PyTorch does not start: {error}", f"install it again: {INSTALL}")
+    except Exception as error:  # of libraries that do not fit one another or the driver, in words of their own
+        return Check(what, False, f"PyTorch does not start: {' '.join(str(error).split())}", f"install it again: {INSTALL}")
     if built_for is None:
         return Check(
             what, False, "this PyTorch is built without CUDA", "install the build for your CUDA version (pytorch.org, Get started)"
