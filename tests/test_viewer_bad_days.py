@@ -227,7 +227,7 @@ def test_turns_are_fair(scene):
     async def one(url):
         async with ScriptedClient.connect(url, width=160, height=90) as client:
             turning = asyncio.create_task(many_clients.keep_turning(client, 20))
-            await asyncio.sleep(3)
+            await asyncio.sleep(2)
             turning.cancel()
             count = len(client.arrivals)
             return count, (await client.rest()).size
@@ -263,10 +263,10 @@ async def come_and_go(url, times, at_once=5):
 
 def test_fifty_visits_leave_memory_threads_and_files_where_they_were(scene_file):
     with soak.server(str(scene_file)) as (process, url):
-        asyncio.run(come_and_go(url, 50))  # pools fill
+        asyncio.run(come_and_go(url, 50, at_once=10))  # pools fill
         time.sleep(0.5)
         megabytes, threads, files = soak.looked_at(process.pid)
-        asyncio.run(come_and_go(url, 50))
+        asyncio.run(come_and_go(url, 50, at_once=10))
         time.sleep(0.5)
         after = soak.looked_at(process.pid)
     assert after[1:] == (threads, files) and after[0] - megabytes < 15

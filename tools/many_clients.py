@@ -98,31 +98,33 @@ async def rates(url: str, count: int, seconds: float, size: tuple[int, int]) -> 
     return list(await asyncio.gather(*(one() for _ in range(count))))
 
 
-async def measure(url: str, process: int, count: int, seconds: float, size: tuple[int, int]) -> None:
-    """Print the table."""
+async def measure(url: str, process: int, count: int, seconds: float, size: tuple[int, int], rounds: int) -> None:
+    """Print the table. Both are measured in turn, several times: a machine has other things to do, now more, now less."""
     print(f"{count} clients of {size[0]} x {size[1]}, {seconds:.0f} s each; pictures per second\n")
-    print("                        mean    least   most   server MB")
-    means = []
-    for what in ("alone", "and one that stalls", "alone again"):
-        if what == "and one that stalls":
-            async with stalled(url, size):
-                found = await rates(url, count, seconds, size)
-        else:
-            found = await rates(url, count, seconds, size)
-        means.append(statistics.mean(found))
-        print(f"{what:<22} {means[-1]:6.2f}   {min(found):6.2f} {max(found):6.2f}   {looked_at(process)[0]:9.0f}")
-    print(f"\nwith the one that stalls, the others keep {200 * means[1] / (means[0] + means[2]):.0f} % of their rate")
+    print("alone: mean least  most   with one that stalls: mean least  most   kept   server MB")
+    kept, shares = [], []
+    for _ in range(rounds):
+        alone = await rates(url, count, seconds, size)
+        async with stalled(url, size):
+            beside = await rates(url, count, seconds, size)
+        kept.append(statistics.mean(beside) / statistics.mean(alone))
+        shares.append(min(beside) / statistics.mean(beside))
+        cells = [f"{statistics.mean(found):5.1f} {min(found):5.1f} {max(found):5.1f}" for found in (alone, beside)]
+        print(f"      {cells[0]}                          {cells[1]}  {kept[-1]:5.0%}   {looked_at(process)[0]:9.0f}")
+    print(f"\nbeside the one that stalls, the others keep {statistics.median(kept):.0%} of their rate (median of {rounds});")
+    print(f"nobody gets less than {min(shares):.0%} of their mean")
 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, nargs=2, default=(640, 360), help="width and height of the windows, in pixels")
     parser.add_argument("--scene", type=Path, default=DEMO)
     asked = parser.parse_args(words)
     with server(str(asked.scene)) as (process, url):
-        asyncio.run(measure(url, process.pid, asked.clients, asked.seconds, tuple(asked.size)))
+        asyncio.run(measure(url, process.pid, asked.clients, asked.seconds, tuple(asked.size), asked.rounds))
 
 
 if __name__ == "__main__":
