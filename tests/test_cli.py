@@ -154,6 +154,12 @@ def test_a_missing_extra_is_a_users_error(capsys, monkeypatch, scene_file):
     assert capsys.readouterr().err == "splatview: this format needs a package: pip install 'splatview[more]'\n"
 
 
+@pytest.mark.parametrize("words", [["info", "{scene}"], ["render", "{scene}", "{scene}", "-o", "{tmp}/out.png"]])
+def test_a_level_that_no_scene_has_is_refused(tmp_path, capsys, scene_file, words):
+    assert main([word.format(scene=scene_file, tmp=tmp_path) for word in [*words, "--level", "1"]]) == 2
+    assert "no levels of detail" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("style", ["centres", "outlines"])
 def test_render_draws_centres_and_outlines(tmp_path, scene_file, style):
     for name, flags in (("plain.png", []), ("other.png", ["--style", style])):

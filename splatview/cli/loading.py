@@ -23,20 +23,24 @@ def demo_scene() -> Path:
 
 def load_scene(path: Path, level: int | None = None) -> Scene:
     """The scene in a file or folder, at a `level` of detail where it has several; UserError if it is missing, broken or unknown."""
-    from splatview.formats import levels, load
+    from splatview.formats import load
 
     with users_fault(ValueError, OSError, ImportError), waiting(f"reading {path}") as progress:
-        scene = load(path, progress, level=level if level is None or levels(path) else None)
+        scene = load(path, progress, level=level)
         return scene.read_from(str(path.resolve()))
 
 
 def load_scenes(paths: Sequence[Path], level: int | None = None) -> Scene:
-    """The layers of all files, each as it was placed; UserError if there is no path."""
+    """The layers of all files, each as it was placed, those with levels of detail at `level`; UserError if there is no path."""
     if not paths:
         raise UserError("expected a scene file, got none; for example: splatview view scenes/led_stage.spz")
+    from splatview.formats import levels
+
+    with users_fault(ValueError, OSError, ImportError):
+        streamed = [path for path in paths if level is not None and levels(path)] or paths  # if none has levels, the first says so
     scene = Scene()
     for path in paths:
-        scene = scene.joined(load_scene(path, level))
+        scene = scene.joined(load_scene(path, level if path in streamed else None))
     return scene
 
 

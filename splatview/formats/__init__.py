@@ -159,9 +159,11 @@ def load(path: str | os.PathLike[str], progress: Progress | None = None, *, leve
     """
     path, report = _entry(Path(path)), Report(progress)
     with open_file(path) as data:
-        chosen = _detected(path, data)
+        chosen, source = _detected(path, data), Source(path, data, level)
         try:
-            found = chosen.read(Source(path, data, level), report)
+            if level is not None and not chosen.levels(source):
+                raise ValueError(f"it has no levels of detail to choose from, and level {level} was asked for")
+            found = chosen.read(source, report)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     report.progress(1.0, "loaded")
