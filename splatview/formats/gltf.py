@@ -93,11 +93,13 @@ def read(source: Source, report: Report) -> Scene:
             report.note("glTF: scales are logarithms, as in early drafts of the extension, and were read as such")
         contents: dict[int, Gaussians] = {}  # by primitive: several nodes may show the same one
         layers: dict[str, Layer] = {}
+        size = 0
         for number, piece in enumerate(pieces):
             report.span = (number / len(pieces), (number + 1) / len(pieces))
             if id(piece.primitive) not in contents:
                 contents[id(piece.primitive)] = _content(document, piece, logarithmic, report)
-                _allow(document, sum(content.nbytes for content in contents.values()))
+                size += contents[id(piece.primitive)].nbytes
+                _allow(document, size)
             name = source.path.stem if len(pieces) == 1 else piece.placed.name or source.path.stem
             layers[Scene.free_name(name, layers)] = Layer(contents[id(piece.primitive)], _placement(piece.placed))
     return Scene(layers)
