@@ -1,4 +1,4 @@
-"""viser, and everything of it that is private: pinned to 1.1.1, and used through this module alone.
+"""viser, and what of it is private: pinned to 1.1.1, and used through this module and `splat_page` alone.
 
 Private parts in use: `RunJavascriptMessage`, `BackgroundImageMessage`, own message classes, `_websock_connection`,
 `websockets.asyncio.server.serve` as viser calls it, and `window.__viserMutable` (in overlay.js).
@@ -123,8 +123,7 @@ class Page:
         self._fault: viser.NotificationHandle | None = None
         for unused in UPLOADS:
             self._connection.unregister_handler(unused)
-        if self.open:
-            self._run(OVERLAY)
+        self.run(OVERLAY)
 
     @property
     def open(self) -> bool:
@@ -171,7 +170,7 @@ class Page:
             return
         with self.client.atomic():
             self._connection.queue_message(_messages.BackgroundImageMessage(format="jpeg", rgb_data=picture, depth_data=depth))
-            self._run(f"__splatview.picture({number})")
+            self.run(f"__splatview.picture({number})")
         self.client.flush()
 
     def set_fov(self, fov_y: float) -> None:
@@ -179,31 +178,31 @@ class Page:
 
     def home(self) -> None:
         """Go back to where the page was opened."""
-        self._run("__splatview.home()")
+        self.run("__splatview.home()")
 
     def look_at(self, point: tuple[float, float, float]) -> None:
         """Turn to `point` (page units), and about it from now on."""
-        self._run(f"__splatview.lookAt({json.dumps(list(map(float, point)))})")
+        self.run(f"__splatview.lookAt({json.dumps(list(map(float, point)))})")
 
     def pick(self) -> None:
         """Wait for a click, and tell where it was; Escape or a second call ends the wait."""
-        self._run("__splatview.pick()")
+        self.run("__splatview.pick()")
 
     def fly(self, on: bool) -> None:
         """Turn on the spot when dragged (fly), or about a point (orbit)."""
-        self._run(f"__splatview.fly({json.dumps(on)})")
+        self.run(f"__splatview.fly({json.dumps(on)})")
 
     def split(self, at: float | None) -> None:
         """Show a line to drag at the fraction `at` of the width; None: none."""
-        self._run(f"__splatview.split({json.dumps(at)})")
+        self.run(f"__splatview.split({json.dumps(at)})")
 
     def accept_files(self, limit: int) -> None:
         """Take files of up to `limit` bytes that are dropped on the page, and send them to the door."""
-        self._run(f"({UPLOAD.rstrip()})({limit})")
+        self.run(f"({UPLOAD.rstrip()})({limit})")
 
     def choose_file(self) -> None:
         """Ask for files to send: right after a click, or the browser refuses."""
-        self._run("window.__splatviewFiles?.choose()")
+        self.run("window.__splatviewFiles?.choose()")
 
     def download(self, name: str, content: bytes) -> None:
         if self.open:
@@ -211,7 +210,7 @@ class Page:
 
     def go(self, pose: Pose) -> None:
         """Ease the camera to `pose`."""
-        self._run(f"__splatview.go({json.dumps([pose.position, pose.look_at])})")
+        self.run(f"__splatview.go({json.dumps([pose.position, pose.look_at])})")
         self.set_fov(pose.fov_y)
 
     def notice(self, title: str) -> Notice:
@@ -230,8 +229,10 @@ class Page:
         if text is not None and self.open:
             self._fault = self.client.add_notification("The picture could not be drawn", text, color="red")
 
-    def _run(self, source: str) -> None:
-        self._connection.queue_message(script(source))
+    def run(self, source: str) -> None:
+        """Let the tab run `source`, if it is still there."""
+        if self.open:
+            self._connection.queue_message(script(source))
 
 
 class Notice:

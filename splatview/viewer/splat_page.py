@@ -16,7 +16,7 @@ from viser import _messages
 from viser._scene_api import SceneApi
 
 from splatview.geometry import Similarity
-from splatview.viewer.page import Page, script
+from splatview.viewer.page import Page
 from splatview.viewer.settings import Draw
 from splatview.viewer.space import Pose
 from splatview.viewer.webgl import Words
@@ -61,15 +61,15 @@ class SplatPage:
 
     def begin(self) -> None:
         """Ask whether the page can draw."""
-        self._run(SCRIPT)
+        self._page.run(SCRIPT)
 
     def draw(self, who: Draw, background: tuple[float, float, float]) -> None:
         """Let the page show the server's pictures, its own splats, or one after the other, over the `background` (0..1)."""
-        self._run(f"__splatviewPreview.draw({json.dumps(who)}, {json.dumps([round(255 * channel) for channel in background])})")
+        self._page.run(f"__splatviewPreview.draw({json.dumps(who)}, {json.dumps([round(255 * channel) for channel in background])})")
 
     def expect(self, pose: Pose) -> None:
         """The next picture is one of this pose."""
-        self._run(f"__splatviewPreview.expect({json.dumps(dataclasses.asdict(pose))})")
+        self._page.run(f"__splatviewPreview.expect({json.dumps(dataclasses.asdict(pose))})")
 
     def place(self, node: str, where: Similarity, visible: bool) -> None:
         """Put `node` there; its scale is that of its chunks."""
@@ -89,7 +89,7 @@ class SplatPage:
         props = _messages.GaussianSplatsProps(buffer=records, scale=scale)
         with self._page.client.atomic():
             self._scene._queue_scene_message(_messages.GaussianSplatsMessage(name=f"{node}/{chunk}", props=props))
-            self._run(f"__splatviewPreview.arrived({number})")
+            self._page.run(f"__splatviewPreview.arrived({number})")
 
     def scale(self, node: str, chunk: int, scale: float) -> None:
         if self.open:
@@ -119,7 +119,3 @@ class SplatPage:
             self._busy = self._page.client.add_notification(title, text, loading=True, with_close_button=False)
         else:
             self._busy.body = text
-
-    def _run(self, source: str) -> None:
-        if self.open:
-            self._connection.queue_message(script(source))
