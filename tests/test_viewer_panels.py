@@ -520,6 +520,19 @@ def test_curves_are_drawn_only_when_they_are_asked_for(viewer):
     scripted(viewer, script)
 
 
+def test_the_panel_says_what_the_overdraw_guard_lets_through(viewer):
+    async def script(client):
+        await client.rest()
+        [(session, panel)] = viewer._sessions.values()
+        snapshot, said = session._pacer.stats.snapshot(0.0, 0), []
+        for limit in (None, 1024):
+            panel.statistics.show(snapshot, replace(session._seen, limit=limit))
+            said.append("nearest 1,024 per tile" in panel.statistics._figures.content)
+        return said
+
+    assert scripted(viewer, script) == [False, True]
+
+
 def test_an_empty_scene_has_a_panel():
     with Viewer(Scene({"nothing": Layer(coloured_ball().take([]))}), ViewerSettings(port=0, open=False)) as viewer:
 

@@ -36,7 +36,8 @@ class Panel:
 
     def add_drawer(self, preview: Preview, draw: Draw) -> None:
         """Let the person choose who draws; `draw` at first."""
-        self.drawer = Drawer(self.page, preview, draw)
+        with self.drawing.folder:
+            self.drawer = Drawer(self.page, preview, draw)
 
     def world_changed(self) -> None:
         """Show the scene as it is now."""

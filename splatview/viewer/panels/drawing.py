@@ -17,7 +17,7 @@ class Drawing:
     def __init__(self, page: Page, session: Session, reset: Callable[[], None]) -> None:
         gui = page.gui
         self._session = session
-        with gui.add_folder("Drawing", expand_by_default=False):
+        with gui.add_folder("Drawing", expand_by_default=False) as self.folder:
             size = gui.add_slider("Render size", 0.25, 2.0, 0.05, initial_value=1.0, hint="Of the window, at rest")
             budget = gui.add_slider(
                 "Budget (ms)", 5, 200, 1, initial_value=round(session.budget_ms), hint="Time for a frame while the camera moves"

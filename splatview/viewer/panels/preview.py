@@ -11,7 +11,7 @@ from splatview.viewer.settings import Draw
 
 
 class Drawer:
-    """The entry "Drawn by"."""
+    """The entry "Drawn by" of the folder "Drawing"."""
 
     def __init__(self, page: Page, preview: Preview, draw: Draw) -> None:
         hint = "hybrid: your browser while the camera moves, the server at rest"

@@ -50,6 +50,7 @@ class Statistics:
             "size": f"{picture.camera.width} × {picture.camera.height}",
             "splats drawn": f"{picture.counts.get('drawn', 0):,}",
             **{f"{stage} ms": f"{value:.1f}" for stage, value in picture.timings.items()},
+            **({"overdraw guard": f"nearest {picture.limit:,} per tile"} if picture.limit else {}),
             "kilobytes": f"{(len(picture.jpeg) + len(picture.depth_png)) / 1e3:.0f}",
             "megabytes per second": f"{snapshot.bytes_per_second / 1e6:.2f}",
             "shown after ms": f"{snapshot.ack_ms:.0f}",
