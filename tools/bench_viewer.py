@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from chromium import CHROMIUM, CHROMIUM_FLAGS
 from scripted_client import ScriptedClient, decoded
+from soak import server
 
 import splatview
 from splatview import Gaussians, Scene
@@ -73,16 +72,8 @@ def planet(count: int = 150_000) -> Scene:
 @contextmanager
 def viewer(scene: Path, *flags: str) -> Iterator[str]:
     """The address of a `splatview view` in a process of its own."""
-    command = [sys.executable, "-m", "splatview", "view", str(scene), "--port", "0", "--no-open", "--up", "z", *flags]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            line = next((line for line in process.stdout if "http://" in line), "")
-            if not line:
-                raise RuntimeError(f"{' '.join(command)}: ended without an address")
-            yield line[line.index("http://") :].split()[0]
-        finally:
-            process.terminate()
+    with server(str(scene), "--up", "z", *flags) as (_, url):
+        yield url
 
 
 async def moving(client: ScriptedClient, seconds: float = 5.0, rate: float = 100.0) -> float:
