@@ -1,6 +1,7 @@
 """The page in a real browser: headless Chromium on software GL, real mouse and keys."""
 
 import io
+import os
 import time
 
 import numpy as np
@@ -98,6 +99,12 @@ def canvas(page):
     """What is seen of the picture, as pixels [H, W, 3], without the panel at the right."""
     shot = page.screenshot(clip={"x": 0, "y": 180, "width": SIZE[0] - 340, "height": SIZE[1] - 180})
     return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
+
+
+def test_a_single_worker_has_all_browsers(request):
+    """xdist groups tests by what it adds to their names; without that, several browsers would fight for two cores."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@browser")
 
 
 def test_pictures_arrive_and_are_acknowledged_while_dragging_and_the_one_at_rest_is_full_size(page, session):

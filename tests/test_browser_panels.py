@@ -13,7 +13,6 @@ from splatview.viewer import Viewer, ViewerSettings
 from splatview.viewer.space import NEAR
 
 pytestmark = [
-    pytest.mark.slow,  # minutes on a busy machine, where two of them have failed by their timing
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser: expected Chromium at {CHROMIUM}"),
 ]
