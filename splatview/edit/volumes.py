@@ -1,0 +1,136 @@
+"""Volumes with a soft edge: a sphere and a box, in the space of the points that they are asked about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from splatview.arrays import Bools, Doubles, Floats
+from splatview.geometry import Similarity, matrix_from_quat
+
+BLOCK = 32768  # points: the columns of a block stay in the cache
+
+Triple = tuple[float, float, float]
+
+
+class _Volume:
+    """What sphere and box share: from the distance outside to membership and weights."""
+
+    falloff: float
+
+    def distance(self, points: ArrayLike) -> Doubles:
+        """How far outside each of `points` [N, 3] lies [N], in their units: 0 inside, NaN for a broken point."""
+        array = np.asarray(points)
+        if array.ndim != 2 or array.shape[1] != 3:
+            raise ValueError(f"points: expected an array of shape [N, 3], got {list(array.shape)}")
+        result = np.empty(len(array))
+        with np.errstate(invalid="ignore", over="ignore"):  # broken splats are in no volume
+            for start in range(0, len(array), BLOCK):
+                result[start : start + BLOCK] = self._distance(array[start : start + BLOCK].T.astype(np.float64))
+        return result
+
+    def contains(self, points: ArrayLike) -> Bools:
+        """Which of `points` [N, 3] lie in the volume itself, its surface included and its falloff not."""
+        return self.distance(points) <= 0
+
+    def weights(self, points: ArrayLike) -> Floats:
+        """The weight [N] of each of `points` [N, 3]: 1 inside, and smoothly down to 0 at `falloff` units outside."""
+        outside = self.distance(points)
+        if self.falloff == 0:
+            return (outside <= 0).astype(np.float32)
+        left = 1 - np.minimum(outside / self.falloff, 1)
+        left[np.isnan(left)] = 0
+        return (left * left * (3 - 2 * left)).astype(np.float32)
+
+    def _distance(self, columns: Doubles) -> Doubles:
+        """The distance [N] of points in columns [3, N]."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Sphere(_Volume):
+    """A ball, and a falloff around it."""
+
+    centre: Triple
+    radius: float  # > 0, units of the points
+    falloff: float = 0.0  # units of the points, outside the radius
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "centre", _finite("Sphere.centre", self.centre, 3))
+        _positive("Sphere.radius", self.radius)
+        _not_negative("Sphere.falloff", self.falloff)
+
+    def moved(self, transform: Similarity) -> Sphere:
+        """The same volume for points that were moved by `transform`."""
+        return Sphere(_triple(transform.apply(self.centre)), self.radius * transform.scale, self.falloff * transform.scale)
+
+    def _distance(self, columns: Doubles) -> Doubles:
+        x, y, z = (column - middle for column, middle in zip(columns, self.centre, strict=True))
+        return np.maximum(np.sqrt(x * x + y * y + z * z) - self.radius, 0)
+
+
+@dataclass(frozen=True)
+class Box(_Volume):
+    """A turned box, and a falloff around it (so that the outermost surface has round edges)."""
+
+    centre: Triple
+    size: Triple  # > 0: from face to face along the box's own axes, units of the points
+    quat: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)  # wxyz, world from box
+    falloff: float = 0.0  # units of the points, outside the faces
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "centre", _finite("Box.centre", self.centre, 3))
+        object.__setattr__(self, "size", _finite("Box.size", self.size, 3))
+        for side in self.size:
+            _positive("Box.size", side)
+        w, x, y, z = _finite("Box.quat", self.quat, 4)
+        if w == x == y == z == 0:
+            raise ValueError(f"Box.quat: expected a quaternion wxyz that is not zero, got {self.quat}")
+        object.__setattr__(self, "quat", Similarity((w, x, y, z)).quat)
+        _not_negative("Box.falloff", self.falloff)
+
+    @property
+    def rotation(self) -> Doubles:
+        """The matrix [3, 3] whose columns are the box's axes in the world."""
+        return matrix_from_quat(np.asarray(self.quat))
+
+    def moved(self, transform: Similarity) -> Box:
+        """The same volume for points that were moved by `transform`."""
+        turned = transform @ Similarity(self.quat, self.centre)
+        size = _triple(np.asarray(self.size) * transform.scale)
+        return Box(turned.translation, size, turned.quat, self.falloff * transform.scale)
+
+    def _distance(self, columns: Doubles) -> Doubles:
+        x, y, z = (column - middle for column, middle in zip(columns, self.centre, strict=True))
+        total = np.zeros(columns.shape[1])
+        for axis, side in zip(self.rotation.T, self.size, strict=True):
+            beyond = np.abs(axis[0] * x + axis[1] * y + axis[2] * z) - 0.5 * side
+            total += np.square(np.maximum(beyond, 0))
+        return np.sqrt(total)
+
+
+Volume = Sphere | Box
+
+
+def _finite(name: str, values: ArrayLike, count: int) -> tuple[float, ...]:
+    array = np.asarray(values, np.float64)
+    if array.shape != (count,) or not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected {count} finite numbers, got {values}")
+    return tuple(array.tolist())
+
+
+def _triple(values: NDArray) -> Triple:
+    x, y, z = values.tolist()
+    return x, y, z
+
+
+def _positive(name: str, value: float) -> None:
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"{name}: expected a number > 0, got {value}")
+
+
+def _not_negative(name: str, value: float) -> None:
+    if not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"{name}: expected a number >= 0, got {value}")
