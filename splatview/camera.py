@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from splatview.arrays import Doubles, frozen
+from splatview.arrays import Bools, Doubles, frozen
 from splatview.geometry import normalised
 
 
@@ -94,6 +94,10 @@ class Camera:
         """The same view drawn at another size; the picture is stretched if the aspect differs."""
         scale = np.diag([width / self.width, height / self.height, 1.0])
         return Camera(scale @ self.K, self.camera_from_world, width, height)
+
+    def region(self, mask: ArrayLike) -> Bools:
+        """`mask` [H, W] as one of this camera's pixels; ValueError if its picture has another size."""
+        return frozen("a region of a picture", np.array(mask, np.bool_), np.bool_, self.height, self.width)
 
     def unproject(self, pixels: ArrayLike, depths: ArrayLike) -> Doubles:
         """World points [..., 3] of `pixels` [..., 2] (x, y; centres at +0.5) at `depths` [...] along the view axis."""

@@ -85,6 +85,13 @@ class RenderOptions:
             raise ValueError(f"RenderOptions.sh_degree: expected 0 to 4 or None, got {self.sh_degree}")
 
 
+def share(least: float) -> float:
+    """`least` as the least share of a pixel; ValueError if it is not over 0 and up to 1."""
+    if not 0 < least <= 1:
+        raise ValueError(f"least: expected a share of a pixel over 0 and up to 1, got {least}")
+    return float(least)
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """A drawn picture with what belongs to it. An output that was not asked for is a ValueError when it is read."""
@@ -171,4 +178,21 @@ class Renderer(Protocol):
 
     def render(self, scene: Scene, camera: Camera, options: RenderOptions = RenderOptions(), interrupt: Interrupt | None = None) -> Frame:
         """The picture; Interrupted if `interrupt` was set before it was finished."""
+        ...
+
+    def contributors(
+        self,
+        scene: Scene,
+        camera: Camera,
+        region: ArrayLike,
+        least: float,
+        options: RenderOptions = RenderOptions(),
+        interrupt: Interrupt | None = None,
+    ) -> Masks:
+        """For each visible layer a mask [N]: the Gaussians that are seen in `region` [H, W], a mask of pixels of `camera`'s picture.
+
+        Seen is what weighs at least `least` (over 0, up to 1) at one of these pixels: its alpha times the transmittance in front of it,
+        as the picture with these `options` blends it, what is hidden left out. ValueError if `region` or `least` is none;
+        Interrupted as in `render`.
+        """
         ...

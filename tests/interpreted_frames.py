@@ -9,6 +9,7 @@ import os
 import sys
 from dataclasses import replace
 
+import numpy as np
 from render_cases import Case, alone, cloud, several_layers, shot, with_logits
 
 from splatview import Camera
@@ -31,19 +32,29 @@ SMALL = {
 }
 
 
+LEAST = 0.05
+
+
+def spot(camera: Camera) -> np.ndarray:
+    """A region [H, W]: a disc across four tiles."""
+    y, x = np.mgrid[: camera.height, : camera.width]
+    return np.hypot(x - 15, y - 14) < 7
+
+
 def main(out: str) -> None:
     os.environ["TRITON_INTERPRET"] = "1"
-    import numpy as np
     from torch_ops import TORCH_OPS
 
-    from splatview.render.contributions import contributions
+    from splatview.render.contributions import contributions, seen_in
     from splatview.render.splats_cuda import CudaRenderer
 
-    renderer = CudaRenderer("cpu", replace(TORCH_OPS, contributions=contributions))
+    renderer = CudaRenderer("cpu", replace(TORCH_OPS, contributions=contributions, seen_in=seen_in))
     pictures = {}
     for name, ((scene, _, options), cameras) in SMALL.items():
         for number, frame in enumerate(renderer.render_many(scene, cameras, options)):
             pictures |= {f"{name}/{number}/{output}": image for output, image in frame.images.items()}
+            found = renderer.contributors(scene, cameras[number], spot(cameras[number]), LEAST, options)
+            pictures |= {f"{name}/{number}/seen/{layer}": mask for layer, mask in found.items()}
     np.savez(out, **pictures)
 
 

@@ -6,6 +6,7 @@ A Gaussian with a number that is not finite is not drawn, before or after projec
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -143,30 +144,47 @@ def alphas_at(splats: Projected, index: int, x: NDArray, y: NDArray, outlined: b
     return alpha
 
 
-def render(scene: Scene, camera: Camera, options: RenderOptions = RenderOptions()) -> dict[str, NDArray]:
-    """rgb [H, W, 3], alpha, depth, median_depth, ids, id_layers and overdraw [H, W]: what the outputs of a `Frame` have to be."""
-    y, x = np.mgrid[: camera.height, : camera.width] + 0.5
-    splats = project_scene(scene, camera, options)
-    rgb, weighted_depth = np.zeros((*x.shape, 3)), np.zeros_like(x)
+def layers_of_light(splats: Projected, x: NDArray, y: NDArray, outlined: bool) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
+    """For each Gaussian, nearest first: the transmittance before it and after it, and its weight, at pixels with centres `x`, `y`."""
     transmittance, done = np.ones_like(x), np.zeros(x.shape, bool)
-    median_depth, heaviest = np.zeros_like(x), np.zeros_like(x)
-    ids, id_layers, overdraw = np.full(x.shape, -1, np.int32), np.full(x.shape, -1, np.int32), np.zeros(x.shape, np.int32)
-
-    for index, z in enumerate(splats.depths):
-        alpha = np.where(done, 0, alphas_at(splats, index, x, y, options.style == "outlines"))
+    for index in range(len(splats.depths)):
+        alpha = np.where(done, 0, alphas_at(splats, index, x, y, outlined))
         after = transmittance * (1 - alpha)
         done |= (alpha > 0) & (after <= LAST_TRANSMITTANCE)  # the Gaussian that closes a pixel is itself left out
         alpha[done] = 0
         after = transmittance * (1 - alpha)
-        weight = transmittance * alpha
+        yield transmittance, after, transmittance * alpha
+        transmittance = after
 
+
+def heaviest_weights(scene: Scene, camera: Camera, region: NDArray, options: RenderOptions = RenderOptions()) -> dict[str, NDArray]:
+    """For each visible layer [N] the largest weight of a Gaussian at any pixel of `region` [H, W]."""
+    rows, columns = np.nonzero(region)
+    splats = project_scene(scene, camera, options)
+    best = {name: np.zeros(len(layer.content)) for name, layer in scene.visible_layers.items()}
+    names = list(scene.layers)
+    passes = layers_of_light(splats, columns + 0.5, rows + 0.5, options.style == "outlines")
+    for index, (_, _, weight) in enumerate(passes):
+        best[names[splats.layers[index]]][splats.ids[index]] = weight.max(initial=0)
+    return best
+
+
+def render(scene: Scene, camera: Camera, options: RenderOptions = RenderOptions()) -> dict[str, NDArray]:
+    """rgb [H, W, 3], alpha, depth, median_depth, ids, id_layers and overdraw [H, W]: what the outputs of a `Frame` have to be."""
+    y, x = np.mgrid[: camera.height, : camera.width] + 0.5
+    splats = project_scene(scene, camera, options)
+    rgb, weighted_depth, transmittance = np.zeros((*x.shape, 3)), np.zeros_like(x), np.ones_like(x)
+    median_depth, heaviest = np.zeros_like(x), np.zeros_like(x)
+    ids, id_layers, overdraw = np.full(x.shape, -1, np.int32), np.full(x.shape, -1, np.int32), np.zeros(x.shape, np.int32)
+
+    passes = layers_of_light(splats, x, y, options.style == "outlines")
+    for index, (z, (before, transmittance, weight)) in enumerate(zip(splats.depths, passes, strict=True)):
         rgb += weight[..., None] * splats.colours[index]
         weighted_depth += weight * z
-        median_depth[(transmittance > 0.5) & (after <= 0.5)] = z
+        median_depth[(before > 0.5) & (transmittance <= 0.5)] = z
         first = weight > heaviest
         heaviest[first], ids[first], id_layers[first] = weight[first], splats.ids[index], splats.layers[index]
         overdraw += weight > 0
-        transmittance = after
 
     total = 1 - transmittance
     return {

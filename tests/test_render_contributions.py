@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy_renderer
 import pytest
-from interpreted_frames import SMALL
+from interpreted_frames import LEAST, SMALL, spot
 from render_cases import psnr
 
 pytestmark = pytest.mark.xdist_group("contributions")  # one process draws the pictures for all
@@ -40,6 +40,18 @@ def test_contributions_are_the_specified_ones(pictures, name):
             assert psnr(got[key], expected[key]) >= 60, key
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_who_is_seen_in_a_region_is_the_specified(pictures, name):
+    (scene, _, options), cameras = SMALL[name]
+    for number, camera in enumerate(cameras):
+        expected = numpy_renderer.heaviest_weights(scene, camera, spot(camera), options)
+        for layer, weight in expected.items():
+            got, sure = pictures[f"{name}/{number}/seen/{layer}"], np.abs(weight - LEAST) > 1e-3 * LEAST
+            wrong = np.count_nonzero(got[sure] != (weight[sure] >= LEAST))
+            assert wrong <= (2 if "outlines" in name else 0), "a pixel on the very edge of a rim may fall to either side"
+        assert any((weight >= LEAST).any() for weight in expected.values()) != (name == "nothing in view")
+
+
 def test_outlines_differ_from_splats():
     (scene, _, options), cameras = SMALL["outlines"]
     outlined, plain = (numpy_renderer.render(scene, cameras[0], each)["rgb"] for each in (options, replace(options, style="splats")))
@@ -51,7 +63,7 @@ import json, sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from splatview.render.contributions import walk_tiles
+from splatview.render.contributions import search_tiles, walk_tiles
 
 floats, ints = ("means", "conics", "opacities", "depths", "median_out"), ("offsets", "members", "ids_out", "overdraw_out")
 painting = ("features", "blended_out", "alpha_out")
@@ -66,6 +78,13 @@ for architecture in json.loads(sys.argv[1]):
         source = ASTSource(walk_tiles, {name: kind(name) for name in names}, {(names.index(k),): v for k, v in constants.items()})
         compiled = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": 8})
         print(architecture, channels, len(compiled.asm["cubin"]))
+    kinds = dict.fromkeys(search_tiles.arg_names, "i32")
+    kinds |= dict.fromkeys(("means", "conics", "opacities"), "*fp32") | dict.fromkeys(("offsets", "members"), "*i32")
+    kinds |= {"region": "*u8", "found": "*u8", "least": "fp32", "TILE": "constexpr", "OUTLINED": "constexpr"}
+    names = search_tiles.arg_names
+    source = ASTSource(search_tiles, kinds, {(names.index("TILE"),): 16, (names.index("OUTLINED"),): True})
+    compiled = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": 8})
+    print(architecture, 0, len(compiled.asm["cubin"]))
 """
 
 
@@ -77,4 +96,4 @@ def test_the_kernel_compiles_for_gpus_of_ten_years(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     sizes = [[int(word) for word in line.split()] for line in done.stdout.splitlines()]
-    assert [row[0] for row in sizes] == [75, 75, 90, 90, 120, 120] and all(row[2] > 1000 for row in sizes)
+    assert [row[0] for row in sizes] == [75, 75, 75, 90, 90, 90, 120, 120, 120] and all(row[2] > 1000 for row in sizes)

@@ -80,7 +80,7 @@ def gsplats_kernels(monkeypatch):
     }
     monkeypatch.setattr(gsplat_wrapper, "_make_lazy_cuda_func", kernels.__getitem__)
     monkeypatch.setattr(gsplat_wrapper, "_make_lazy_cuda_obj", lambda name: name.removeprefix("CameraModelType."))
-    return replace(gsplat_ops(), contributions=TORCH_OPS.contributions)
+    return replace(gsplat_ops(), contributions=TORCH_OPS.contributions, seen_in=TORCH_OPS.seen_in)
 
 
 @pytest.mark.parametrize("outputs", [("rgb",), ("alpha",), ("depth",), EVERYTHING])

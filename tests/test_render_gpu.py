@@ -48,6 +48,15 @@ def test_both_backends_draw_the_same_picture(gpu, cpu, name):
     compare(gpu, cpu, *CASES[name]())
 
 
+def test_both_backends_see_the_same_in_a_region(gpu, cpu):
+    scene, _, options = alone(cloud(100_000, size=-4))
+    region = np.zeros((720, 1280), bool)
+    region[200:500, 300:700] = True
+    for least in (0.01, 0.1, 0.5):
+        ours, cpus = (each.contributors(scene, LARGE, region, least, options)["cloud"] for each in (gpu, cpu))
+        assert cpus.any() and np.count_nonzero(ours != cpus) <= 0.002 * np.count_nonzero(cpus) + 1
+
+
 @pytest.mark.parametrize("style", ["splats", "centres", "outlines"])
 @pytest.mark.parametrize("antialiased", [False, True])
 @pytest.mark.parametrize("degree", [0, 3, 4])

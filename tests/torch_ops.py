@@ -123,4 +123,13 @@ def contributions(means, conics, opacities, depths, features, size, side, offset
     return found
 
 
-TORCH_OPS = Ops(project, evaluate, gsplat_torch._isect_tiles, gsplat_torch._isect_offset_encode, rasterise, contributions)
+def seen_in(means, conics, opacities, region, least, side, offsets, members, *, outlined=False):
+    """As `splatview.render.contributions.seen_in`."""
+    found, size = torch.zeros(len(opacities), dtype=torch.uint8), region.shape[::-1]
+    for tile in each_tile(means[None], conics[None], opacities[None], size, side, offsets[None], members, outlined):
+        here = region[tile.rows, tile.columns].reshape(-1, 1).bool()
+        found[tile.members[((tile.weights >= least) & here).any(0)]] = 1
+    return found
+
+
+TORCH_OPS = Ops(project, evaluate, gsplat_torch._isect_tiles, gsplat_torch._isect_offset_encode, rasterise, contributions, seen_in)

@@ -45,14 +45,31 @@ class Renderer:
         near: float,
         far: float,
         splat_scale: float,
-        background: list[float],
-        tint: list[float],
         style: str,  # splats, centres or outlines
         overdraw_limit: int,  # of the Gaussians that meet a tile, the nearest so many are blended
-        outputs: list[str],
         interrupt: NDArray[np.uint8] | None,
+        background: list[float],
+        tint: list[float],
+        outputs: list[str],
     ) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, int]] | None:
         """Pictures, milliseconds by stage and counts; None if it was interrupted."""
+
+    def contributors(
+        self,
+        layers: list[Layer],
+        intrinsics: list[float],
+        width: int,
+        height: int,
+        near: float,
+        far: float,
+        splat_scale: float,
+        style: str,
+        overdraw_limit: int,
+        interrupt: NDArray[np.uint8] | None,
+        region: NDArray[np.uint8],  # [H, W] 1: in it, 0: not
+        least: float,
+    ) -> list[NDArray[np.uint8]] | None:
+        """By layer [N]: 1 where a Gaussian's weight is at least `least` at a pixel of `region`; None if it was interrupted."""
 
     def tile_lists(self) -> tuple[list[list[tuple[int, int]]], int]:
         """Of the last frame: for each tile, row by row, (layer, id) of its Gaussians front to back; and the tiles across."""

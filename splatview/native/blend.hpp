@@ -79,12 +79,26 @@ static inline int pick(const Batch& batch, int count, int k, int32_t* picks) {
     return picked;
 }
 
+// Alpha of member `i` of a batch at sixteen pixels (u, v) from the tile's centre.
+template <bool CAPPED, bool RIMS> static inline F alpha_at(const Batch& batch, int32_t i, F u, F v, F uu, F uv, F vv) {
+    F power = fma(u, set1(batch.c1[i]), set1(batch.c0[i]));
+    power = fma(v, set1(batch.c2[i]), power);
+    power = fma(vv, set1(batch.vv[i]), power);
+    power = fma(uv, set1(batch.uv[i]), power);
+    power = fma(uu, set1(batch.uu[i]), power);
+    const F uncapped = exp2_fast(power);
+    const F alpha = zero_unless(le(set1(MIN_ALPHA_LOG2), power), CAPPED ? min(uncapped, set1(MAX_ALPHA)) : uncapped);
+    if (!RIMS) return alpha;
+    return select(both(le(set1(batch.rim_low[i]), power), le(power, set1(batch.rim_high[i]))), set1(RIM_ALPHA), alpha);
+}
+
+static inline F block_u(int k) { return load(BLOCK_COORDINATES.u) + set1(static_cast<float>(4 * (k & 3)) - 7.5f); }
+static inline F block_v(int k) { return load(BLOCK_COORDINATES.v) + set1(static_cast<float>(4 * (k >> 2)) - 7.5f); }
+
 // Blends the picked members of a batch into block `k`, front to back. Returns whether any pixel can still change.
 template <bool DEPTH, bool EXTRA, bool CAPPED, bool RIMS>
 static inline bool blend_block(const Batch& batch, const uint32_t* list, const int32_t* picks, int picked, int k, Pixels& pixels) {
-    const F u = load(BLOCK_COORDINATES.u) + set1(static_cast<float>(4 * (k & 3)) - 7.5f);
-    const F v = load(BLOCK_COORDINATES.v) + set1(static_cast<float>(4 * (k >> 2)) - 7.5f);
-    const F uu = u * u, uv = u * v, vv = v * v;
+    const F u = block_u(k), v = block_v(k), uu = u * u, uv = u * v, vv = v * v;
     F t = load(pixels.t[k]), sum = load(pixels.weight[k]), r = load(pixels.r[k]), g = load(pixels.g[k]), b = load(pixels.b[k]), z, median,
       best;
     I id, overdraw;
@@ -95,14 +109,7 @@ static inline bool blend_block(const Batch& batch, const uint32_t* list, const i
     while (picks != end && bits(open)) {
         for (const int32_t* const stop = end - picks > CHECK ? picks + CHECK : end; picks != stop; ++picks) {
             const int32_t i = *picks;
-            F power = fma(u, set1(batch.c1[i]), set1(batch.c0[i]));
-            power = fma(v, set1(batch.c2[i]), power);
-            power = fma(vv, set1(batch.vv[i]), power);
-            power = fma(uv, set1(batch.uv[i]), power);
-            power = fma(uu, set1(batch.uu[i]), power);
-            const F uncapped = exp2_fast(power);
-            F alpha = zero_unless(le(set1(MIN_ALPHA_LOG2), power), CAPPED ? min(uncapped, set1(MAX_ALPHA)) : uncapped);
-            if (RIMS) alpha = select(both(le(set1(batch.rim_low[i]), power), le(power, set1(batch.rim_high[i]))), set1(RIM_ALPHA), alpha);
+            const F alpha = alpha_at<CAPPED, RIMS>(batch, i, u, v, uu, uv, vv);
             const F next = fnma(alpha, t, t);
             // t only falls: once a Gaussian would end a pixel, so would every later one that touches it.
             const F weight = zero_unless(lt(set1(MIN_TRANSMITTANCE), next), alpha * t);
@@ -220,4 +227,67 @@ static void blend(const TileTask& task) {
     if (task.view->outlines) return blend_tile<true, true, true>(task);
     if (task.images.ids || task.images.median_depth || task.images.overdraw) return blend_tile<true, true, false>(task);
     return task.images.depth ? blend_tile<true, false, false>(task) : blend_tile<false, false, false>(task);
+}
+
+// Which of the picked members of a batch weigh at least `least` at a pixel of block `k`, a bit each. `light`: the transmittance there, 0
+// outside the region. `open`: whether a later one may, as none weighs more than the light that reaches it.
+template <bool CAPPED, bool RIMS>
+static inline uint64_t search_block(const Batch& batch, const int32_t* picks, int picked, int k, float least, float* light, bool& open) {
+    const F u = block_u(k), v = block_v(k), uu = u * u, uv = u * v, vv = v * v, enough = set1(least);
+    const F end = set1(least < MIN_TRANSMITTANCE ? MIN_TRANSMITTANCE : least);
+    F t = load(light);
+    uint64_t found = 0;
+    for (int from = 0; from < picked && (open = bits(le(end, t)) != 0); from += CHECK) {
+        for (int p = from; p < (picked - from > CHECK ? from + CHECK : picked); ++p) {
+            const int32_t i = picks[p];
+            const F alpha = alpha_at<CAPPED, RIMS>(batch, i, u, v, uu, uv, vv), next = fnma(alpha, t, t);
+            const F weight = zero_unless(lt(set1(MIN_TRANSMITTANCE), next), alpha * t);
+            found |= static_cast<uint64_t>(bits(le(enough, weight)) != 0) << i;
+            t = next;
+        }
+    }
+    open = bits(le(end, t)) != 0;
+    store(light, t);
+    return found;
+}
+
+template <bool RIMS> static void search_tile(const TileTask& task, const Search& search) {
+    alignas(64) float light[16][16];
+    const View& view = *task.view;
+    const int left = task.column * TILE, top = task.row * TILE;
+    const int columns = view.width - left < TILE ? view.width - left : TILE, rows = view.height - top < TILE ? view.height - top : TILE;
+    unsigned alive = 0;  // blocks
+    for (int k = 0; k < 16; ++k) store(light[k], set1(0));
+    for (int y = 0; y < rows; ++y) {
+        const uint8_t* row = search.region + static_cast<size_t>(top + y) * search.stride + left;
+        for (int x = 0; x < columns; ++x)
+            if (row[x]) light[(y >> 2) * 4 + (x >> 2)][(y & 3) * 4 + (x & 3)] = 1, alive |= 1u << ((y >> 2) * 4 + (x >> 2));
+    }
+    Batch batch;
+    int32_t picks[BATCH + LANES];
+    for (uint32_t from = 0; from < task.count && alive; from += BATCH) {
+        const int count = static_cast<int>(task.count - from < BATCH ? task.count - from : BATCH);
+        const uint32_t* list = task.list + from;
+        for (uint32_t ahead = from + BATCH; ahead < task.count && ahead < from + 2 * BATCH; ++ahead)
+            __builtin_prefetch(&task.records[task.list[ahead]]);
+        load_batch(task, list, count, batch);
+        uint64_t found = 0;
+        for (unsigned rest = alive; rest; rest &= rest - 1) {
+            const int k = __builtin_ctz(rest), picked = pick(batch, count, k, picks);
+            bool open = true;
+            if (picked)
+                found |= batch.capped ? search_block<true, RIMS>(batch, picks, picked, k, search.least, light[k], open)
+                                      : search_block<false, RIMS>(batch, picks, picked, k, search.least, light[k], open);
+            if (!open) alive &= ~(1u << k);
+        }
+        for (; found; found &= found - 1) {
+            const Record& record = task.records[list[__builtin_ctzll(found)]];
+            __atomic_store_n(&search.found[record.layer][record.id], uint8_t{1}, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+static void search(const TileTask& task, const Search& search) {
+    const FlushDenormals flush;
+    task.view->outlines ? search_tile<true>(task, search) : search_tile<false>(task, search);
 }

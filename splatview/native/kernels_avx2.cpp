@@ -15,8 +15,8 @@ namespace {
 #include "blend.hpp"
 }  // namespace
 
-extern const Kernels kernels_avx2 = {"avx2", in_view, project, blend};
+extern const Kernels kernels_avx2 = {"avx2", in_view, project, blend, search};
 #else
-extern const Kernels kernels_avx2 = {"avx2", nullptr, nullptr, nullptr};
+extern const Kernels kernels_avx2 = {"avx2", nullptr, nullptr, nullptr, nullptr};
 #endif
 }  // namespace splats

@@ -15,8 +15,8 @@ namespace {
 #include "blend.hpp"
 }  // namespace
 
-extern const Kernels kernels_avx512 = {"avx512", in_view, project, blend};
+extern const Kernels kernels_avx512 = {"avx512", in_view, project, blend, search};
 #else
-extern const Kernels kernels_avx512 = {"avx512", nullptr, nullptr, nullptr};
+extern const Kernels kernels_avx512 = {"avx512", nullptr, nullptr, nullptr, nullptr};
 #endif
 }  // namespace splats

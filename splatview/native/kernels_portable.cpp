@@ -14,5 +14,5 @@ namespace {
 #include "blend.hpp"
 }  // namespace
 
-extern const Kernels kernels_portable = {"portable", in_view, project, blend};
+extern const Kernels kernels_portable = {"portable", in_view, project, blend, search};
 }  // namespace splats

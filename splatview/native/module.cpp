@@ -22,6 +22,7 @@ namespace {
 
 template <class T, class... Shape> using In = nb::ndarray<const T, nb::c_contig, nb::device::cpu, Shape...>;
 using Mask = In<uint8_t, nb::ndim<1>>;
+using Flag = In<uint8_t, nb::shape<1>>;
 
 struct Layer {
     std::shared_ptr<PackedScene> scene;
@@ -76,43 +77,12 @@ public:
 
     // (pictures by name, milliseconds by stage, counts), or None if it was interrupted.
     nb::object render(const std::vector<Layer*>& layers, const std::vector<double>& intrinsics, int width, int height, double near,
-                      double far, double splat_scale, const std::vector<double>& background, const std::vector<double>& tint,
-                      const std::string& style, uint32_t overdraw_limit, const std::vector<std::string>& outputs,
-                      std::optional<In<uint8_t, nb::shape<1>>> interrupt) {
-        if (intrinsics.size() != 4 || background.size() != 3 || tint.size() != 3)
-            throw nb::value_error("expected fx, fy, cx, cy and two colours");
-        if (width < 1 || height < 1 || width > 32768 || height > 32768)
-            throw nb::value_error("expected a size of 1 to 32768 pixels a side");
-        Request request{};
-        request.view = {width,
-                        height,
-                        (width + TILE - 1) / TILE,
-                        (height + TILE - 1) / TILE,
-                        static_cast<float>(intrinsics[0]),
-                        static_cast<float>(intrinsics[1]),
-                        static_cast<float>(intrinsics[2]),
-                        static_cast<float>(intrinsics[3]),
-                        static_cast<float>(near),
-                        static_cast<float>(far),
-                        static_cast<float>(splat_scale),
-                        style == "centres",
-                        style == "outlines",
-                        0,
-                        0,
-                        0,
-                        0};
-        View& view = request.view;
-        const float out_x = 0.15f * static_cast<float>(width) / view.fx, out_y = 0.15f * static_cast<float>(height) / view.fy;
-        view.left = -view.cx / view.fx - out_x, view.right = (static_cast<float>(width) - view.cx) / view.fx + out_x;
-        view.top = -view.cy / view.fy - out_y, view.bottom = (static_cast<float>(height) - view.cy) / view.fy + out_y;
-        for (uint32_t i = 0; i < layers.size(); ++i) {
-            request.layers.push_back(layers[i]->view);
-            request.layers.back().index = i;
-            std::copy(tint.begin(), tint.end(), request.layers.back().tint);
-        }
+                      double far, double splat_scale, const std::string& style, uint32_t overdraw_limit, std::optional<Flag> interrupt,
+                      const std::vector<double>& background, const std::vector<double>& tint, const std::vector<std::string>& outputs) {
+        if (background.size() != 3 || tint.size() != 3) throw nb::value_error("expected two colours");
+        Request request = request_of(layers, intrinsics, width, height, near, far, splat_scale, style, overdraw_limit, interrupt);
+        for (LayerView& layer : request.layers) std::copy(tint.begin(), tint.end(), layer.tint);
         std::copy(background.begin(), background.end(), request.background);
-        request.overdraw_limit = std::max(overdraw_limit, 1u);
-        request.interrupt = interrupt ? interrupt->data() : nullptr;
 
         std::map<std::string, std::shared_ptr<void>> blocks;
         const size_t pixels = static_cast<size_t>(width) * height;
@@ -150,6 +120,33 @@ public:
         return nb::make_tuple(images, timings, counts);
     }
 
+    // For each layer which of its Gaussians weigh at least `least` at a pixel of the region, or None if it was interrupted.
+    nb::object contributors(const std::vector<Layer*>& layers, const std::vector<double>& intrinsics, int width, int height, double near,
+                            double far, double splat_scale, const std::string& style, uint32_t overdraw_limit,
+                            std::optional<Flag> interrupt, In<uint8_t, nb::ndim<2>> region, double least) {
+        if (region.shape(0) != static_cast<size_t>(height) || region.shape(1) != static_cast<size_t>(width))
+            throw nb::value_error("expected a region of the picture's size");
+        Request request = request_of(layers, intrinsics, width, height, near, far, splat_scale, style, overdraw_limit, interrupt);
+        std::vector<uint8_t*> found;
+        nb::list masks;
+        for (LayerView& layer : request.layers) {
+            layer.sh_coefficients = 1, layer.tinted = nullptr;  // no colour is looked at
+            const size_t count = layer.blocks.count;
+            found.push_back(static_cast<uint8_t*>(std::calloc(std::max<size_t>(count, 1), 1)));
+            if (!found.back()) throw std::bad_alloc();
+            nb::capsule owner(found.back(), [](void* p) noexcept { std::free(p); });
+            masks.append(nb::cast(nb::ndarray<nb::numpy, uint8_t>(found.back(), 1, &count, owner)));
+        }
+        request.search = {region.data(), static_cast<size_t>(width), static_cast<float>(least), found.data()};
+        nb::gil_scoped_release released;
+        std::unique_lock<std::mutex> lock(mutex_);
+        last_ = {};
+        const bool finished = frames_.render(request).finished;
+        lock.unlock();
+        nb::gil_scoped_acquire acquired;
+        return finished ? nb::object(masks) : nb::none();
+    }
+
     // Of the last frame: for every tile, row by row, the (layer, id) of its Gaussians front to back; and the tiles across.
     nb::tuple tile_lists() {
         std::lock_guard<std::mutex> lock(mutex_);
@@ -172,6 +169,43 @@ public:
     void set_least_spare(int64_t bytes) { frames_.set_least_spare(bytes); }
 
 private:
+    static Request request_of(const std::vector<Layer*>& layers, const std::vector<double>& intrinsics, int width, int height, double near,
+                              double far, double splat_scale, const std::string& style, uint32_t overdraw_limit,
+                              const std::optional<Flag>& interrupt) {
+        if (intrinsics.size() != 4) throw nb::value_error("expected fx, fy, cx, cy");
+        if (width < 1 || height < 1 || width > 32768 || height > 32768)
+            throw nb::value_error("expected a size of 1 to 32768 pixels a side");
+        Request request{};
+        request.view = {width,
+                        height,
+                        (width + TILE - 1) / TILE,
+                        (height + TILE - 1) / TILE,
+                        static_cast<float>(intrinsics[0]),
+                        static_cast<float>(intrinsics[1]),
+                        static_cast<float>(intrinsics[2]),
+                        static_cast<float>(intrinsics[3]),
+                        static_cast<float>(near),
+                        static_cast<float>(far),
+                        static_cast<float>(splat_scale),
+                        style == "centres",
+                        style == "outlines",
+                        0,
+                        0,
+                        0,
+                        0};
+        View& view = request.view;
+        const float out_x = 0.15f * static_cast<float>(width) / view.fx, out_y = 0.15f * static_cast<float>(height) / view.fy;
+        view.left = -view.cx / view.fx - out_x, view.right = (static_cast<float>(width) - view.cx) / view.fx + out_x;
+        view.top = -view.cy / view.fy - out_y, view.bottom = (static_cast<float>(height) - view.cy) / view.fy + out_y;
+        for (uint32_t i = 0; i < layers.size(); ++i) {
+            request.layers.push_back(layers[i]->view);
+            request.layers.back().index = i;
+        }
+        request.overdraw_limit = std::max(overdraw_limit, 1u);
+        request.interrupt = interrupt ? interrupt->data() : nullptr;
+        return request;
+    }
+
     FrameRenderer frames_;
     std::shared_ptr<Pool> pool_;
     std::mutex mutex_;
@@ -191,8 +225,11 @@ NB_MODULE(_splats, m) {
         .def(nb::init<const std::string&, int>(), nb::arg("simd"), nb::arg("threads"))
         .def("pack", &Renderer::pack, nb::arg("means"), nb::arg("quats"), nb::arg("log_scales"), nb::arg("opacity_logits"), nb::arg("sh"))
         .def("render", &Renderer::render, nb::arg("layers"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"), nb::arg("near"),
-             nb::arg("far"), nb::arg("splat_scale"), nb::arg("background"), nb::arg("tint"), nb::arg("style"), nb::arg("overdraw_limit"),
-             nb::arg("outputs"), nb::arg("interrupt").none())
+             nb::arg("far"), nb::arg("splat_scale"), nb::arg("style"), nb::arg("overdraw_limit"), nb::arg("interrupt").none(),
+             nb::arg("background"), nb::arg("tint"), nb::arg("outputs"))
+        .def("contributors", &Renderer::contributors, nb::arg("layers"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"),
+             nb::arg("near"), nb::arg("far"), nb::arg("splat_scale"), nb::arg("style"), nb::arg("overdraw_limit"),
+             nb::arg("interrupt").none(), nb::arg("region"), nb::arg("least"))
         .def("tile_lists", &Renderer::tile_lists)
         .def("set_least_spare", &Renderer::set_least_spare, nb::arg("nbytes"))
         .def_prop_ro("simd", &Renderer::simd)

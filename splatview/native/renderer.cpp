@@ -58,7 +58,7 @@ namespace {
 // Rows of tiles [first, last) of a picture as a request of their own.
 Request strip_of(const Request& whole, int first, int last) {
     Request strip = whole;
-    strip.is_strip = last - first < whole.view.tiles_y;
+    strip.is_strip |= last - first < whole.view.tiles_y;
     const int top = first * TILE;
     strip.view.height = std::min(whole.view.height, last * TILE) - top;
     strip.view.tiles_y = last - first;
@@ -68,7 +68,31 @@ Request strip_of(const Request& whole, int first, int last) {
     Images& to = strip.images;
     move(to.rgb, 3), move(to.rgb8, 3), move(to.alpha, 1), move(to.depth, 1), move(to.median_depth, 1), move(to.ids, 1),
         move(to.id_layers, 1), move(to.overdraw, 1);
+    if (strip.search.found) strip.search.region += static_cast<size_t>(top) * strip.search.stride;
     return strip;
+}
+
+// The tiles around the region that is searched as a request of their own; no rows if the region is empty.
+Request around_region(const Request& whole) {
+    const View& view = whole.view;
+    int left = view.width, right = 0, top = view.height, bottom = 0;
+    for (int y = 0; y < view.height; ++y) {
+        const uint8_t *row = whole.search.region + static_cast<size_t>(y) * whole.search.stride, *end = row + view.width;
+        auto set = [](uint8_t byte) { return byte != 0; };
+        const auto first = static_cast<int>(std::find_if(row, end, set) - row);
+        if (first == view.width) continue;
+        int last = view.width;
+        while (!row[last - 1]) --last;
+        left = std::min(left, first), right = std::max(right, last), top = std::min(top, y), bottom = y + 1;
+    }
+    const int first_column = left / TILE, columns = right ? (right - 1) / TILE + 1 - first_column : 0, first_row = top / TILE;
+    Request part = strip_of(whole, right ? first_row : 0, right ? (bottom - 1) / TILE + 1 : 0);
+    part.is_strip |= columns < view.tiles_x;
+    part.view.width = std::min(view.width - first_column * TILE, columns * TILE);
+    part.view.tiles_x = columns;
+    part.view.cx -= static_cast<float>(first_column * TILE);
+    part.search.region += first_column * TILE;
+    return part;
 }
 
 }  // namespace
@@ -96,9 +120,11 @@ std::vector<int> FrameRenderer::strips(const Request& request) const {
     return cuts;
 }
 
-Report FrameRenderer::render(const Request& request) {
+Report FrameRenderer::render(const Request& whole) {
     Report report{};
     const double start = now_ms();
+    const Request request = whole.search.found ? around_region(whole) : whole;
+    if (!request.view.tiles_y) return report.finished = true, report;
     const std::vector<int> cuts = strips(request);
     report.project_ms = now_ms() - start;
     auto stopped = [&] { return request.interrupt && *request.interrupt; };
@@ -124,7 +150,7 @@ void FrameRenderer::draw(const Request& request, Report& report) {
     const double t3 = now_ms();
     report.bin_ms += t3 - t2;
     if (stopped()) return;
-    blend(request);
+    request.search.found ? search(request) : blend(request);
     report.blend_ms += now_ms() - t3;
 }
 
@@ -359,6 +385,30 @@ void FrameRenderer::blend(const Request& request) {
             std::copy(request.background, request.background + 3, task.background);
             kernels_.blend(task);
             count = coming;
+        }
+    });
+}
+
+void FrameRenderer::search(const Request& request) {
+    const View& view = request.view;
+    searched_.clear();
+    for (int tile = 0; tile < view.tiles_x * view.tiles_y; ++tile) {
+        const int left = tile % view.tiles_x * TILE, top = tile / view.tiles_x * TILE;
+        const size_t columns = static_cast<size_t>(std::min(TILE, view.width - left));
+        bool meets = false;
+        for (int y = top; y < std::min(top + TILE, view.height) && !meets; ++y)
+            meets = std::memchr(request.search.region + static_cast<size_t>(y) * request.search.stride + left, 1, columns) != nullptr;
+        if (meets) searched_.push_back(static_cast<uint32_t>(tile));
+    }
+    constexpr int FEW = RUN / 4;  // a region has not many tiles
+    const int tiles = static_cast<int>(searched_.size());
+    threads_.run((tiles + FEW - 1) / FEW, [&](int piece, int thread) {
+        for (int at = piece * FEW; at < std::min(tiles, (piece + 1) * FEW); ++at) {
+            if (request.interrupt && *request.interrupt) return;
+            const int tile = static_cast<int>(searched_[at]);
+            Buffer<uint32_t>& list = lists_[2 * thread];
+            const uint32_t count = gather_tile(static_cast<uint32_t>(tile), list);
+            kernels_.search({&view, records_.data(), list.data(), count, tile % view.tiles_x, tile / view.tiles_x, {}, {}}, request.search);
         }
     });
 }

@@ -1,4 +1,4 @@
-// One frame: project, sort by depth, bin into tiles, blend.
+// One frame: project, sort by depth, bin into tiles, blend (or search).
 #pragma once
 #include <atomic>
 #include <string>
@@ -14,6 +14,7 @@ struct Request {
     std::vector<LayerView> layers;
     float background[3];
     Images images;
+    Search search;                      // nothing is drawn if something is looked for
     const volatile uint8_t* interrupt;  // may be null
     bool is_strip;
     uint32_t overdraw_limit;  // the nearest Gaussians of a tile that are blended
@@ -68,6 +69,7 @@ private:
     void bin_range(const View& view, uint32_t first, uint32_t last, Segment& segment) const;
     uint32_t gather_tile(uint32_t tile, Buffer<uint32_t>& list) const;
     void blend(const Request& request);
+    void search(const Request& request);
 
     const Kernels& kernels_;
     Threads threads_;
@@ -85,6 +87,7 @@ private:
     std::vector<Segment> segments_;
     uint32_t overdraw_limit_ = UINT32_MAX;
     std::vector<Buffer<uint32_t>> lists_;  // a thread's current tile and its next
+    std::vector<uint32_t> searched_;       // the tiles that meet the region
 };
 
 }  // namespace splats

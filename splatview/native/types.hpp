@@ -87,6 +87,13 @@ struct TileTask {
     Images images;
 };
 
+struct Search {             // what is asked of a view instead of pictures: which Gaussians weigh at least `least` at a pixel of a region
+    const uint8_t* region;  // the view's pixels, 1: in the region, 0: not
+    size_t stride;          // bytes from row to row
+    float least;
+    uint8_t* const* found;  // by layer, [N] in the caller's order: set to 1
+};
+
 struct Kernels {
     const char* name;
     // Which of the blocks [first, last), 64 at most, may hold a visible Gaussian: a bit each.
@@ -95,6 +102,8 @@ struct Kernels {
     // write one more. Returns how many.
     int (*project)(const View&, const LayerView&, uint32_t first, uint64_t chosen, Record* records, uint32_t* depths);
     void (*blend)(const TileTask&);
+    // Sets what is found in one tile. Threads may set the same byte at once, as relaxed atomics.
+    void (*search)(const TileTask&, const Search&);
 };
 
 extern const Kernels kernels_portable, kernels_avx2, kernels_avx512;

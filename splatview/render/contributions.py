@@ -1,4 +1,5 @@
-"""What gsplat's rasteriser does not tell: who contributes most to each pixel, where its median lies, how often it was drawn over.
+"""What gsplat's rasteriser does not tell: who contributes most to each pixel, where its median lies, how often it was drawn over, and
+who weighs how much in a region.
 
 One Triton program walks the list of one tile, front to back, with the arithmetic of gsplat's own kernel.
 Imports Triton, so it is imported only by who is about to draw with it.
@@ -65,6 +66,88 @@ def contributions(
     return Contributions(ids, median_depth, overdraw, blended, alpha)
 
 
+def seen_in(
+    means: Tensor,  # [N, 2] float32 pixels
+    conics: Tensor,  # [N, 3] float32
+    opacities: Tensor,  # [N] float32
+    region: Tensor,  # [H, W] uint8: 1 where it is
+    least: float,
+    tile: int,  # pixels a side
+    offsets: Tensor,  # [down, across] int32: where the list of a tile begins
+    members: Tensor,  # [M] int32: the lists, of Gaussians 0 to N - 1, each sorted by depth
+    *,
+    outlined: bool = False,
+) -> Tensor:
+    """[N] uint8: 1 for Gaussians that weigh at least `least` at a pixel of the region. All arrays contiguous and on one device."""
+    (height, width), (down, across) = region.shape, offsets.shape
+    found = region.new_zeros(len(opacities))
+    launch: Any = search_tiles[(down * across,)]
+    launch(
+        means, conics, opacities, region, offsets, members, found, len(members), across, width, height, least, tile, outlined, num_warps=8
+    )
+    return found
+
+
+@triton.jit
+def alpha_of(gaussian, x, y, means, conics, opacities, OUTLINED: tl.constexpr):
+    """What Gaussian `gaussian` covers of the pixels with centres `x`, `y`."""
+    dx, dy = x - tl.load(means + 2 * gaussian), y - tl.load(means + 2 * gaussian + 1)
+    xx, xy, yy = tl.load(conics + 3 * gaussian), tl.load(conics + 3 * gaussian + 1), tl.load(conics + 3 * gaussian + 2)
+    opacity = tl.load(opacities + gaussian)
+    sigma = 0.5 * (xx * dx * dx + yy * dy * dy) + xy * dx * dy
+    alpha = tl.minimum(opacity * tl.exp(-sigma), LARGEST_ALPHA)
+    alpha = tl.where((sigma >= 0) & (alpha >= SMALLEST_ALPHA), alpha, 0.0)
+    if OUTLINED:
+        rim_end = tl.minimum(tl.log(opacity / SMALLEST_ALPHA), RIM_END)  # below 0: too faint for a rim
+        span = tl.maximum(rim_end, 1e-6)
+        per_radius = tl.sqrt(tl.sqrt(tl.maximum(xx * yy - xy * xy, 0.0)) / (2 * span))  # 1 / pixels
+        hole = tl.maximum(1 - per_radius * RIM_WIDTH, 0.0)  # the tensor first: Triton's interpreter wants it so
+        rim = (sigma >= span * hole * hole) & (sigma <= rim_end)
+        alpha = tl.where(rim, RIM_ALPHA, alpha)
+    return alpha
+
+
+@triton.jit(do_not_specialize=["pairs", "across", "width", "height", "least"])
+def search_tiles(
+    means,
+    conics,
+    opacities,
+    region,
+    offsets,
+    members,
+    found,
+    pairs,
+    across,
+    width,
+    height,
+    least,
+    TILE: tl.constexpr,
+    OUTLINED: tl.constexpr,
+):
+    tile = tl.program_id(0)
+    at = tl.load(offsets + tile)
+    end = tl.load(offsets + tile + 1, mask=tile + 1 < tl.num_programs(0), other=pairs)
+    lane = tl.arange(0, TILE * TILE)
+    column = tile % across * TILE + lane % TILE
+    row = tile // across * TILE + lane // TILE
+    inside = (column < width) & (row < height)
+    x, y = column + 0.5, row + 0.5
+
+    # The transmittance, 0 outside the region; no weight is larger than the light that is left.
+    light = tl.where(tl.load(region + row.to(tl.int64) * width + column, mask=inside, other=0) != 0, 1.0, 0.0)
+    enough = tl.maximum(light * 0.0 + least, LAST_TRANSMITTANCE)
+    while (at < end) & (tl.max((light >= enough).to(tl.int32), 0) > 0):
+        for index in range(at, tl.minimum(at + PATIENCE, end)):
+            gaussian = tl.load(members + index).to(tl.int64)
+            alpha = alpha_of(gaussian, x, y, means, conics, opacities, OUTLINED)
+            after = light * (1 - alpha)
+            weight = tl.where(after > LAST_TRANSMITTANCE, light * alpha, 0.0)
+            one = (tl.max(weight, 0) >= least).to(tl.uint8)  # many tiles may write the same
+            tl.store(found + gaussian, one, mask=one > 0)
+            light = after
+        at += PATIENCE
+
+
 # Sizes change with every frame: were the kernel specialised on them, it would be compiled again and again.
 @triton.jit(do_not_specialize=["pairs", "count", "tiles", "across", "width", "height"])
 def walk_tiles(
@@ -112,20 +195,7 @@ def walk_tiles(
     while (at < end) & (tl.max(light, 0) > LAST_TRANSMITTANCE):
         for index in range(at, tl.minimum(at + PATIENCE, end)):
             gaussian = tl.load(members + index).to(tl.int64)
-            dx, dy = x - tl.load(means + 2 * gaussian), y - tl.load(means + 2 * gaussian + 1)
-            xx, xy, yy = tl.load(conics + 3 * gaussian), tl.load(conics + 3 * gaussian + 1), tl.load(conics + 3 * gaussian + 2)
-            opacity = tl.load(opacities + gaussian)
-            sigma = 0.5 * (xx * dx * dx + yy * dy * dy) + xy * dx * dy
-            alpha = tl.minimum(opacity * tl.exp(-sigma), LARGEST_ALPHA)
-            alpha = tl.where((sigma >= 0) & (alpha >= SMALLEST_ALPHA), alpha, 0.0)
-            if OUTLINED:
-                rim_end = tl.minimum(tl.log(opacity / SMALLEST_ALPHA), RIM_END)  # below 0: too faint for a rim
-                span = tl.maximum(rim_end, 1e-6)
-                per_radius = tl.sqrt(tl.sqrt(tl.maximum(xx * yy - xy * xy, 0.0)) / (2 * span))  # 1 / pixels
-                hole = tl.maximum(1 - per_radius * RIM_WIDTH, 0.0)  # the tensor first: Triton's interpreter wants it so
-                rim = (sigma >= span * hole * hole) & (sigma <= rim_end)
-                alpha = tl.where(rim, RIM_ALPHA, alpha)
-
+            alpha = alpha_of(gaussian, x, y, means, conics, opacities, OUTLINED)
             after = light * (1 - alpha)
             weight = tl.where(after > LAST_TRANSMITTANCE, light * alpha, 0.0)
             more = weight > heaviest

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from splatview.camera import Camera
-from splatview.frame import Frame, Interrupt, Interrupted, RenderOptions
+from splatview.frame import Frame, Interrupt, Interrupted, Masks, RenderOptions, share
 from splatview.gaussians import Gaussians
 from splatview.native import _splats
 from splatview.scene import Scene
@@ -41,9 +43,40 @@ class CpuRenderer:
     def render(self, scene: Scene, camera: Camera, options: RenderOptions = RenderOptions(), interrupt: Interrupt | None = None) -> Frame:
         """The picture, as `splatview.frame.Renderer` describes it."""
         places = {name: index for index, name in enumerate(scene.layers)}
-        visible = scene.visible_layers
+        drawn = self._native.render(
+            **self._view(scene, camera, options, interrupt),
+            background=list(options.background),
+            tint=list(options.tint),
+            outputs=list(options.outputs),
+        )
+        if drawn is None:
+            raise Interrupted
+        images, timings, counts = drawn
+        if "id_layers" in images:  # the native renderer counts the visible layers only
+            table = np.array([places[name] for name in scene.visible_layers] + [-1], np.int32)
+            images["id_layers"] = table[images["id_layers"]]
+        return Frame(camera, images, timings, counts)
+
+    def contributors(
+        self,
+        scene: Scene,
+        camera: Camera,
+        region: ArrayLike,
+        least: float,
+        options: RenderOptions = RenderOptions(),
+        interrupt: Interrupt | None = None,
+    ) -> Masks:
+        """Who is seen in a region, as `splatview.frame.Renderer` describes it. Only the part of the view around it is looked at."""
+        pixels, least = camera.region(region), share(least)
+        found = self._native.contributors(**self._view(scene, camera, options, interrupt), region=pixels.view(np.uint8), least=least)
+        if found is None:
+            raise Interrupted
+        return Masks({name: mask.view(np.bool_) for name, mask in zip(scene.visible_layers, found, strict=True)})
+
+    def _view(self, scene: Scene, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> dict[str, Any]:
+        """What the native renderer must know of a view, whether it draws it or searches it."""
         layers = []
-        for name, layer in visible.items():
+        for name, layer in scene.visible_layers.items():
             pose = np.ascontiguousarray((camera.camera_from_world @ layer.placement.matrix)[:3])
             antialiased = layer.content.kind == "antialiased" if options.antialiased is None else options.antialiased
             degree = layer.content.sh_degree if options.sh_degree is None else options.sh_degree
@@ -52,28 +85,18 @@ class CpuRenderer:
             )
             layers.append(_splats.Layer(self.prepare(layer.content), pose, degree, antialiased, hidden, tinted))
         k = camera.K
-        drawn = self._native.render(
-            layers=layers,
-            intrinsics=[k[0, 0], k[1, 1], k[0, 2], k[1, 2]],
-            width=camera.width,
-            height=camera.height,
-            near=options.near,
-            far=options.far,
-            splat_scale=options.splat_scale,
-            background=list(options.background),
-            tint=list(options.tint),
-            style=options.style,
-            overdraw_limit=options.overdraw_limit or _splats.NO_LIMIT,
-            outputs=list(options.outputs),
-            interrupt=interrupt.flag if interrupt else None,
-        )
-        if drawn is None:
-            raise Interrupted
-        images, timings, counts = drawn
-        if "id_layers" in images:  # the native renderer counts the visible layers only
-            table = np.array([places[name] for name in visible] + [-1], np.int32)
-            images["id_layers"] = table[images["id_layers"]]
-        return Frame(camera, images, timings, counts)
+        return {
+            "layers": layers,
+            "intrinsics": [k[0, 0], k[1, 1], k[0, 2], k[1, 2]],
+            "width": camera.width,
+            "height": camera.height,
+            "near": options.near,
+            "far": options.far,
+            "splat_scale": options.splat_scale,
+            "style": options.style,
+            "overdraw_limit": options.overdraw_limit or _splats.NO_LIMIT,
+            "interrupt": interrupt.flag if interrupt else None,
+        }
 
     def render_many(
         self, scene: Scene, cameras: Sequence[Camera], options: RenderOptions = RenderOptions(), interrupt: Interrupt | None = None

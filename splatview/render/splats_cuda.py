@@ -13,7 +13,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from splatview.arrays import Bools
 from splatview.camera import Camera
-from splatview.frame import Frame, Interrupt, Interrupted, RenderOptions
+from splatview.frame import Frame, Interrupt, Interrupted, Masks, RenderOptions, share
 from splatview.gaussians import Gaussians
 from splatview.scene import Layer, Scene
 
@@ -44,6 +44,7 @@ class Ops:
     offsets: Callable[..., Tensor]  # where each tile's list begins [C, down, across]
     rasterise: Callable[..., tuple[Tensor, Tensor]]  # features [C, H, W, F] over the background, alpha [C, H, W, 1]
     contributions: Callable[..., Any]  # splatview.render.contributions.Contributions
+    seen_in: Callable[..., Tensor]  # [N] uint8: who weighs enough in a region
 
 
 def gsplat_ops() -> Ops:
@@ -55,7 +56,7 @@ def gsplat_ops() -> Ops:
         os.environ["PATH"] = path + os.pathsep + folder
     import gsplat
 
-    from splatview.render.contributions import contributions
+    from splatview.render.contributions import contributions, seen_in
 
     return Ops(
         gsplat.fully_fused_projection,
@@ -64,6 +65,7 @@ def gsplat_ops() -> Ops:
         gsplat.isect_offset_encode,
         gsplat.rasterize_to_pixels,
         contributions,
+        seen_in,
     )
 
 
@@ -231,6 +233,34 @@ class CudaRenderer:
             self._pictures.update(zip(frames, images["rgb8"], strict=True))
         return frames
 
+    @torch.no_grad()
+    def contributors(
+        self,
+        scene: Scene,
+        camera: Camera,
+        region: ArrayLike,
+        least: float,
+        options: RenderOptions = RenderOptions(),
+        interrupt: Interrupt | None = None,
+    ) -> Masks:
+        """Who is seen in a region, as `splatview.frame.Renderer` describes it."""
+        pixels, least, options = camera.region(region), share(least), replace(options, outputs=("alpha",))  # no colour is looked at
+        layers = {name: layer for name, layer in scene.visible_layers.items() if len(self.prepare(layer.content).index)}
+        flats = [self._flat(name, layer, [camera], options, interrupt) for name, layer in layers.items()]
+        found = {name: np.zeros(len(layer.content), np.bool_) for name, layer in scene.visible_layers.items()}
+        if not flats:
+            return Masks(found)
+        flat = Flat.joined(flats)
+        _, offsets, members = self._tiles(flat, camera, interrupt)
+        where = torch.from_numpy(pixels.astype(np.uint8)).to(self._device)
+        splats = [tensor[0].contiguous() for tensor in (flat.means, flat.conics, flat.opacities)]
+        seen = self._ops.seen_in(*splats, where, least, TILE, offsets[0], members, outlined=options.style == "outlines").bool()
+        _heed(interrupt)
+        residents = [self.prepare(layer.content) for layer in layers.values()]
+        for name, here, mask in zip(layers, residents, seen.split([len(here.index) for here in residents]), strict=True):
+            found[name][here.index[mask].cpu().numpy()] = True
+        return Masks(found)
+
     def encode_jpeg(self, frame: Frame, quality: int) -> bytes | None:
         """The frame's 8-bit picture as JPEG with full colour, encoded where it was drawn.
 
@@ -304,11 +334,8 @@ class CudaRenderer:
         self, flat: Flat, cameras: Sequence[Camera], options: RenderOptions, interrupt: Interrupt | None, watch: Stopwatch
     ) -> dict[str, Tensor]:
         """Pictures [C, H, W, ...] by output, "ids" counting through all layers, and "counts" [C, 2]: Gaussians in view, and pairs."""
-        width, height, wanted = cameras[0].width, cameras[0].height, set(options.outputs)
-        across, down, outlined = -(-width // TILE), -(-height // TILE), options.style == "outlines"
-        _heed(interrupt)
-        tiles, pairs, members = self._ops.intersect(flat.means, flat.radii, flat.depths, TILE, across, down)
-        offsets = self._ops.offsets(pairs, len(cameras), across, down).reshape(len(cameras), down, across)
+        width, height, wanted, outlined = cameras[0].width, cameras[0].height, set(options.outputs), options.style == "outlines"
+        tiles, offsets, members = self._tiles(flat, cameras[0], interrupt)
         images = {"counts": torch.stack([(flat.radii > 0).all(-1).sum(-1), tiles.sum(-1)], -1)}
         watch.lap("sort")
         _heed(interrupt)
@@ -331,6 +358,13 @@ class CudaRenderer:
                 blended, alpha = found.blended + (1 - found.alpha) * background, found.alpha
         watch.lap("contributions")
         return images if blended is None or alpha is None else images | _pictures(blended, alpha, wanted)
+
+    def _tiles(self, flat: Flat, camera: Camera, interrupt: Interrupt | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Tiles per Gaussian [C, N], where each tile's list begins [C, down, across], and the lists [M], in pictures of `camera`'s size."""
+        across, down, count = -(-camera.width // TILE), -(-camera.height // TILE), len(flat.depths)
+        _heed(interrupt)
+        tiles, pairs, members = self._ops.intersect(flat.means, flat.radii, flat.depths, TILE, across, down)
+        return tiles, self._ops.offsets(pairs, count, across, down).reshape(count, down, across), members
 
     def _blank(self, cameras: Sequence[Camera], options: RenderOptions) -> dict[str, Tensor]:
         """What `_drawn` gives where there is nothing to draw."""
