@@ -1,1 +1,1 @@
-"""The C++ of the CPU backends: one module, no Python logic."""
+"""The C++ below everything: `_splats` draws, `_points` finds neighbours; no Python logic."""
