@@ -6,7 +6,7 @@
   const viewer = () => window.__viserMutable;
   const canvas = () => viewer().canvas;
   const send = (message) => viewer().sendMessage(message);
-  let live = true, number = 0, picking = false, flying = false, distance = 3;
+  let live = true, number = 0, shown = 0, picking = false, flying = false, distance = 3;
 
   // A picture counts as shown once its texture is in place: the next frame of the page draws it. A hidden tab draws
   // nothing, so it owes the answer until it is looked at again.
@@ -23,9 +23,9 @@
     Object.defineProperty(slot, "value", {
       configurable: true,
       get: () => texture,
-      set: (now) => { texture = now; if (live && now) { fit(now.image); answer(); } },
+      set: (now) => { texture = now; shown = number; if (live && now) { fit(now.image); answer(); } },
     });
-    if (texture) answer();  // it came before anybody watched
+    if (texture) { shown = number; answer(); }  // it came before anybody watched
   };
 
   // The server draws for the window, not for the canvas. On software GL the canvas is half as fine while the pictures
@@ -90,13 +90,14 @@
     on ? down.add(what) : down.delete(what);
     if (down.size === (on ? 1 : 0)) send({ type: "CameraHeld", on });
   };
+  const taken = (event) => window.__splatviewTools?.takes(event);  // a tool's, not the camera's
   const letGo = () => [...down].forEach((what) => hold(what, false));
 
   const listeners = {
     pointerdown: (event) => {
       if (event.target !== canvas()) return;
       document.activeElement?.blur();  // or the keys would still go to the last button pressed
-      if (!picking || event.button !== 0) { hold("pointer", true); return; }
+      if (!picking || event.button !== 0) { if (!taken(event)) hold("pointer", true); return; }
       eat(event);
       const box = canvas().getBoundingClientRect();
       send({ type: "PointPicked", x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height });
@@ -113,13 +114,13 @@
         return;
       }
       if (picking && event.key === "Escape") { eat(event); pick(false); }
-      if (moving.test(event.code) && !/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) hold(event.code, true);
+      if (moving.test(event.code) && !taken(event) && !/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) hold(event.code, true);
     },
     keyup: (event) => hold(event.code, false),
     blur: letGo,
     visibilitychange: () => { if (owing) answer(); },
     wheel: (event) => {
-      if (!flying || event.target !== canvas()) return;
+      if (!flying || event.target !== canvas() || taken(event)) return;
       eat(event);
       viewer().cameraControl.forward(-0.002 * event.deltaY, true);
     },
@@ -130,6 +131,7 @@
     software,
     fine: () => viewer().scene.__r3f.root.getState().setDpr(fineness),
     picture: (n) => { number = n; },
+    shown: () => shown,
     pick: () => pick(!picking),
     fly,
     split: (at) => { splitAt = at; placeSplit(); },
@@ -149,6 +151,7 @@
     destroy: () => {
       live = false;
       window.__splatviewPreview?.destroy();
+      window.__splatviewTools?.destroy();
       resized.disconnect();
       divider.remove();
       for (const name in listeners) removeEventListener(name, listeners[name], true);
