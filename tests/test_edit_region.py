@@ -202,6 +202,7 @@ def test_a_flood_stops_at_a_step_in_depth_and_goes_around_it_up_a_ramp(step):
     rgb8, depth, alpha = step
     assert flood(rgb8, depth, alpha, 3, 3, 0.1, 0.05).sum() == 400
     assert flood(rgb8, depth, alpha, 3, 3, 0.1, 1.0).all()
+    assert flood(rgb8, 1e10 * depth, alpha, 3, 3, 0.1, 1e300).all()
     depth[19] = np.geomspace(2, 4, 40)
     depth[:, 39], depth[:, 0] = 4, 2
     assert flood(rgb8, depth, alpha, 3, 3, 0.1, 0.05).all()

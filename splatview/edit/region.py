@@ -146,7 +146,8 @@ def colour_within(splats: Gaussians, colour: ArrayLike, tolerance: float) -> Boo
 
 
 def _near(a: Floats, b: Floats, tolerance: float) -> Bools:
-    return np.abs(a - b) <= np.float32(tolerance) * np.minimum(a, b)
+    with np.errstate(over="ignore"):  # a tolerance of anything
+        return np.abs(a - b) <= np.float32(min(tolerance, 1e30)) * np.minimum(a, b)
 
 
 def _capsule_span(a: Doubles, b: Doubles, radius: float, y: Doubles) -> tuple[Doubles, Doubles]:
