@@ -1,5 +1,7 @@
 """Sphere and box: membership by distance, and edges that fade."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -110,6 +112,12 @@ def test_many_points_are_asked_as_few(volume):
     assert volume.weights(np.zeros((0, 3))).shape == (0,)
 
 
+@given(st.tuples(*[st.floats(-1e3, 1e3)] * 4).filter(lambda quat: np.linalg.norm(quat) > 1e-3))
+def test_a_box_made_again_is_the_same_box(quat):
+    box = Box((1, 2, 3), (1, 1, 2), quat)
+    assert replace(box) == box and np.linalg.norm(box.quat) == pytest.approx(1, abs=1e-11)
+
+
 def test_volumes_are_compared_by_content():
     assert Box((0, 0, 0), (1, 1, 1)) == Box((0, 0, 0), (1.0, 1.0, 1.0), (2, 0, 0, 0))
     assert Sphere((0, 0, 0), 1) != Sphere((0, 0, 0), 1, 0.1)
@@ -121,7 +129,10 @@ def test_spheres_without_a_meaning(wrong):
         Sphere(**{"centre": (0, 0, 0), "radius": 1.0, **wrong})
 
 
-@pytest.mark.parametrize("wrong", [{"size": (1, 0, 1)}, {"size": (1, 1)}, {"quat": (0, 0, 0, 0)}, {"quat": (1, 0, 0)}, {"falloff": np.nan}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"size": (1, 0, 1)}, {"size": (1, 1)}, {"quat": (0, 0, 0, 0)}, {"quat": (1e308,) * 4}, {"quat": (1, 0, 0)}, {"falloff": np.nan}],
+)
 def test_boxes_without_a_meaning(wrong):
     with pytest.raises(ValueError, match=r"^Box\.[^\n]*expected [^\n]*, got [^\n]*$"):
         Box(**{"centre": (0, 0, 0), "size": (1, 1, 1), **wrong})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,9 +87,12 @@ class Box(_Volume):
         for side in self.size:
             _positive("Box.size", side)
         w, x, y, z = _finite("Box.quat", self.quat, 4)
-        if w == x == y == z == 0:
+        length = math.hypot(w, x, y, z)
+        if not 0 < length < math.inf:
             raise ValueError(f"Box.quat: expected a quaternion wxyz that is not zero, got {self.quat}")
-        object.__setattr__(self, "quat", Similarity((w, x, y, z)).quat)
+        if abs(length - 1) > 1e-12:  # a unit quaternion keeps its bits, so that a box read again is the same box
+            w, x, y, z = w / length, x / length, y / length, z / length
+        object.__setattr__(self, "quat", (w, x, y, z))
         _not_negative("Box.falloff", self.falloff)
 
     @property
