@@ -146,8 +146,8 @@ class Pipeline:
                 one.given_way += 1
                 one.drawing[1].set()
 
-    def call(self, task: Callable[[], T]) -> Future[T]:
-        """Run `task` on the drawing thread, between two pictures."""
+    def call(self, task: Callable[[], T], *, at_once: bool = False) -> Future[T]:
+        """Run `task` on the drawing thread, between two pictures; `at_once`: pictures at rest make way for it."""
         future: Future[T] = Future()
 
         def run() -> None:
@@ -161,6 +161,9 @@ class Pipeline:
             if self._closed:
                 future.cancel()
             self._tasks.append(run)
+            for channel in self._channels if at_once else ():
+                if channel.drawing is not None and channel.drawing[0].still:
+                    channel.drawing[1].set()
             self.changed.notify_all()
         return future
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import sys
 import threading
 import webbrowser
+from pathlib import Path
 
 import viser
 
+from splatview.edit.document import Document
+from splatview.edit.select import Tools
 from splatview.frame import Renderer
 from splatview.framing import frame_scene
 from splatview.render import open_renderer
 from splatview.scene import Scene
 from splatview.stream.pipeline import Pipeline
+from splatview.viewer.desk import Desk
 from splatview.viewer.door import Door, listen
+from splatview.viewer.editor import Editor
 from splatview.viewer.loading import Loading
 from splatview.viewer.page import Page, quiet, start_viser
 from splatview.viewer.panels import Panel
@@ -26,6 +32,7 @@ from splatview.viewer.settings import ViewerSettings
 from splatview.viewer.space import page_from_world, page_pose
 from splatview.viewer.splat_page import SplatPage
 from splatview.viewer.studio import Studio
+from splatview.viewer.turns import TakingTurns
 from splatview.viewer.uploads import Uploads
 from splatview.viewer.webgl import Packer
 from splatview.viewer.worker import Worker
@@ -36,35 +43,49 @@ class Viewer:
     """A running viewer. `url` is the address of its page; `scene` may be replaced at any time.
 
     `key` names the scene, by the files it came from, say: with it, the panel's settings, saved views, and how layers of files stand
-    are remembered for the next viewer with the same key.
+    are remembered for the next viewer with the same key, and edits are journalled. `document` is what was made of `scene` in the file
+    `path`.
     """
 
     def __init__(
-        self, scene: Scene, settings: ViewerSettings = ViewerSettings(), *, renderer: Renderer | None = None, key: str | None = None
+        self,
+        scene: Scene,
+        settings: ViewerSettings = ViewerSettings(),
+        *,
+        renderer: Renderer | None = None,
+        key: str | None = None,
+        document: Document | None = None,
+        path: Path | None = None,
     ) -> None:
         listener = listen(settings.host, settings.port)  # first: a taken port is told before anything is loaded
         try:
             self.renderer = renderer or open_renderer(settings.backend)
             remembered = Remembered(key, self._bookmarks_changed)
-            scene = remembered.restored(scene)
+            scene = remembered.restored(scene) if document is None else scene
             self.framing = frame_scene(scene, settings.up)
             self.placing = page_from_world(self.framing)
-            self.world = World(scene, self._world_changed)
             self._settings = settings
             self._sessions: dict[int, tuple[Session, Panel]] = {}
             self._lock = threading.Lock()
             self._closed = threading.Event()
             self._pipeline = Pipeline()
+            self._pipeline.start()
+            turns = TakingTurns(self.renderer, self._pipeline)
+            self.desk = Desk(scene, key, document, path)
+            self.world = World(scene, Tools(lambda: turns, self.desk.load), self._world_changed, self.desk.document, self.desk.record)
+            self.world.busy_changed = self._busy_changed
+            self._people = itertools.count(1)
             self._packer = Packer()
-            limit, loading = settings.upload_limit_mb * 10**6, Loading(self.world, self._world_changed)
-            self.studio = Studio(self.world, self.placing, loading, remembered, Worker("splatview-doctor"), settings.root, limit > 0)
+            limit, loading = settings.upload_limit_mb * 10**6, Loading(self.world, self.desk, self._world_changed)
+            self.studio = Studio(
+                self.world, self.desk, self.placing, loading, remembered, Worker("splatview-doctor"), settings.root, limit > 0
+            )
             loading.learn(scene)
             secret = secrets.token_urlsafe(24)
             self._server = start_viser(secret)
             self._set_home()
             self._server.on_client_connect(self._connected)
             self._server.on_client_disconnect(self._gone)
-            self._pipeline.start()
             self._uploads = Uploads(limit, lambda path: loading.add(path, stays=False)) if limit else None
             self._door = Door(listener, self._server.get_port(), secret, self._uploads, settings.tls())
             self._door.start()
@@ -88,13 +109,17 @@ class Viewer:
 
     def show(self, scene: Scene) -> None:
         """Show `scene` to everybody from now on; the page's space stays as it is."""
-        self.world.show(scene)
+        self.world.show(scene).result()
 
     def _world_changed(self) -> None:
         self.studio.remembered.note(self.world.scene)
         for session, panel in self._open_pages():
             panel.world_changed()
             session.world_changed()
+
+    def _busy_changed(self) -> None:
+        for _, panel in self._open_pages():
+            panel.busy_changed()
 
     def _bookmarks_changed(self) -> None:
         for _, panel in self._open_pages():
@@ -149,7 +174,7 @@ class Viewer:
         preview = session.preview = Preview(splats, self.world, self.placing, self._packer, session.refresh)
         splats.on_able(preview.told_able)
         splats.on_arrived(preview.arrived)
-        panel = Panel(page, session, self.studio)
+        panel = Panel(page, session, self.studio, Editor(page, self.world, f"person {next(self._people)}"))
         panel.add_drawer(preview, self._settings.draw)
         with self._lock:
             self._sessions[client.client_id] = session, panel
@@ -181,13 +206,15 @@ def serve(
     *,
     renderer: Renderer | None = None,
     key: str | None = None,
+    document: Document | None = None,
+    path: Path | None = None,
     block: bool = True,
 ) -> Viewer:
     """Show `scene` in the browser; returns when the viewer is closed or Ctrl+C is pressed, at once if not `block`.
 
     Prints one line with the page's address when it is ready. OSError if the port is taken.
     """
-    viewer = Viewer(scene, settings, renderer=renderer, key=key)
+    viewer = Viewer(scene, settings, renderer=renderer, key=key, document=document, path=path)
     print(f"splatview is ready: {viewer.url}", flush=True)
     if settings.open and (sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
         webbrowser.open(viewer.url)  # without a display it would be a text browser, in the terminal

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from splatview.edit.operations import AddLayers, SwapLevel
+from splatview.edit.state import State, digest_of
 from splatview.formats import levels, load
 from splatview.scene import Scene
+from splatview.viewer.desk import Desk
 from splatview.viewer.worker import Worker
-from splatview.viewer.world import State, World
+from splatview.viewer.world import World
 
 T = TypeVar("T")
 
@@ -32,8 +36,9 @@ class Notice(Protocol):
 class Loading:
     """Adds layers from files, and other levels of detail of them. `changed` is called when more is known of a file."""
 
-    def __init__(self, world: World, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, world: World, desk: Desk, changed: Callable[[], None] = lambda: None) -> None:
         self._world = world
+        self._desk = desk
         self._changed = changed
         self._worker = Worker("splatview-loading")
         self._levels: dict[str, tuple[int, ...]] = {}
@@ -47,13 +52,13 @@ class Loading:
         for source in {layer.source for layer in scene.layers.values() if layer.source}:
             self._worker.call(lambda source=source: self._learn(source))
 
-    def add(self, path: Path, notice: Notice | None = None, *, stays: bool = True) -> Future[str]:
-        """Add the layers of a file; the future has their names, or what is wrong. `stays`: the file will be there later, too."""
-        return self._worker.call(lambda: self._told(notice, path.name, lambda: self._add(path, notice, stays)))
+    def add(self, path: Path, notice: Notice | None = None, *, stays: bool = True, author: str = "") -> Future[str]:
+        """Add the layers of a file; the future has their names, or what is wrong. A file that does not stay is taken over."""
+        return self._worker.call(lambda: self._told(notice, path.name, lambda: self._add(path, notice, stays, author)))
 
-    def swap(self, name: str, level: int, notice: Notice | None = None) -> Future[None]:
+    def swap(self, name: str, level: int, notice: Notice | None = None, author: str = "") -> Future[None]:
         """Put another level of detail into a layer; its name, its place and whether it is shown stay."""
-        return self._worker.call(lambda: self._told(notice, name, lambda: self._swap(name, level, notice)))
+        return self._worker.call(lambda: self._told(notice, name, lambda: self._swap(name, level, notice, author)))
 
     def close(self) -> None:
         """Forget what waits, and give up what is being read at its next step."""
@@ -83,36 +88,43 @@ class Loading:
 
         return tell
 
-    def _add(self, path: Path, notice: Notice | None, stays: bool) -> str:
+    def _add(self, path: Path, notice: Notice | None, stays: bool, author: str) -> str:
         found = load(path, self._progress(notice))
-        if stays:
-            found = found.read_from(str(path))
-            self._learn(str(path))
+        if not stays:
+            path = self._taken(path)
+        where = str(path.resolve())
+        found = found.read_from(where)
+        self._desk.remember(where, None, found)
+        self._learn(where)
+        digests = tuple(digest_of(layer.content) for layer in found.layers.values())
         names: list[str] = []
 
-        def joined(scene: Scene) -> Scene:
-            both = scene.joined(found)
-            names[:] = [name for name in both.layers if name not in scene.layers]
-            return both
+        def added(state: State) -> AddLayers:
+            both = state.scene.joined(found)
+            names[:] = [name for name in both.layers if name not in state.scene.layers]
+            return AddLayers(where, tuple(names), digests)
 
-        self._world.change(joined)
+        self._world.edit(added, author).result()
         return ", ".join(names)
 
-    def _swap(self, name: str, level: int, notice: Notice | None) -> None:
+    def _taken(self, path: Path) -> Path:
+        """A file that was sent, where it stays as long as the document needs it."""
+        folder = Path(tempfile.mkdtemp(dir=self._desk.uploads, prefix=""))
+        return Path(shutil.move(path, folder / path.name))
+
+    def _swap(self, name: str, level: int, notice: Notice | None, author: str) -> None:
         layer = self._world.scene.layers.get(name)
         if layer is None or layer.source is None:
             raise ValueError(f"{name}: this layer was not read from a file that is still there")
         if len(layer.content) not in self.levels(layer.source):
             raise ValueError(f"{name}: this layer is not one of its file's levels of detail")
-        found = next(iter(load(layer.source, self._progress(notice), level=level).layers.values()))  # others are the same in all levels
+        self._desk.remember(layer.source, level, load(layer.source, self._progress(notice), level=level).read_from(layer.source))
 
-        def swapped(state: State) -> State:
+        def swapped(state: State) -> SwapLevel | None:
             now = state.scene.layers.get(name)
-            if now is None or now.source != layer.source:  # removed or renamed in the meantime
-                return state
-            return state.with_scene(state.scene.with_layer(name, replace(now, content=found.content, notes=found.notes)))
+            return None if now is None or now.source != layer.source else SwapLevel(name, level)  # or removed in the meantime
 
-        self._world.edit(swapped)
+        self._world.edit(swapped, author).result()
 
     def _learn(self, source: str) -> None:
         if source not in self._levels:

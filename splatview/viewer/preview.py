@@ -158,7 +158,7 @@ class Preview:
 
     def _bring(self) -> None:
         state = self._world.state
-        scene, hidden = state.scene, state.hidden
+        scene, hidden = state.scene, state.undrawn
         seen = scene.visible_layers
         count = sum(len(layer.content) for layer in seen.values())
         drawing = self.wish != "server" and bool(self._able)

@@ -22,7 +22,6 @@ import numpy as np
 from splatview.camera import Camera
 from splatview.geometry import Similarity, quat_from_matrix
 from splatview.scene import Layer, Scene
-from splatview.viewer.world import renamed
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +150,15 @@ class Remembered:
                 _save(self._path, self._memory)
         except (OSError, ValueError) as error:  # a home that is not writable is no reason to stop looking
             log.warning("%s: the scene's settings are not remembered: %s", self._path, error)
+
+
+def renamed(scene: Scene, old: str, new: str) -> Scene:
+    """`scene` with a layer called `new`, or what of it is free, in its old place; unchanged if there is no `old` or `new` is blank."""
+    others = {name: layer for name, layer in scene.layers.items() if name != old}
+    if old not in scene.layers or not new.strip():
+        return scene
+    free = Scene.free_name(new.strip(), others)
+    return Scene({free if name == old else name: layer for name, layer in scene.layers.items()})
 
 
 def _of_files(scene: Scene) -> dict[str, tuple[str, Layer]]:

@@ -184,7 +184,7 @@ class Session:
 
     def _request(self, camera: Camera) -> Request:
         state = self._world.state
-        return Request(state.scene, camera, self.view, NEAR / self._placing.scale, state.hidden)
+        return Request(state.scene, camera, self.view, NEAR / self._placing.scale, state.undrawn, state.selected)
 
     def camera(self, width: int, height: int) -> Camera:
         """The page's camera, in the world."""

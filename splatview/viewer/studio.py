@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splatview.geometry import Similarity
+from splatview.viewer.desk import Desk
 from splatview.viewer.loading import Loading
 from splatview.viewer.remembered import Remembered
 from splatview.viewer.worker import Worker
@@ -17,6 +18,7 @@ class Studio:
     """The scene, where it stands in the page, its files, and what is kept of it."""
 
     world: World
+    desk: Desk
     placing: Similarity  # page from world
     loading: Loading
     remembered: Remembered
@@ -29,3 +31,5 @@ class Studio:
         self.remembered.close()
         self.loading.close()
         self.examining.close()
+        self.world.close()
+        self.desk.close()

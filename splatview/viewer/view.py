@@ -10,6 +10,7 @@ from splatview.frame import Masks, Output, RenderOptions, Style
 from splatview.outputs.images import Colormap
 from splatview.scene import Scene
 
+Marked = Literal["tint", "outline", "nothing"]
 Shown = Literal["colour", "depth", "alpha", "normals", "centres", "outlines", "overdraw", "ids"]
 
 OUTPUTS: dict[Shown, tuple[Output, ...]] = {  # what a picture is made of; the depth goes along for viser's own objects
@@ -38,6 +39,7 @@ class View:
     render_size: float = 1.0  # of the window, at rest
     beside: Shown | None = None  # right of the split; None: the picture is not split
     split: float = 0.5  # of the width
+    selection: Marked = "tint"  # how selected Gaussians are shown
 
     def options(self, near: float, shown: tuple[Shown, ...]) -> RenderOptions:
         """How to draw what is `shown`, all of one style; `near` in world units."""
@@ -61,6 +63,9 @@ class Request:
     view: View
     near: float  # world units
     hidden: Masks = Masks()  # not drawn
+    selected: Masks = Masks()
 
     def options(self, *shown: Shown) -> RenderOptions:
-        return replace(self.view.options(self.near, shown), hidden=self.hidden)
+        options = self.view.options(self.near, shown)
+        tinted = self.selected if self.view.selection == "tint" else Masks()
+        return replace(options, hidden=self.hidden, tinted=tinted)

@@ -1,161 +1,293 @@
-"""The scene that everybody looks at, and the way back to what it was."""
+"""The scene that everybody looks at and edits: a document, its journal, and the thread on which operations run.
+
+Nobody waits here: every change is handed to that thread, which tells everybody when it has happened and is on the disk. A preview (a gizmo
+that is being dragged, a slider) is shown without being part of the document.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from numpy.typing import NDArray
-
-from splatview.arrays import Bools
+from splatview.edit.document import EMPTY, Amend, Change, Document, Entry, Source
+from splatview.edit.editing import Editing
+from splatview.edit.operations import AnyOperation, Select
+from splatview.edit.select import AnyQuery, How, Selection, Tools
+from splatview.edit.state import State
 from splatview.frame import Masks
-from splatview.gaussians import Gaussians
 from splatview.scene import Scene
+from splatview.viewer.worker import Worker
 
-STEPS = 50  # that can be undone
-HISTORY_BYTES = 2 << 30  # of Gaussians that only the history holds; the newest step is kept whatever it holds
+T = TypeVar("T")
+
+PATIENCE = 0.2  # seconds after which people are told that something is being worked at
+
+log = logging.getLogger(__name__)
+
+
+class Cancelled(Exception):
+    """Somebody gave up an operation while it ran."""
+
+    def __str__(self) -> str:
+        return "Cancelled: nothing has changed."
 
 
 @dataclass(frozen=True)
-class State:
-    """A scene, and which of its Gaussians are not drawn."""
+class Busy:
+    """What is being worked at."""
 
-    scene: Scene
-    hidden: Masks = Masks()  # [N] by layer
-
-    def with_scene(self, scene: Scene) -> State:
-        """`scene` in the old one's place: a mask follows its Gaussians, also to a new name, and goes when they go."""
-        masks = {}
-        for name, mask in self.hidden.items():
-            content = self.scene.layers[name].content
-            names = [new for new, layer in scene.layers.items() if layer.content is content]
-            if name in names:
-                masks[name] = mask
-            elif names:
-                masks[names[0]] = mask
-        return State(scene, Masks(masks))
-
-    def hiding(self, name: str, which: Bools, hide: bool = True) -> State:
-        """The Gaussians `which` [N] of a layer not drawn, or drawn again."""
-        old = self.hidden.get(name)
-        mask = (which if old is None else old | which) if hide else (None if old is None else old & ~which)
-        masks = {key: kept for key, kept in self.hidden.items() if key != name}
-        return State(self.scene, Masks(masks if mask is None or not mask.any() else {**masks, name: mask}))
-
-    def keeping(self, name: str, which: NDArray) -> State:
-        """Only the Gaussians `which` (a mask [N] or indices) of a layer; what was hidden of them stays hidden."""
-        content = self.scene.layers[name].content.take(which)
-        mask = self.hidden.get(name)
-        return self._with_content(name, content, None if mask is None else mask[which])
-
-    def with_content(self, name: str, content: Gaussians) -> State:
-        """A layer's Gaussians replaced by as many others, which stay hidden where they were."""
-        return self._with_content(name, content, self.hidden.get(name))
-
-    def _with_content(self, name: str, content: Gaussians, mask: Bools | None) -> State:
-        masks = {key: kept for key, kept in self.hidden.items() if key != name}
-        scene = self.scene.with_layer(name, replace(self.scene.layers[name], content=content))
-        return State(scene, Masks(masks if mask is None else {**masks, name: mask}))
-
-
-def renamed(scene: Scene, old: str, new: str) -> Scene:
-    """`scene` with a layer called `new`, or what of it is free, in its old place; unchanged if there is no `old` or `new` is blank."""
-    others = {name: layer for name, layer in scene.layers.items() if name != old}
-    if old not in scene.layers or not new.strip():
-        return scene
-    free = Scene.free_name(new.strip(), others)
-    return Scene({free if name == old else name: layer for name, layer in scene.layers.items()})
+    label: str
+    fraction: float
+    text: str
 
 
 class World:
-    """Holds the scene, tells its listener when it changed, and undoes changes. Any thread may change it."""
+    """Holds the document, tells its listener when it changed, and undoes changes. Any thread may call it.
 
-    def __init__(self, scene: Scene, changed: Callable[[], None] = lambda: None) -> None:
-        self._state = State(scene)
+    Futures have the state after a change, or what is wrong; then nothing has changed. `changed` is called when another state is to be seen.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        tools: Tools,
+        changed: Callable[[], None] = lambda: None,
+        document: Document = EMPTY,
+        record: Callable[[Change, Document], None] = lambda change, document: None,
+    ) -> None:
         self._changed = changed
+        self.busy_changed: Callable[[], None] = lambda: None
+        self.busy: Busy | None = None
+        self.undone: tuple[str, str] = ("", "")  # who took back what, last
+        self._keep = record  # brings a change of a document to the disk
+        self._tools = replace(tools, progress=self._progress)
+        self._worker = Worker("splatview-edit")
         self._lock = threading.Lock()
-        self._forget()
+        self._previews = 0
+        self._preview: State | None = None
+        self._gesture: tuple[object, str] | None = None  # and the entry that it made
+        self._cancel = threading.Event()
+        self._job = "", 0.0
+        self._editing = Editing(State(scene), self._tools, document, self._record)
 
     @property
     def state(self) -> State:
-        """The scene and what is hidden of it, at one moment."""
-        return self._state
+        """What is to be seen: the state at the cursor, or a preview."""
+        return self._preview or self._editing.state
+
+    @property
+    def edited(self) -> State:
+        """The state at the cursor."""
+        return self._editing.state
+
+    @property
+    def document(self) -> Document:
+        return self._editing.document
 
     @property
     def scene(self) -> Scene:
-        return self._state.scene
+        return self.state.scene
 
     @property
     def hidden(self) -> Masks:
         """Gaussians [N] by layer that are not drawn."""
-        return self._state.hidden
+        return self.state.undrawn
 
-    def edit(self, what: Callable[[State], State], gesture: object = None) -> None:
-        """Put `what(state)` in the state's place; what it raises is passed on, and nothing has changed.
+    # Changes.
 
-        Changes that follow each other with the same `gesture` (a drag, say) are one step of the history.
-        """
+    def do(self, operation: AnyOperation, author: str = "", gesture: object = None) -> Future[State]:
+        """Append an operation. Those that follow each other with the same `gesture` (typing, say) are one."""
+        return self.edit(lambda state: operation, author, gesture)
+
+    def edit(self, what: Callable[[State], AnyOperation | None], author: str = "", gesture: object = None) -> Future[State]:
+        """Append the operation that `what` makes of the state then; None: do nothing."""
+
+        def work() -> State:
+            operation = what(self._editing.state)
+            if operation is None:
+                return self._editing.state
+            document = self.document
+            if gesture is not None and self._gesture is not None and self._gesture[0] is gesture:
+                last = document.entries[document.cursor - 1].id if document.cursor else ""
+                if last == self._gesture[1]:
+                    return self._editing.change(Amend(last, operation))
+            state = self._editing.do(operation, author)
+            self._gesture = None if gesture is None else (gesture, self.document.entries[-1].id)
+            return state
+
+        return self._changing(work, "Working")
+
+    def select(self, query: AnyQuery, how: How = "set", author: str = "") -> Future[State]:
+        """Select what `query` finds, combined with what is selected then."""
+
+        def work() -> State:
+            return self._editing.select(query, how, author)
+
+        return self._changing(work, "Selecting")
+
+    def undo(self, author: str = "") -> Future[State]:
+        """Take the last operation back, if there is one."""
+        return self._changing(lambda: self._step(self._editing.undo, "undid", author), "Undoing")
+
+    def redo(self, author: str = "") -> Future[State]:
+        """Do the operation again that was undone last, if there is one."""
+        return self._changing(lambda: self._step(self._editing.redo, "redid", author), "Redoing")
+
+    def _step(self, way: Callable[[], Entry | None], did: str, author: str) -> State:
+        entry = way()
+        if entry is not None:
+            by = f" of {entry.author}" if entry.author and entry.author != author else ""
+            self.undone = author, f"{did} {entry.operation.label!r}{by}"
+        return self._editing.state
+
+    def jump(self, cursor: int) -> Future[State]:
+        """Go to the state after the first `cursor` operations."""
+        return self._changing(lambda: self._editing.jump(cursor), "Going back" if cursor < self.document.cursor else "Going on")
+
+    def switch(self, id: str, on: bool) -> Future[State]:
+        """Switch an operation off or on."""
+        return self._changing(lambda: self._editing.switch(id, on), "Working")
+
+    def amend(self, id: str, operation: AnyOperation) -> Future[State]:
+        """Give an operation other numbers; its selection stays what it was if the new one has none."""
+
+        def work() -> State:
+            old = self.document.entries[self.document.place(id)].operation
+            mine, given = getattr(old, "selection", None), getattr(operation, "selection", None)
+            keeps = isinstance(mine, Selection) and isinstance(given, Selection) and given.rows is None
+            return self._editing.amend(id, replace(operation, selection=mine) if keeps else operation)  # type: ignore[call-arg]
+
+        return self._changing(work, "Working")
+
+    def reorder(self, id: str, to: int) -> Future[State]:
+        """Move an operation to another place of the history."""
+        return self._changing(lambda: self._editing.reorder(id, to), "Working")
+
+    def show(self, scene: Scene) -> Future[State]:
+        """Start again with another scene, without a way back; nothing more is journalled."""
+
+        def work() -> State:
+            self._keep = lambda change, document: None
+            self._editing = Editing(State(scene), self._tools, Document(), self._record)
+            return self._editing.state
+
+        return self._changing(work, "Working")
+
+    def restore(self, scene: Scene, document: Document) -> Future[State]:
+        """Put another document, which begins with `scene`, in this one's place: one that was recovered."""
+
+        def work() -> State:
+            self._editing = Editing(State(scene), self._tools, document, self._record)
+            return self._editing.state
+
+        return self._changing(work, "Recovering")
+
+    def call(self, task: Callable[[], T], label: str = "Working") -> Future[T]:
+        """Do `task` between two changes."""
+        return self._worker.call(lambda: self._busy(task, label))
+
+    # Previews.
+
+    def preview(self, operation: AnyOperation) -> None:
+        """Show the state after an operation until something is done; of several that come too fast, the newest is shown."""
+        self.preview_state(lambda: self._editing.preview(operation))
+
+    def preview_state(self, state: Callable[[], State]) -> None:
+        """Show what `state` gives, as `preview` does."""
         with self._lock:
-            state = what(self._state)
-            if state == self._state:
+            self._previews += 1
+            number = self._previews
+
+        def work() -> None:
+            if number != self._previews:
                 return
-            if gesture is None or gesture is not self._gesture:
-                self._past.append(self._state)
-            self._future.clear()
-            self._gesture = gesture
-            self._state = state
-            self._trim()
-        self._changed()
-
-    def change(self, what: Callable[[Scene], Scene], gesture: object = None) -> None:
-        """Put `what(scene)` in the scene's place, as `edit` does."""
-        self.edit(lambda state: state.with_scene(what(state.scene)), gesture)
-
-    def hide(self, hidden: Masks) -> None:
-        """Do not draw these Gaussians from now on, and draw all others."""
-        self.edit(lambda state: replace(state, hidden=hidden))
-
-    def show(self, scene: Scene) -> None:
-        """Start again with another scene: there is no way back."""
-        with self._lock:
-            self._state = State(scene)
-            self._forget()
-        self._changed()
-
-    def undo(self) -> bool:
-        """Take the last change back; False if there is none."""
-        return self._step(self._past, self._future)
-
-    def redo(self) -> bool:
-        """Make the change again that was undone last; False if there is none."""
-        return self._step(self._future, self._past)
-
-    def _step(self, source: list[State], target: list[State]) -> bool:
-        with self._lock:
-            if not source:
-                return False
-            target.append(self._state)
-            self._state = source.pop()
-            self._gesture = None
-        self._changed()
-        return True
-
-    def _forget(self) -> None:
-        self._past: list[State] = []
-        self._future: list[State] = []
-        self._gesture: object = None
-
-    def _trim(self) -> None:
-        """Forget the oldest steps beyond the limits."""
-        del self._past[:-STEPS]
-        held = {id(layer.content) for layer in self._state.scene.layers.values()}
-        size = 0
-        for back, state in enumerate(reversed(self._past), 1):
-            for layer in state.scene.layers.values():
-                if id(layer.content) not in held:
-                    held.add(id(layer.content))
-                    size += layer.content.nbytes
-            if size > HISTORY_BYTES and back > 1:
-                del self._past[: len(self._past) - back + 1]
+            try:
+                shown = state()
+            except (ValueError, Cancelled):
                 return
+            if number == self._previews:
+                self._preview = shown
+                self._changed()
+
+        self._worker.call(lambda: self._busy(work, "Previewing"))
+
+    def end_preview(self) -> None:
+        """Show the document again."""
+        with self._lock:
+            self._previews += 1
+            was, self._preview = self._preview, None
+        if was is not None:
+            self._changed()
+
+    # Work.
+
+    def cancel(self) -> None:
+        """Give up what is being worked at."""
+        self._cancel.set()
+
+    def close(self) -> None:
+        """Give up what is being worked at, and what waits."""
+        self._cancel.set()
+        self._worker.close()
+
+    def _changing(self, work: Callable[[], State], label: str) -> Future[State]:
+        def run() -> State:
+            try:
+                return self._busy(work, label)
+            finally:
+                with self._lock:
+                    self._previews += 1
+                    self._preview = None
+                self._changed()
+
+        return self._worker.call(run)
+
+    def _busy(self, work: Callable[[], T], label: str) -> T:
+        self._cancel.clear()
+        self._job = label, time.monotonic()
+        waiting = threading.Timer(PATIENCE, lambda: self._tell(Busy(label, 0.0, "")))
+        waiting.daemon = True
+        waiting.start()
+        try:
+            return work()
+        finally:
+            waiting.cancel()
+            self._job = "", 0.0
+            if self.busy is not None:
+                self._tell(None)
+
+    def _progress(self, fraction: float, text: str) -> None:
+        if self._cancel.is_set() or self._worker.closed:
+            raise Cancelled
+        label, began = self._job
+        news = self.busy is None or fraction - self.busy.fraction > 0.02 or text != self.busy.text
+        if label and news and time.monotonic() - began > PATIENCE:
+            self._tell(Busy(label, fraction, text))
+
+    def _tell(self, busy: Busy | None) -> None:
+        if busy is None or self._job[0]:
+            self.busy = busy
+            self.busy_changed()
+
+    def sourced(self) -> Document:
+        """The document, its sources with the digests of what was in them."""
+        rows = self._editing.start.rows
+
+        def known(source: Source) -> Source:
+            layers = [name for name in source.names if name in rows]
+            return replace(source, digests=source.digests or tuple(rows[name].digest for name in layers))
+
+        return replace(self.document, sources=tuple(map(known, self.document.sources)))
+
+    def _record(self, change: Change) -> None:
+        self._keep(change, self.sourced())
+
+
+def selection_of(entry: Entry) -> Any:
+    """The selection that an entry's operation owns, if any."""
+    return None if isinstance(entry.operation, Select) else getattr(entry.operation, "selection", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
 from splatview.viewer.panels.bookmarks import Bookmarks
 from splatview.viewer.panels.doctor import Doctor
@@ -21,15 +22,15 @@ from splatview.viewer.studio import Studio
 class Panel:
     """One person's widgets."""
 
-    def __init__(self, page: Page, session: Session, studio: Studio) -> None:
+    def __init__(self, page: Page, session: Session, studio: Studio, editor: Editor) -> None:
         self.page = page
         kept = Kept(studio.remembered)
         self.look = Look(page, session, studio.world)
-        self.layers = Layers(page, session, studio)
+        self.layers = Layers(page, session, studio, editor)
         self.bookmarks = Bookmarks(page, session, studio)
         self.move = Move(page, session, studio.placing)
         self.drawing = Drawing(page, session, kept.reset)
-        self.doctor = Doctor(page, studio)
+        self.doctor = Doctor(page, studio, editor)
         self.statistics = Statistics(page)
         session.report = self.statistics.show
         kept.keep(*self.look.settings, *self.move.settings, *self.drawing.settings, self.statistics.on)
@@ -43,6 +44,9 @@ class Panel:
         """Show the scene as it is now."""
         self.layers.show()
         self.doctor.world_changed()
+
+    def busy_changed(self) -> None:
+        """Say what is being worked at."""
 
     def bookmarks_changed(self) -> None:
         """Show the saved views as they are now."""

@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 
 from splatview.arrays import Bools
+from splatview.edit.operations import AnyOperation, Delete, Hide, Normalise
+from splatview.edit.select import Combined, OfLayer, Problem, Selection, Step
+from splatview.edit.state import State
+from splatview.frame import Masks
 from splatview.gaussians import Gaussians
-from splatview.inspection import odd_quats, problems, with_unit_quats
+from splatview.inspection import ProblemKind, odd_quats, problems
 from splatview.scene import Layer
+from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
 from splatview.viewer.panels.widgets import lines, press
 from splatview.viewer.studio import Studio
-from splatview.viewer.world import State
 
 log = logging.getLogger(__name__)
 
@@ -29,40 +33,46 @@ class Finding:
 
     content: Gaussians
     which: Bools  # [N]
+    kind: ProblemKind
     what: str  # they are
     cure: str  # "hide", "remove", "normalise"; "": none
 
-    def treated(self, state: State, name: str, hide: bool = True) -> State:
-        """`state` with the layer `name`, which has the content, cured."""
-        if self.cure == "hide":
-            return state.hiding(name, self.which, hide)
-        return state.keeping(name, ~self.which) if self.cure == "remove" else state.with_content(name, with_unit_quats(self.content))
+    def treatment(self, state: State, name: str, hide: bool = True) -> AnyOperation:
+        """What cures the layer `name` of `state`, which has the content."""
+        if self.cure == "normalise":
+            return Normalise(name)
+        query = Combined((Step("set", Problem(self.kind)), Step("intersect", OfLayer(name))))
+        selection = Selection.kept(query, Masks({name: self.which}), state)
+        return Delete(selection, f"Remove {self.kind}") if self.cure == "remove" else Hide(selection, hide)
 
 
-def findings(layer: Layer) -> list[Finding]:
-    """What is wrong with a layer, one for each cure and kind."""
+def findings(layer: Layer, gone: Bools | None = None) -> list[Finding]:
+    """What is wrong with a layer, one for each cure and kind, but for the Gaussians that are `gone` [N]."""
     found: dict[str, Finding] = {}
     broken = np.zeros(len(layer.content), bool)
     for problem, mask in problems(layer.content, layer.placement):
+        mask = mask if gone is None else mask & ~gone
+        if not mask.any() and problem.kind != "empty":
+            continue
         if problem.kind == "broken":
             broken = broken | mask
         elif problem.kind == "empty":
-            found["empty"] = Finding(layer.content, mask, problem.what, "")
+            found["empty"] = Finding(layer.content, mask, problem.kind, problem.what, "")
         elif problem.kind != "unturned":  # those are normalised
-            found[problem.kind] = Finding(layer.content, mask, problem.what, "hide")
+            found[problem.kind] = Finding(layer.content, mask, problem.kind, problem.what, "hide")
     if broken.any():
-        found["broken"] = Finding(layer.content, broken, "broken: a number is NaN or infinite", "remove")
+        found["broken"] = Finding(layer.content, broken, "broken", "broken: a number is NaN or infinite", "remove")
     odd = odd_quats(layer.content)
     if odd.any():
-        found["odd"] = Finding(layer.content, odd, "quaternions not of length 1 (harmless)", "normalise")
+        found["odd"] = Finding(layer.content, odd, "unturned", "quaternions not of length 1 (harmless)", "normalise")
     return list(found.values())
 
 
 class Doctor:
     """The folder "Scene doctor"."""
 
-    def __init__(self, page: Page, studio: Studio) -> None:
-        self._page, self._studio, self._world = page, studio, studio.world
+    def __init__(self, page: Page, studio: Studio, editor: Editor) -> None:
+        self._page, self._studio, self._world, self._editor = page, studio, studio.world, editor
         self._rows: list[tuple[Finding, Any]] = []
         self._titles: list[Any] = []
         self._busy = False
@@ -98,7 +108,8 @@ class Doctor:
         def run() -> None:
             try:
                 work()
-                found = {name: findings(layer) for name, layer in self._world.scene.layers.items()}
+                state = self._world.edited
+                found = {name: findings(layer, state.deleted.get(name)) for name, layer in state.scene.layers.items()}
                 if self._page.open:
                     self._show(found)
             except Exception as error:
@@ -135,7 +146,7 @@ class Doctor:
         return f"Remove {count} {kind}" if finding.cure == "remove" else f"Normalise {count} quaternions"
 
     def _hidden(self, finding: Finding, name: str) -> bool:
-        mask = self._world.hidden.get(name)
+        mask = self._world.edited.hidden.get(name)
         return mask is not None and len(mask) == len(finding.which) and bool(mask[finding.which].all())
 
     def _name_of(self, content: Gaussians) -> str | None:
@@ -143,13 +154,12 @@ class Doctor:
         return next((name for name, layer in self._world.scene.layers.items() if layer.content is content), None)
 
     def _cure(self, finding: Finding) -> None:
-        def treat(state: State) -> State:
+        def treat(state: State) -> AnyOperation | None:
             name = next((name for name, layer in state.scene.layers.items() if layer.content is finding.content), None)
-            return state if name is None else finding.treated(state, name, hide)
+            return None if name is None else finding.treatment(state, name, hide)
 
         name = self._name_of(finding.content)
         hide = name is None or not self._hidden(finding, name)
-        if finding.cure == "hide":
-            self._world.edit(treat)
-        else:
-            self._do(lambda: self._world.edit(treat), "Working ...")
+        done = self._editor.edit(treat)
+        if finding.cure != "hide":
+            self._do(done.result, "Working ...")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from splatview.scene import Layer
+from splatview.edit.operations import AnyOperation, RemoveLayer, Rename, ShowLayer
+from splatview.edit.state import State
+from splatview.scene import Layer, Scene
+from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
 from splatview.viewer.panels.keys import on_key
 from splatview.viewer.panels.placement import Placement
@@ -13,7 +16,6 @@ from splatview.viewer.panels.widgets import Typed, hear, lines, pick, press
 from splatview.viewer.paths import below
 from splatview.viewer.session import Session
 from splatview.viewer.studio import Studio
-from splatview.viewer.world import renamed
 
 NONE = "no layer"
 
@@ -21,8 +23,9 @@ NONE = "no layer"
 class Layers:
     """The folder "Layers"."""
 
-    def __init__(self, page: Page, session: Session, studio: Studio) -> None:
-        self._page, self._studio, self._world = page, studio, studio.world
+    def __init__(self, page: Page, session: Session, studio: Studio, editor: Editor) -> None:
+        self._page, self._studio, self._world, self._editor = page, studio, studio.world, editor
+        self._do = editor.edit
         self._rows: dict[str, Any] = {}
         self._last: Layer | None = None  # the chosen one, as it was shown
         self._lock = threading.RLock()  # the scene is changed by any thread
@@ -35,7 +38,7 @@ class Layers:
                 self._name = gui.add_text("Name", "")
                 self._facts = gui.add_html("")
                 self._level: Any = gui.add_dropdown("Detail", ("",), visible=False, hint="Which of the file's levels of detail is shown")
-                self.placement = Placement(page, session, studio, self.chosen)
+                self.placement = Placement(page, session, studio, editor, self.chosen)
                 remove = gui.add_button("Remove", color="gray", hint="It comes back with Undo")
             with gui.add_folder("Add a layer", expand_by_default=False):
                 self._path = gui.add_text("File", "", visible=studio.root is not None, hint=f"Below {studio.root}")
@@ -44,14 +47,14 @@ class Layers:
                 if studio.root is None and not studio.uploads:
                     gui.add_html(lines(["This viewer takes no files: start it with --root FOLDER."]))
         self._typed = Typed(self._name, self.chosen, self._rename)
-        pick(history, lambda which: self._world.undo() if which == "Undo" else self._world.redo())
+        pick(history, lambda which: self._editor.undo() if which == "Undo" else self._editor.redo())
         hear(self._choice, lambda _: self.show())
         hear(self._level, self._swap)
         press(remove, self._remove)
         press(add, self._open)
         press(send, page.choose_file)
-        on_key(gui, "undo", self._world.undo)
-        on_key(gui, "redo", self._world.redo)
+        on_key(gui, "undo", self._editor.undo)
+        on_key(gui, "redo", self._editor.redo)
         self.show()
 
     def chosen(self) -> str | None:
@@ -120,22 +123,31 @@ class Layers:
             self._level.visible = bool(options)
 
     def _show_layer(self, name: str, on: bool) -> None:
-        self._world.change(lambda scene: scene.shown(name, on) if name in scene.layers else scene)
+        def show(state: State) -> AnyOperation | None:
+            layer = state.scene.layers.get(name)
+            return None if layer is None or layer.visible == on else ShowLayer(name, on)
+
+        self._do(show)
 
     def _rename(self, old: str | None, new: str) -> None:
+        def rename(state: State) -> AnyOperation | None:
+            others = {name: layer for name, layer in state.scene.layers.items() if name != old}
+            free = Scene.free_name(new.strip(), others)
+            return None if old is None or old not in state.scene.layers or not new.strip() or free == old else Rename(old, free)
+
         if old is not None:
-            self._world.change(lambda scene: renamed(scene, old, new))
+            self._do(rename)
         self.show()  # a name that cannot be had is put back
 
     def _swap(self, option: str) -> None:
         name, level = self.chosen(), option.partition(":")[0]
         if name is not None and level.isdecimal():
-            self._studio.loading.swap(name, int(level), self._page.notice(f"Reading {name}"))
+            self._studio.loading.swap(name, int(level), self._page.notice(f"Reading {name}"), self._editor.author)
 
     def _remove(self) -> None:
         name = self.chosen()
         if name is not None:
-            self._world.change(lambda scene: scene.without(name))
+            self._do(lambda state: RemoveLayer(name) if name in state.scene.layers else None)
 
     def _open(self) -> None:
         try:
@@ -143,4 +155,4 @@ class Layers:
         except ValueError as error:
             self._page.notify("Not opened", str(error))
             return
-        self._studio.loading.add(path, self._page.notice(f"Reading {path.name}"))
+        self._studio.loading.add(path, self._page.notice(f"Reading {path.name}"), author=self._editor.author)

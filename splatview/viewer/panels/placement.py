@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from splatview.arrays import Doubles
+from splatview.edit.operations import Place
+from splatview.edit.state import State
 from splatview.gaussians import Gaussians
 from splatview.geometry import Similarity, matrix_from_quat, multiply_quats
 from splatview.scene import Layer
+from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
 from splatview.viewer.panels.keys import on_key
 from splatview.viewer.panels.widgets import hear, press, tell
@@ -72,8 +75,8 @@ def degrees_from_quat(quat: Any) -> tuple[float, float, float]:
 class Placement:
     """The widgets of one layer at a time; `chosen` says which."""
 
-    def __init__(self, page: Page, session: Session, studio: Studio, chosen: Callable[[], str | None]) -> None:
-        self._page, self._world, self._placing, self._chosen = page, studio.world, studio.placing, chosen
+    def __init__(self, page: Page, session: Session, studio: Studio, editor: Editor, chosen: Callable[[], str | None]) -> None:
+        self._page, self._world, self._placing, self._editor, self._chosen = page, studio.world, studio.placing, editor, chosen
         self._gesture: object = None  # of the drag under way
         self._typed_at, self._typing = -1e9, object()
         gui, step = page.gui, 10.0 ** np.floor(np.log10(0.01 * 3 / studio.placing.scale))
@@ -127,18 +130,30 @@ class Placement:
         if event.phase == "start":
             self._gesture = object()
             return
+        if event.phase == "end":
+            self._gesture = None
+        name = self._chosen()
+        layer = None if name is None else self._world.edited.scene.layers.get(name)
+        if name is None or layer is None:
+            return
         try:
-            self._place(lambda layer: dragged(layer, self._placing, self._gizmo.wxyz, self._gizmo.position), self._gesture)
+            placement = dragged(layer, self._placing, self._gizmo.wxyz, self._gizmo.position)
         except ValueError:  # a page may send anything
             return
-        finally:
-            if event.phase == "end":
-                self._gesture = None
+        if event.phase == "end":
+            self._place(lambda layer: placement)
+        else:
+            self._world.preview(Place(name, placement))
 
     def _place(self, where: Callable[[Layer], Similarity], gesture: object = None) -> None:
         name = self._chosen()
         if name is not None and name in self._world.scene.layers:
-            self._world.change(lambda scene: scene.placed(name, where(scene.layers[name])) if name in scene.layers else scene, gesture)
+            self._editor.edit(lambda state: self._placed(state, name, where), gesture)
+
+    def _placed(self, state: State, name: str, where: Callable[[Layer], Similarity]) -> Place | None:
+        layer = state.scene.layers.get(name)
+        placement = None if layer is None else where(layer)
+        return None if layer is None or placement is None or placement == layer.placement else Place(name, placement)
 
 
 def _close(one: Similarity | None, other: Similarity) -> bool:

@@ -1,0 +1,149 @@
+"""Where the document of a viewer lives: its file, its journal, and what a server that ended before could not save."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from splatview.edit import archive
+from splatview.edit.document import Change, Document, Source
+from splatview.edit.journal import Journal, Locked
+from splatview.edit.sources import opened
+from splatview.formats import load
+from splatview.scene import Scene
+from splatview.viewer.remembered import state_folder
+
+COPIES = 20  # untitled documents of the same files that may be open at once
+READ = 4  # files that are kept at hand once they were read
+
+
+class Desk:
+    """One document's place. `key` names what was opened; without one nothing is journalled. Locked: a titled document is open elsewhere."""
+
+    def __init__(self, scene: Scene, key: str | None = None, document: Document | None = None, path: Path | None = None) -> None:
+        self.path = path  # of the document's file; None: it has no name yet
+        self.saved: tuple[int, int] | None = None  # the document as it was saved last: how many operations, and the cursor
+        self.journal = None if key is None else _journal(key, titled=path is not None)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._files: dict[tuple[str, int | None], Scene] = {}
+        self._lock = threading.Lock()
+        self.document = document if document is not None else Document(sources=sources_of(scene))
+        left = None if self.journal is None else self.journal.document
+        self.recovered = left if left is not None and left.entries else None  # waits for an answer
+        self._begun = False  # whether the journal is of this document
+
+    @property
+    def uploads(self) -> Path:
+        """The folder where files that were sent are kept, as long as the document needs them."""
+        if self.journal is not None:
+            folder = self.journal.path.with_suffix(".files")
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="splatview-")
+        return Path(self._temporary.name)
+
+    def load(self, path: str, level: int | None = None) -> Scene:
+        """The scene of a file, its layers with their source; those that were read last are at hand."""
+        with self._lock:
+            found = self._files.pop((path, level), None)
+        if found is None:
+            found = load(path, level=level).read_from(path)
+        self.remember(path, level, found)
+        return found
+
+    def remember(self, path: str, level: int | None, scene: Scene) -> None:
+        """Keep a scene at hand that was read from a file."""
+        with self._lock:
+            self._files[path, level] = scene
+            while len(self._files) > READ:
+                del self._files[next(iter(self._files))]
+
+    def left_at(self) -> str:
+        """When the last operation of what can be recovered was done, for people."""
+        at = max((entry.at for entry in self.recovered.entries), default=0.0) if self.recovered else 0.0
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+    def record(self, change: Change, document: Document) -> None:
+        """Bring a change of `document` to the disk. What an earlier server left is put aside first; it can still be recovered."""
+        if self.journal is None:
+            return
+        if not self._begun:
+            if self.journal.document is not None and self.journal.document.entries:
+                self.journal.set_aside()
+            self.journal.begin(document)
+            self._begun = True
+        self.journal.record(change)
+
+    def recover(self) -> tuple[Scene, Document]:
+        """The scene and the document that an earlier server left; the present one is put aside. ValueError if a source is missing."""
+        if self.recovered is None:
+            raise ValueError("there is nothing to recover")
+        document, scene = opened(self.recovered, self.load, changed="rerun")
+        if self.journal is not None:
+            if self._begun:
+                self.journal.set_aside()
+            self.journal.begin(document)
+            self._begun = True
+        self.recovered = None
+        return scene, document
+
+    def dismiss(self) -> None:
+        """Do not offer any more what was left; it stays on the disk, under another name."""
+        if self.journal is not None and not self._begun:
+            self.journal.set_aside()
+        self.recovered = None
+
+    def save(self, path: Path, document: Document, embedded: dict[str, bytes] | None = None) -> None:
+        """Write `document` to `path`. The journal is that of the file from then on; Locked: another splatview edits that file."""
+        path = path.resolve()
+        journal = _journal(str(path), titled=True) if path != self.path and self.journal is not None else self.journal
+        try:
+            archive.write(path, document, embedded)
+        except BaseException:
+            if journal is not None and journal is not self.journal:
+                journal.close()
+            raise
+        if journal is not None:
+            if self.journal is not None and journal is not self.journal:
+                self.journal.forget()
+                self.journal.close()
+            journal.begin(document)
+            self.journal, self._begun = journal, True
+        self.path, self.saved = path, state_of(document)
+
+    def close(self) -> None:
+        """Let others open the document."""
+        if self.journal is not None:
+            self.journal.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+
+def state_of(document: Document) -> tuple[int, int]:
+    """Something that differs when the document does."""
+    return hash(tuple((entry.id, entry.on, id(entry.operation)) for entry in document.entries)), document.cursor
+
+
+def sources_of(scene: Scene) -> tuple[Source, ...]:
+    """The files that the layers of `scene` were read from, in order."""
+    names: dict[str, list[str]] = {}
+    for name, layer in scene.layers.items():
+        if layer.source is not None:
+            names.setdefault(layer.source, []).append(name)
+    return tuple(Source(path, names=tuple(of), placements=tuple(scene.layers[name].placement for name in of)) for path, of in names.items())
+
+
+def _journal(key: str, *, titled: bool) -> Journal:
+    """The journal of a document: a titled one has one, untitled ones of the same files have one each."""
+    name = hashlib.sha256(key.encode()).hexdigest()[:24]
+    folder = state_folder().parent / "journals"
+    for copy in range(1, 1 if titled else COPIES):
+        try:
+            return Journal(folder / (f"{name}.journal" if copy == 1 else f"{name}-{copy}.journal"))
+        except Locked:
+            continue
+    return Journal(folder / f"{name}.journal")
