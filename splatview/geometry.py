@@ -97,7 +97,9 @@ class Similarity:
             raise ValueError(f"Similarity: expected a translation of three finite numbers, got {self.translation}")
         if not (np.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"Similarity: expected a scale > 0, got {self.scale}")
-        object.__setattr__(self, "quat", tuple(normalised(quat).tolist()))
+        if abs(quat @ quat - 1) > 1e-12:  # a unit one keeps its bits, so that a similarity that was saved is the same one again
+            quat = normalised(quat)
+        object.__setattr__(self, "quat", tuple(quat.tolist()))
         object.__setattr__(self, "translation", tuple(translation.tolist()))
         object.__setattr__(self, "scale", float(self.scale))
 

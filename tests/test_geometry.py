@@ -159,3 +159,9 @@ def test_bad_similarities(arguments):
 def test_matrices_that_are_no_similarity(matrix):
     with pytest.raises(ValueError, match="Similarity: expected"):
         Similarity.from_matrix(matrix)
+
+
+@given(quats)
+def test_a_similarity_made_of_another_ones_numbers_is_the_same_one(quat):
+    one = Similarity(quat)
+    assert Similarity(one.quat, one.translation, one.scale) == one
