@@ -74,6 +74,7 @@ class World:
         self._cancel = threading.Event()
         self._job = "", 0.0
         self._editing = Editing(State(scene), self._tools, document, self._record)
+        self._worker.call(self._learn)
 
     @property
     def state(self) -> State:
@@ -268,6 +269,12 @@ class World:
         news = self.busy is None or fraction - self.busy.fraction > 0.02 or text != self.busy.text
         if label and news and time.monotonic() - began > PATIENCE:
             self._tell(Busy(label, fraction, text))
+
+    def _learn(self) -> None:
+        """Look through the layers' numbers, so that the first selection need not."""
+        for rows in self._editing.start.rows.values():
+            if not self._worker.closed:
+                rows.digest  # noqa: B018  it is kept
 
     def _tell(self, busy: Busy | None) -> None:
         if busy is None or self._job[0]:
