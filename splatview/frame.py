@@ -14,7 +14,7 @@ from splatview.arrays import Bools, Bytes, Floats, Ints, frozen
 from splatview.camera import Camera
 from splatview.scene import Scene
 
-Output = Literal["rgb", "rgb8", "alpha", "depth", "median_depth", "ids", "overdraw"]
+Output = Literal["rgb", "rgb8", "alpha", "depth", "median_depth", "ids", "overdraw", "coverage"]
 Style = Literal["splats", "centres", "outlines"]  # centres: a dot for each Gaussian; outlines: its ellipse with a rim
 
 
@@ -63,7 +63,7 @@ class RenderOptions:
     outputs: tuple[Output, ...] = ("rgb", "alpha", "depth")
     hidden: Mapping[str, ArrayLike] = Masks()  # by layer, [N], True: not drawn
     tinted: Mapping[str, ArrayLike] = Masks()  # by layer, [N], True: mixed half and half with `tint`
-    tint: tuple[float, float, float] = (1.0, 0.75, 0.0)
+    tint: tuple[float, float, float] | None = (1.0, 0.75, 0.0)  # None: they keep their colour, and are seen in "coverage" alone
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", tuple(self.outputs))
@@ -151,6 +151,11 @@ class Frame:
     def overdraw(self) -> Ints:
         """[H, W] how many Gaussians were blended into each pixel."""
         return self._image("overdraw")
+
+    @property
+    def coverage(self) -> Floats:
+        """[H, W] the share of each pixel that is tinted Gaussians: the sum of their weights, 0..1."""
+        return self._image("coverage")
 
 
 class Interrupted(Exception):

@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-from render_cases import Case, alone, cloud, several_layers, shot, with_logits
+from render_cases import Case, alone, cloud, masked, several_layers, shot, with_logits
 
 from splatview import Camera
 
@@ -24,6 +24,7 @@ def small(case: Case, width: int = 37, height: int = 25) -> tuple[Case, list[Cam
 SMALL = {
     "classic": small(alone(cloud(120, degree=2))),
     "layers": small(several_layers(), 24, 16),
+    "tinted": small(masked(tinted="a", hidden="b"), 24, 16),
     "opaque": small(alone(with_logits(8, 40).take(range(150)))),
     "larger than the picture": small(alone(cloud(40, size=1.0))),
     "outlines": small(alone(cloud(80), style="outlines", background=(0.2, 0.5, 0.9))),

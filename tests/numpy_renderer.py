@@ -35,6 +35,7 @@ class Projected:
     colours: NDArray  # [N, 3]
     ids: NDArray  # [N] index within the layer
     layers: NDArray  # [N] index of the layer in the scene
+    tinted: NDArray  # [N] bool
 
     def take(self, at: NDArray) -> Projected:
         return Projected(*(getattr(self, field.name)[at] for field in fields(self)))
@@ -101,7 +102,7 @@ def project(splats: Gaussians, placement: Similarity, camera: Camera, options: R
 
     means = points[:, :2] / points[:, 2:] * camera.K[[0, 1], [0, 1]] + camera.K[:2, 2]
     ids = np.arange(len(splats))
-    return Projected(means, conics, points[:, 2], opacities, colours, ids, np.zeros_like(ids))
+    return Projected(means, conics, points[:, 2], opacities, colours, ids, np.zeros_like(ids), np.zeros(len(ids), bool))
 
 
 def project_scene(scene: Scene, camera: Camera, options: RenderOptions) -> Projected:
@@ -115,13 +116,17 @@ def project_scene(scene: Scene, camera: Camera, options: RenderOptions) -> Proje
         part.layers[:] = index
         if name in options.tinted:
             tinted = options.tinted[name]
-            part.colours[tinted] = 0.5 * part.colours[tinted] + 0.5 * np.asarray(options.tint)
+            part.tinted[:] = tinted
+            if options.tint is not None:
+                part.colours[tinted] = 0.5 * part.colours[tinted] + 0.5 * np.asarray(options.tint)
         shown = healthy(layer.content) & part.finite & (part.depths > options.near) & (part.depths < options.far)
         if name in options.hidden:
             shown &= ~options.hidden[name]
         parts.append(part.take(shown))
     if not parts:
-        return Projected(np.empty((0, 2)), np.empty((0, 3)), np.empty(0), np.empty(0), np.empty((0, 3)), np.empty(0, int), np.empty(0, int))
+        return Projected(
+            np.empty((0, 2)), np.empty((0, 3)), np.empty(0), np.empty(0), np.empty((0, 3)), *np.empty((2, 0), int), np.empty(0, bool)
+        )
     joined = Projected(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Projected)))
     return joined.take(np.argsort(joined.depths, kind="stable"))
 
@@ -170,11 +175,11 @@ def heaviest_weights(scene: Scene, camera: Camera, region: NDArray, options: Ren
 
 
 def render(scene: Scene, camera: Camera, options: RenderOptions = RenderOptions()) -> dict[str, NDArray]:
-    """rgb [H, W, 3], alpha, depth, median_depth, ids, id_layers and overdraw [H, W]: what the outputs of a `Frame` have to be."""
+    """rgb [H, W, 3], alpha, depth, median_depth, ids, id_layers, overdraw and coverage [H, W]: what the outputs of a `Frame` have to be."""
     y, x = np.mgrid[: camera.height, : camera.width] + 0.5
     splats = project_scene(scene, camera, options)
     rgb, weighted_depth, transmittance = np.zeros((*x.shape, 3)), np.zeros_like(x), np.ones_like(x)
-    median_depth, heaviest = np.zeros_like(x), np.zeros_like(x)
+    median_depth, heaviest, coverage = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
     ids, id_layers, overdraw = np.full(x.shape, -1, np.int32), np.full(x.shape, -1, np.int32), np.zeros(x.shape, np.int32)
 
     passes = layers_of_light(splats, x, y, options.style == "outlines")
@@ -185,6 +190,7 @@ def render(scene: Scene, camera: Camera, options: RenderOptions = RenderOptions(
         first = weight > heaviest
         heaviest[first], ids[first], id_layers[first] = weight[first], splats.ids[index], splats.layers[index]
         overdraw += weight > 0
+        coverage += weight * splats.tinted[index]
 
     total = 1 - transmittance
     return {
@@ -195,4 +201,5 @@ def render(scene: Scene, camera: Camera, options: RenderOptions = RenderOptions(
         "ids": ids,
         "id_layers": id_layers,
         "overdraw": overdraw,
+        "coverage": coverage,
     }

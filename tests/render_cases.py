@@ -12,7 +12,7 @@ from splatview.frame import Masks
 from splatview.geometry import Similarity
 from splatview.scene import Layer
 
-EVERYTHING = ("rgb", "alpha", "depth", "median_depth", "ids", "overdraw")
+EVERYTHING = ("rgb", "alpha", "depth", "median_depth", "ids", "overdraw", "coverage")
 Case = tuple[Scene, Camera, RenderOptions]
 
 
@@ -89,6 +89,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "hidden": lambda: masked(hidden="a"),
     "tinted": lambda: masked(tinted="b"),
     "hidden and tinted": lambda: masked(hidden="b", tinted="b"),
+    "tinted, in their own colour": lambda: (*masked(tinted="a")[:2], replace(masked(tinted="a")[2], tint=None)),
     "splats grown": lambda: alone(cloud(), splat_scale=2.5),
     "splats shrunk": lambda: alone(cloud(), splat_scale=0.2),
     "splats shrunk, antialiased": lambda: alone(cloud(kind="antialiased"), splat_scale=0.2),

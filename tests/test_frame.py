@@ -30,6 +30,7 @@ def test_equal_options_are_equal():
         {"hidden": Masks({"a": MASK})},
         {"tinted": Masks({"a": MASK})},
         {"tint": (0, 0, 0)},
+        {"tint": None},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -71,7 +72,7 @@ def test_rgb8_is_rounded_and_clamped():
     assert Frame(CAMERA, {"rgb": rgb, "rgb8": drawn}).rgb8 is drawn
 
 
-@pytest.mark.parametrize("name", ["rgb", "rgb8", "alpha", "depth", "median_depth", "ids", "id_layers"])
+@pytest.mark.parametrize("name", ["rgb", "rgb8", "alpha", "depth", "median_depth", "ids", "id_layers", "coverage"])
 def test_what_was_not_drawn_is_said(name):
     picture = np.zeros((1, 2))
     frame = Frame(CAMERA, {"other": picture})

@@ -28,7 +28,7 @@ def test_the_picture_is_the_specified_one(renderer, name):
     scene, camera, options = CASES[name]()
     frame, expected = renderer.render(scene, camera, options), numpy_renderer.render(scene, camera, options)
     assert expected["alpha"].max() > 0.001, "the case shows nothing"
-    for output in ("rgb", "alpha", "depth"):
+    for output in ("rgb", "alpha", "depth", "coverage"):
         assert psnr(getattr(frame, output), expected[output]) >= 60, output
     assert np.mean(np.isclose(frame.median_depth, expected["median_depth"], rtol=1e-4)) >= 0.995
     assert np.mean(frame.overdraw == expected["overdraw"]) >= 0.995
@@ -72,6 +72,7 @@ def test_outputs_have_the_promised_types(renderer):
         ("ids", np.int32, ()),
         ("id_layers", np.int32, ()),
         ("overdraw", np.int32, ()),
+        ("coverage", np.float32, ()),
     ):
         image = getattr(frame, name)
         assert (image.dtype, image.shape) == (dtype, shape + tail), name
@@ -102,7 +103,7 @@ def test_nothing_to_draw_gives_the_background(renderer, scene):
     assert np.allclose(frame.rgb, [0.25, 0.5, 0.75])
     assert np.array_equal(np.unique(frame.rgb8.reshape(-1, 3), axis=0), [[64, 128, 191]])
     assert not frame.alpha.any() and not frame.depth.any() and not frame.median_depth.any()
-    assert not frame.overdraw.any() and (frame.ids == -1).all() and (frame.id_layers == -1).all()
+    assert not frame.overdraw.any() and not frame.coverage.any() and (frame.ids == -1).all() and (frame.id_layers == -1).all()
 
 
 def test_a_placed_layer_is_drawn_as_the_moved_splats(renderer):
@@ -125,6 +126,21 @@ def test_hiding_is_the_same_as_removing(renderer):
     splats = scene.layers["a"].content
     removed = scene.with_layer("a", Layer(splats.take(~options.hidden["a"])))
     assert psnr(renderer.render(scene, camera, options).rgb, renderer.render(removed, camera).rgb) >= 80
+
+
+def test_coverage_is_the_share_of_what_is_tinted(renderer):
+    """Nothing tinted covers nothing, everything covers alpha, and disjoint parts add up; whether alone or among other outputs."""
+    scene, camera, options = alone(cloud(800, size=-1.5))
+    chosen = np.random.default_rng(0).random(800) < 0.3
+    parts = {}
+    for name, mask in (("none", ~chosen & chosen), ("some", chosen), ("others", ~chosen), ("all", chosen | ~chosen)):
+        frame = renderer.render(scene, camera, replace(options, outputs=("alpha", "coverage"), tinted={"cloud": mask}))
+        everything = renderer.render(scene, camera, replace(options, tinted={"cloud": mask}, tint=None))
+        assert np.array_equal(frame.coverage, everything.coverage)
+        assert np.array_equal(everything.rgb, renderer.render(scene, camera, options).rgb), "without a tint nothing changes its colour"
+        parts[name] = frame.coverage
+    assert not parts["none"].any() and parts["all"] == pytest.approx(frame.alpha, abs=1e-5)
+    assert parts["some"].max() > 0.5 and parts["some"] + parts["others"] == pytest.approx(frame.alpha, abs=1e-5)
 
 
 def test_a_warm_renderer_draws_what_a_fresh_one_draws(renderer):

@@ -30,13 +30,16 @@ def pictures(tmp_path_factory):
 def test_contributions_are_the_specified_ones(pictures, name):
     (scene, _, options), cameras = SMALL[name]
     for number, camera in enumerate(cameras):
-        got = {key: pictures[f"{name}/{number}/{key}"] for key in ("ids", "id_layers", "median_depth", "overdraw", "rgb", "alpha", "depth")}
+        got = {
+            key: pictures[f"{name}/{number}/{key}"]
+            for key in ("ids", "id_layers", "median_depth", "overdraw", "coverage", "rgb", "alpha", "depth")
+        }
         expected = numpy_renderer.render(scene, camera, options)
         assert (expected["alpha"].max() > 0.1) != (name == "nothing in view"), "the case shows what it should not"
         for key in ("ids", "id_layers", "overdraw"):
             assert np.mean(got[key] == expected[key]) >= 0.995, key
         assert np.mean(np.isclose(got["median_depth"], expected["median_depth"], rtol=1e-4)) >= 0.995
-        for key in ("rgb", "alpha", "depth"):
+        for key in ("rgb", "alpha", "depth", "coverage"):
             assert psnr(got[key], expected[key]) >= 60, key
 
 
@@ -65,14 +68,17 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from splatview.render.contributions import search_tiles, walk_tiles
 
-floats, ints = ("means", "conics", "opacities", "depths", "median_out"), ("offsets", "members", "ids_out", "overdraw_out")
+floats, ints = ("means", "conics", "opacities", "depths", "median_out", "coverage_out"), ("offsets", "members", "ids_out", "overdraw_out")
 painting = ("features", "blended_out", "alpha_out")
 for architecture in json.loads(sys.argv[1]):
     for channels, outlined in ((0, False), (4, True)):
-        constants = {"CHANNELS": channels, "TILE": 16, "OUTLINED": outlined} | (dict.fromkeys(painting) if not channels else {})
+        constants = {"CHANNELS": channels, "TILE": 16, "OUTLINED": outlined, "COVERED": outlined}
+        constants |= dict.fromkeys((*painting, "tinted", "coverage_out")) if not channels else {}
         def kind(name):
             if name in constants:
                 return "constexpr"
+            if name == "tinted":
+                return "*u8"
             return "*fp32" if name in floats or name in painting else "*i32" if name in ints else "i32"
         names = walk_tiles.arg_names
         source = ASTSource(walk_tiles, {name: kind(name) for name in names}, {(names.index(k),): v for k, v in constants.items()})

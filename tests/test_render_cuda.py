@@ -49,6 +49,7 @@ def test_the_picture_is_the_specified_one(renderer, name):
     frame, expected = renderer.render(scene, camera, options), numpy_renderer.render(scene, camera, options)
     assert expected["alpha"].max() > 0.001, "the case shows nothing"
     assert psnr(frame.rgb, expected["rgb"]) >= 60 and psnr(frame.alpha, expected["alpha"]) >= 60
+    assert psnr(frame.coverage, expected["coverage"]) >= 60
     assert psnr(frame.depth, expected["depth"]) >= 45  # one pixel at the limit of being covered jumps between a depth and none
     assert np.mean(np.isclose(frame.median_depth, expected["median_depth"], rtol=1e-4)) >= 0.995
     assert np.mean((frame.ids == expected["ids"]) & (frame.id_layers == expected["id_layers"])) >= 0.995
@@ -131,7 +132,14 @@ def test_outputs_have_the_promised_types(renderer):
     scene, camera, options = layered(outputs=(*EVERYTHING, "rgb8"))
     frame = renderer.render(scene, camera, options)
     shape = (camera.height, camera.width)
-    types = {"rgb": np.float32, "rgb8": np.uint8, "alpha": np.float32, "depth": np.float32, "median_depth": np.float32}
+    types = {
+        "rgb": np.float32,
+        "rgb8": np.uint8,
+        "alpha": np.float32,
+        "depth": np.float32,
+        "median_depth": np.float32,
+        "coverage": np.float32,
+    }
     types |= dict.fromkeys(("ids", "id_layers", "overdraw"), np.int32)
     assert set(frame.images) == set(types)
     for name, dtype in types.items():
@@ -178,7 +186,7 @@ def test_nothing_to_draw_gives_the_background(renderer, scene):
     for frame in renderer.render_many(scene, [shot(), shot(fov_y=1)], options):
         assert np.allclose(frame.rgb, [0.25, 0.5, 0.75])
         assert np.array_equal(np.unique(frame.rgb8.reshape(-1, 3), axis=0), [[64, 128, 191]])
-        assert not any(getattr(frame, name).any() for name in ("alpha", "depth", "median_depth", "overdraw"))
+        assert not any(getattr(frame, name).any() for name in ("alpha", "depth", "median_depth", "overdraw", "coverage"))
         assert (frame.ids == -1).all() and (frame.id_layers == -1).all() and dict(frame.counts) == {"drawn": 0, "pairs": 0}
         assert frame.rgb.shape == (64, 96, 3)
 

@@ -40,6 +40,7 @@ def compare(gpu, cpu, scene, camera, options):
     assert alike.mean() >= 0.9995 and psnr(ours.depth[alike], cpus.depth[alike]) >= 45
     assert np.mean((ours.ids == cpus.ids) & (ours.id_layers == cpus.id_layers)) >= 0.995
     assert np.mean(np.isclose(ours.median_depth, cpus.median_depth, rtol=1e-3)) >= 0.995
+    assert psnr(ours.coverage, cpus.coverage) >= 45
     assert np.mean(ours.overdraw == cpus.overdraw) >= 0.99
 
 

@@ -105,9 +105,10 @@ class Found:
     overdraw: Tensor
     blended: Tensor | None = None
     alpha: Tensor | None = None
+    coverage: Tensor | None = None
 
 
-def contributions(means, conics, opacities, depths, features, size, side, offsets, members, *, outlined=False):
+def contributions(means, conics, opacities, depths, features, size, side, offsets, members, *, outlined=False, tinted=None):
     """As `splatview.render.contributions.contributions`."""
     shape = (len(means), size[1], size[0])
     found = Found(torch.full(shape, -1, dtype=torch.int32), torch.zeros(shape), torch.zeros(shape, dtype=torch.int32))
@@ -118,6 +119,9 @@ def contributions(means, conics, opacities, depths, features, size, side, offset
         half = (tile.before > 0.5) & (tile.before - tile.weights <= 0.5) & (tile.weights > 0)
         tile.put(torch.where(half, depths.reshape(-1)[tile.members], 0).sum(1), found.median_depth)
         tile.put((tile.weights > 0).sum(1), found.overdraw)
+    if tinted is not None:
+        assert tinted.shape == depths.shape and tinted.is_contiguous()
+        found.coverage = blended(tinted[..., None].float(), size, tiles)[0][..., 0].contiguous()
     if features is not None:
         found.blended, found.alpha = blended(features, size, tiles)
     return found

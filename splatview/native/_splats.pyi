@@ -49,7 +49,7 @@ class Renderer:
         overdraw_limit: int,  # of the Gaussians that meet a tile, the nearest so many are blended
         interrupt: NDArray[np.uint8] | None,
         background: list[float],
-        tint: list[float],
+        tint: list[float],  # or empty: what is tinted keeps its colour
         outputs: list[str],
     ) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, int]] | None:
         """Pictures, milliseconds by stage and counts; None if it was interrupted."""

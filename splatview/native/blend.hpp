@@ -5,12 +5,14 @@ struct Batch {
     alignas(64) float c0[BATCH], c1[BATCH], c2[BATCH], uu[BATCH], uv[BATCH], vv[BATCH], r[BATCH], g[BATCH], b[BATCH], z[BATCH];
     alignas(64) float rim_low[BATCH], rim_high[BATCH];  // the powers between which an outline is drawn
     alignas(64) int32_t touched[BATCH];                 // the 4 x 4 blocks that it reaches, a bit each
+    alignas(64) float tinted[BATCH];                    // 1 or 0, where the coverage is wanted
     bool capped;                                        // whether an alpha may pass the cap
+    bool has_tinted;
 };
 
 static inline void load_batch(const TileTask& task, const uint32_t* list, int count, Batch& batch) {
     const float left = static_cast<float>(task.column * TILE), top = static_cast<float>(task.row * TILE), half = 0.5f * (TILE - 1);
-    batch.capped = false;
+    batch.capped = batch.has_tinted = false;
     for (int at = 0; at < count; at += LANES) {
         F lanes[16], f[16];
         for (int i = 0; i < LANES; ++i) lanes[i] = load(&task.records[list[at + i]].x);
@@ -28,6 +30,11 @@ static inline void load_batch(const TileTask& task, const uint32_t* list, int co
         store(batch.g + at, f[7]);
         store(batch.b + at, f[8]);
         store(batch.z + at, f[9]);
+        if (task.images.coverage) {
+            const M tinted = le(bits_of(f[15]), set1i(-1));
+            store(batch.tinted + at, zero_unless(tinted, set1(1)));
+            batch.has_tinted |= bits(tinted) != 0;
+        }
         if (task.view->outlines) {
             const F end = min(set1(RIM_END), peak - set1(MIN_ALPHA_LOG2)), radius = sqrt(end / sqrt(a * e));
             const F inside = max(set1(1) - set1(RIM_WIDTH) / radius, set1(0));
@@ -68,7 +75,7 @@ struct {
 // The state of a tile's pixels, by 4 x 4 blocks.
 struct Pixels {
     // t: the transmittance, going on below the threshold at which a pixel ends; weight: the sum of the weights, 1 - its final value.
-    alignas(64) float t[16][16], weight[16][16], r[16][16], g[16][16], b[16][16], z[16][16], median[16][16], best[16][16];
+    alignas(64) float t[16][16], weight[16][16], r[16][16], g[16][16], b[16][16], z[16][16], median[16][16], best[16][16], coverage[16][16];
     alignas(64) int32_t id[16][16], overdraw[16][16];
 };
 
@@ -96,13 +103,14 @@ static inline F block_u(int k) { return load(BLOCK_COORDINATES.u) + set1(static_
 static inline F block_v(int k) { return load(BLOCK_COORDINATES.v) + set1(static_cast<float>(4 * (k >> 2)) - 7.5f); }
 
 // Blends the picked members of a batch into block `k`, front to back. Returns whether any pixel can still change.
-template <bool DEPTH, bool EXTRA, bool CAPPED, bool RIMS>
+template <bool DEPTH, bool EXTRA, bool CAPPED, bool RIMS, bool COVERED>
 static inline bool blend_block(const Batch& batch, const uint32_t* list, const int32_t* picks, int picked, int k, Pixels& pixels) {
     const F u = block_u(k), v = block_v(k), uu = u * u, uv = u * v, vv = v * v;
     F t = load(pixels.t[k]), sum = load(pixels.weight[k]), r = load(pixels.r[k]), g = load(pixels.g[k]), b = load(pixels.b[k]), z, median,
-      best;
+      best, coverage;
     I id, overdraw;
     if (DEPTH) z = load(pixels.z[k]);
+    if (COVERED) coverage = load(pixels.coverage[k]);
     if (EXTRA) median = load(pixels.median[k]), best = load(pixels.best[k]), id = loadi(pixels.id[k]), overdraw = loadi(pixels.overdraw[k]);
     const int32_t* const end = picks + picked;
     M open = lt(set1(MIN_TRANSMITTANCE), t);
@@ -126,11 +134,13 @@ static inline bool blend_block(const Batch& batch, const uint32_t* list, const i
             g = fma(weight, set1(batch.g[i]), g);
             b = fma(weight, set1(batch.b[i]), b);
             if (DEPTH) z = fma(weight, set1(batch.z[i]), z);
+            if (COVERED) coverage = fma(weight, set1(batch.tinted[i]), coverage);
         }
         open = lt(set1(MIN_TRANSMITTANCE), t);
     }
     store(pixels.t[k], t), store(pixels.weight[k], sum), store(pixels.r[k], r), store(pixels.g[k], g), store(pixels.b[k], b);
     if (DEPTH) store(pixels.z[k], z);
+    if (COVERED) store(pixels.coverage[k], coverage);
     if (EXTRA) store(pixels.median[k], median), store(pixels.best[k], best), storei(pixels.id[k], id), storei(pixels.overdraw[k], overdraw);
     return bits(open) != 0;
 }
@@ -153,12 +163,13 @@ static inline void write_pixels(const TileTask& task, const Pixels& pixels, cons
     if (to.alpha) __builtin_memcpy(to.alpha + at, &pixels.weight[k][i], 4 * COUNT);
     if (to.depth) __builtin_memcpy(to.depth + at, &pixels.z[k][i], 4 * COUNT);
     if (to.median_depth) __builtin_memcpy(to.median_depth + at, &pixels.median[k][i], 4 * COUNT);
+    if (to.coverage) __builtin_memcpy(to.coverage + at, &pixels.coverage[k][i], 4 * COUNT);
     if (to.overdraw) __builtin_memcpy(to.overdraw + at, &pixels.overdraw[k][i], 4 * COUNT);
     if (to.ids)
         for (int j = 0; j < COUNT; ++j) {
             const int32_t record = pixels.id[k][i + j];
             to.ids[at + j] = record < 0 ? -1 : static_cast<int32_t>(task.records[record].id);
-            to.id_layers[at + j] = record < 0 ? -1 : static_cast<int32_t>(task.records[record].layer);
+            to.id_layers[at + j] = record < 0 ? -1 : static_cast<int32_t>(task.records[record].layer & ~TINTED);
         }
 }
 
@@ -192,12 +203,13 @@ static inline void write_tile(const TileTask& task, Pixels& pixels) {
     }
 }
 
-template <bool DEPTH, bool EXTRA, bool RIMS> static void blend_tile(const TileTask& task) {
+template <bool DEPTH, bool EXTRA, bool RIMS, bool COVERED> static void blend_tile(const TileTask& task) {
     Pixels pixels;
     for (int k = 0; k < 16; ++k) {
         const F zero = set1(0);
         store(pixels.t[k], set1(1)), store(pixels.weight[k], zero), store(pixels.r[k], zero), store(pixels.g[k], zero),
             store(pixels.b[k], zero), store(pixels.z[k], zero);
+        if (COVERED) store(pixels.coverage[k], zero);
         if (EXTRA)
             store(pixels.median[k], zero), store(pixels.best[k], zero), storei(pixels.id[k], set1i(-1)),
                 storei(pixels.overdraw[k], set1i(0));
@@ -214,8 +226,10 @@ template <bool DEPTH, bool EXTRA, bool RIMS> static void blend_tile(const TileTa
         for (unsigned rest = alive; rest; rest &= rest - 1) {
             const int k = __builtin_ctz(rest), picked = pick(batch, count, k, picks);
             if (!picked) continue;
-            const bool open = EXTRA || batch.capped ? blend_block<DEPTH, EXTRA, true, RIMS>(batch, list, picks, picked, k, pixels)
-                                                    : blend_block<DEPTH, EXTRA, false, RIMS>(batch, list, picks, picked, k, pixels);
+            const bool open =
+                COVERED && batch.has_tinted ? blend_block<DEPTH, EXTRA, true, RIMS, COVERED>(batch, list, picks, picked, k, pixels)
+                : EXTRA || batch.capped     ? blend_block<DEPTH, EXTRA, true, RIMS, false>(batch, list, picks, picked, k, pixels)
+                                            : blend_block<DEPTH, EXTRA, false, RIMS, false>(batch, list, picks, picked, k, pixels);
             if (!open) alive &= ~(1u << k);
         }
     }
@@ -224,9 +238,15 @@ template <bool DEPTH, bool EXTRA, bool RIMS> static void blend_tile(const TileTa
 
 static void blend(const TileTask& task) {
     const FlushDenormals flush;  // the transmittance of a pixel that has ended falls on towards 0
-    if (task.view->outlines) return blend_tile<true, true, true>(task);
-    if (task.images.ids || task.images.median_depth || task.images.overdraw) return blend_tile<true, true, false>(task);
-    return task.images.depth ? blend_tile<true, false, false>(task) : blend_tile<false, false, false>(task);
+    const Images& to = task.images;
+    const bool outlines = task.view->outlines, extra = to.ids || to.median_depth || to.overdraw;
+    if (to.coverage)
+        return outlines ? blend_tile<true, true, true, true>(task)
+               : extra  ? blend_tile<true, true, false, true>(task)
+                        : blend_tile<true, false, false, true>(task);
+    if (outlines) return blend_tile<true, true, true, false>(task);
+    if (extra) return blend_tile<true, true, false, false>(task);
+    return to.depth ? blend_tile<true, false, false, false>(task) : blend_tile<false, false, false, false>(task);
 }
 
 // Which of the picked members of a batch weigh at least `least` at a pixel of block `k`, a bit each. `light`: the transmittance there, 0
@@ -282,7 +302,7 @@ template <bool RIMS> static void search_tile(const TileTask& task, const Search&
         }
         for (; found; found &= found - 1) {
             const Record& record = task.records[list[__builtin_ctzll(found)]];
-            __atomic_store_n(&search.found[record.layer][record.id], uint8_t{1}, __ATOMIC_RELAXED);
+            __atomic_store_n(&search.found[record.layer & ~TINTED][record.id], uint8_t{1}, __ATOMIC_RELAXED);
         }
     }
 }

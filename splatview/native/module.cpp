@@ -79,9 +79,9 @@ public:
     nb::object render(const std::vector<Layer*>& layers, const std::vector<double>& intrinsics, int width, int height, double near,
                       double far, double splat_scale, const std::string& style, uint32_t overdraw_limit, std::optional<Flag> interrupt,
                       const std::vector<double>& background, const std::vector<double>& tint, const std::vector<std::string>& outputs) {
-        if (background.size() != 3 || tint.size() != 3) throw nb::value_error("expected two colours");
+        if (background.size() != 3 || (tint.size() != 3 && !tint.empty())) throw nb::value_error("expected two colours");
         Request request = request_of(layers, intrinsics, width, height, near, far, splat_scale, style, overdraw_limit, interrupt);
-        for (LayerView& layer : request.layers) std::copy(tint.begin(), tint.end(), layer.tint);
+        for (LayerView& layer : request.layers) std::copy(tint.begin(), tint.end(), layer.tint), layer.mixes_tint = !tint.empty();
         std::copy(background.begin(), background.end(), request.background);
 
         std::map<std::string, std::shared_ptr<void>> blocks;
@@ -96,7 +96,7 @@ public:
         Images& to = request.images;
         image("rgb", to.rgb, 3), image("rgb8", to.rgb8, 3), image("alpha", to.alpha, 1), image("depth", to.depth, 1);
         image("median_depth", to.median_depth, 1), image("ids", to.ids, 1), image("id_layers", to.id_layers, 1),
-            image("overdraw", to.overdraw, 1);
+            image("overdraw", to.overdraw, 1), image("coverage", to.coverage, 1);
         Report report;
         {
             nb::gil_scoped_release released;
@@ -156,7 +156,7 @@ public:
             nb::list members;
             for (uint32_t i = lists.starts[tile]; i < lists.starts[tile + 1]; ++i) {
                 const Record& record = frames_.records()[lists.records[i]];
-                members.append(nb::make_tuple(record.layer, record.id));
+                members.append(nb::make_tuple(record.layer & ~TINTED, record.id));
             }
             tiles.append(members);
         }

@@ -164,9 +164,12 @@ static inline int project_block(const View& view, const LayerView& layer, uint32
         add_harmonics(rest, layer.sh_coefficients, dx * inverse, dy * inverse, dz * inverse, colour);
     }
     for (int c = 0; c < 3; ++c) colour[c] = max(colour[c], set1(0));
+    I owner = set1i(static_cast<int32_t>(layer.index));
     if (layer.tinted) {
         const M chosen = mask_of(flagged(layer.tinted, order));
-        for (int c = 0; c < 3; ++c) colour[c] = select(chosen, set1(0.5f) * (colour[c] + set1(layer.tint[c])), colour[c]);
+        if (layer.mixes_tint)
+            for (int c = 0; c < 3; ++c) colour[c] = select(chosen, set1(0.5f) * (colour[c] + set1(layer.tint[c])), colour[c]);
+        owner = select(chosen, set1i(static_cast<int32_t>(layer.index | TINTED)), owner);
     }
 
     const F fields[16] = {px,
@@ -184,7 +187,7 @@ static inline int project_block(const View& view, const LayerView& layer, uint32
                           float_of(low_mask),
                           float_of(high_mask),
                           float_of(loadi(order)),
-                          float_of(set1i(static_cast<int32_t>(layer.index)))};
+                          float_of(owner)};
     F lanes[16];
     transpose(fields, lanes);
     store_compressed(bits_of(z), keep, depths);

@@ -30,8 +30,9 @@ struct Record {
     uint32_t span;     // its size: columns | rows << 16
     uint32_t mask[2];  // the touched tiles, eight a row, where the span is at most 8 x 8
     uint32_t id;       // index in its layer, in the caller's order
-    uint32_t layer;
+    uint32_t layer;    // its top bit: the Gaussian is tinted
 };
+constexpr uint32_t TINTED = 1u << 31;
 static_assert(sizeof(Record) == 64);
 
 // A layer's Gaussians in Morton order, sixteen to a block, everything that a frame needs and nothing else.
@@ -68,11 +69,12 @@ struct LayerView {
     const uint8_t* hidden;  // by the caller's order, or null
     const uint8_t* tinted;
     float tint[3];
+    bool mixes_tint;  // or else a tinted Gaussian keeps its colour
     uint32_t index;
 };
 
 struct Images {  // any may be null
-    float *rgb, *alpha, *depth, *median_depth;
+    float *rgb, *alpha, *depth, *median_depth, *coverage;
     uint8_t* rgb8;
     int32_t *ids, *id_layers, *overdraw;
 };

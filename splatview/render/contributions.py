@@ -33,6 +33,7 @@ class Contributions:
     overdraw: Tensor  # int32: how many Gaussians were blended
     blended: Tensor | None = None  # [C, H, W, F] float32, if there were features
     alpha: Tensor | None = None  # [C, H, W, 1] float32, likewise
+    coverage: Tensor | None = None  # float32: the summed weight of what is tinted, if that was told
 
 
 def contributions(
@@ -47,6 +48,7 @@ def contributions(
     members: Tensor,  # [M] int32: the lists, of Gaussians 0 to C N - 1, each sorted by depth
     *,
     outlined: bool = False,  # draw the rim of each ellipse over it
+    tinted: Tensor | None = None,  # [C, N] uint8, where not 0: counts as covering
 ) -> Contributions:
     """Who contributes what to each pixel; with `features` also the picture, over black. All arrays contiguous and on one device."""
     width, height = size
@@ -58,12 +60,13 @@ def contributions(
     channels = 0 if features is None else features.shape[-1]
     blended = None if features is None else features.new_empty((*shape, channels))
     alpha = None if features is None else features.new_empty((*shape, 1))
-    inputs = means, conics, opacities, depths, features, offsets, members
-    outputs = ids, median_depth, overdraw, blended, alpha
+    coverage = None if tinted is None else depths.new_empty(shape)
+    inputs = means, conics, opacities, depths, features, tinted, offsets, members
+    outputs = ids, median_depth, overdraw, blended, alpha, coverage
     sizes = len(members), count, down * across, across, width, height
     launch: Any = walk_tiles[(cameras * down * across,)]
-    launch(*inputs, *outputs, *sizes, channels, tile, outlined, num_warps=8)
-    return Contributions(ids, median_depth, overdraw, blended, alpha)
+    launch(*inputs, *outputs, *sizes, channels, tile, outlined, tinted is not None, num_warps=8)
+    return Contributions(ids, median_depth, overdraw, blended, alpha, coverage)
 
 
 def seen_in(
@@ -156,6 +159,7 @@ def walk_tiles(
     opacities,
     depths,
     features,
+    tinted,
     offsets,
     members,
     ids_out,
@@ -163,6 +167,7 @@ def walk_tiles(
     overdraw_out,
     blended_out,
     alpha_out,
+    coverage_out,
     pairs,
     count,
     tiles,
@@ -172,6 +177,7 @@ def walk_tiles(
     CHANNELS: tl.constexpr,  # of the features, 0 to 4
     TILE: tl.constexpr,
     OUTLINED: tl.constexpr,
+    COVERED: tl.constexpr,
 ):
     place = tl.program_id(0)
     image, tile = place // tiles, place % tiles
@@ -189,7 +195,7 @@ def walk_tiles(
     ids = tl.full(light.shape, -1, tl.int32)
     median = tl.zeros_like(light)
     overdraw = tl.zeros(light.shape, tl.int32)
-    alpha_sum = tl.zeros_like(light)
+    alpha_sum, coverage = tl.zeros_like(light), tl.zeros_like(light)
     f0, f1, f2, f3 = tl.zeros_like(light), tl.zeros_like(light), tl.zeros_like(light), tl.zeros_like(light)
 
     while (at < end) & (tl.max(light, 0) > LAST_TRANSMITTANCE):
@@ -204,6 +210,8 @@ def walk_tiles(
             median = tl.where((light > 0.5) & (after <= 0.5), tl.load(depths + gaussian), median)
             overdraw += (weight > 0).to(tl.int32)
             alpha_sum += weight
+            if COVERED:
+                coverage += tl.where(tl.load(tinted + gaussian) != 0, weight, 0.0)
             if CHANNELS > 0:
                 f0 += weight * tl.load(features + CHANNELS * gaussian)
             if CHANNELS > 1:
@@ -219,6 +227,8 @@ def walk_tiles(
     tl.store(ids_out + pixel, ids, mask=inside)
     tl.store(median_out + pixel, median, mask=inside)
     tl.store(overdraw_out + pixel, overdraw, mask=inside)
+    if COVERED:
+        tl.store(coverage_out + pixel, coverage, mask=inside)
     if CHANNELS > 0:
         tl.store(alpha_out + pixel, alpha_sum, mask=inside)
         tl.store(blended_out + CHANNELS * pixel, f0, mask=inside)

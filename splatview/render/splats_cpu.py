@@ -46,7 +46,7 @@ class CpuRenderer:
         drawn = self._native.render(
             **self._view(scene, camera, options, interrupt),
             background=list(options.background),
-            tint=list(options.tint),
+            tint=list(options.tint or ()),
             outputs=list(options.outputs),
         )
         if drawn is None:

@@ -31,7 +31,7 @@ from splatview.scene import Layer, Scene
 TILE = 16  # pixels a side
 SMALLEST_OPACITY = 1 / 255
 CENTRE_OPACITY, CENTRE_CONIC, CENTRE_RADIUS = 0.95, (2.0, 0.0, 2.0), 3  # a variance of 0.5 pixels squared, seen up to 2.34 pixels away
-COLOUR, PICTURE, CONTRIBUTIONS = {"rgb", "rgb8"}, {"rgb", "rgb8", "alpha", "depth"}, {"ids", "median_depth", "overdraw"}
+COLOUR, PICTURE, CONTRIBUTIONS = {"rgb", "rgb8"}, {"rgb", "rgb8", "alpha", "depth"}, {"ids", "median_depth", "overdraw", "coverage"}
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,15 @@ class Flat:
     conics: Tensor  # [C, N, 3] xx, xy, yy of the inverse covariance
     opacities: Tensor  # [C, N]
     features: Tensor  # [C, N, F] what is blended: the colour if it is wanted, then the depth if it is wanted or nothing else is
+    tinted: Tensor | None  # [C, N] uint8, if the coverage is wanted
 
     @staticmethod
     def joined(flats: Sequence[Flat]) -> Flat:
         """The Gaussians of all layers, one layer after another: they are sorted together."""
         if len(flats) == 1:
             return flats[0]
-        return Flat(*(torch.cat([getattr(flat, each.name) for flat in flats], 1) for each in fields(Flat)))
+        parts = ([getattr(flat, each.name) for flat in flats] for each in fields(Flat))
+        return Flat(*(None if part[0] is None else torch.cat(part, 1) for part in parts))
 
 
 class Stopwatch:
@@ -310,16 +312,20 @@ class CudaRenderer:
             conics = self._small(CENTRE_CONIC).expand_as(conics)
         if (hidden := here.mask(name, options.hidden, len(splats))) is not None:
             drawn &= ~hidden
-        features = []
+        features, tinted, covering = [], here.mask(name, options.tinted, len(splats)), None
+        if "coverage" in wanted:
+            covering = (
+                torch.zeros(depths.shape, dtype=torch.uint8, device=self._device) if tinted is None else tinted.byte().expand_as(depths)
+            )
         if wanted & COLOUR:
             colours = self._colours(layer, cameras, options, drawn)
-            if (tinted := here.mask(name, options.tinted, len(splats))) is not None:
+            if tinted is not None and options.tint is not None:
                 colours = torch.where(tinted[:, None], 0.5 * colours + 0.5 * self._small(options.tint), colours)
             drawn &= torch.isfinite(colours.sum(-1))
             features.append(colours)
         if "depth" in wanted or not features:
             features.append(depths[..., None])
-        return Flat(radii * drawn[..., None], means, depths, conics, opacities, torch.cat(features, -1))
+        return Flat(radii * drawn[..., None], means, depths, conics, opacities, torch.cat(features, -1), covering)
 
     def _colours(self, layer: Layer, cameras: Sequence[Camera], options: RenderOptions, drawn: Tensor) -> Tensor:
         """[C, N, 3] of what is `drawn` [C, N]. The harmonics stay as trained and are seen from the eye's place in the layer's frame."""
@@ -350,8 +356,9 @@ class CudaRenderer:
         _heed(interrupt)
         if outlined or wanted & CONTRIBUTIONS:
             painted = features if outlined and wanted & PICTURE else None
+            tinted = None if flat.tinted is None else flat.tinted.contiguous()
             found = self._ops.contributions(
-                means, conics, opacities, depths, painted, (width, height), TILE, offsets, members, outlined=outlined
+                means, conics, opacities, depths, painted, (width, height), TILE, offsets, members, outlined=outlined, tinted=tinted
             )
             images |= {name: getattr(found, name) for name in CONTRIBUTIONS & wanted}
             if painted is not None:
@@ -370,7 +377,7 @@ class CudaRenderer:
         """What `_drawn` gives where there is nothing to draw."""
         shape, wanted = (len(cameras), cameras[0].height, cameras[0].width), set(options.outputs)
         zeros = torch.zeros(shape, device=self._device)
-        images = {"median_depth": zeros, "overdraw": zeros.int(), "ids": zeros.int() - 1}
+        images = {"median_depth": zeros, "overdraw": zeros.int(), "ids": zeros.int() - 1, "coverage": zeros}
         images |= _pictures(self._small([*options.background, 0.0]).expand(*shape, 4), zeros[..., None], wanted)
         return {name: image for name, image in images.items() if name in wanted} | {"counts": zeros[:, 0, :1].expand(-1, 2).long()}
 
