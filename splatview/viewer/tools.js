@@ -10,7 +10,7 @@
     point: "Pick: click",
     rectangle: "Rectangle: drag",
     lasso: "Lasso: drag",
-    polygon: "Polygon: click corners, double click or Enter closes, Backspace takes one back",
+    polygon: "Polygon: click corners, a double click or Enter closes it",
     brush: "Brush: drag, [ and ] or Alt+wheel change its size",
     paint: "Paint: drag, [ and ] or Alt+wheel change the size",
     flood: "Flood: click",
@@ -38,7 +38,7 @@
     + "border:1.5px solid;box-shadow:0 0 0 1px #0009,inset 0 0 0 1px #0006");
   const line = element(layer, "div", "position:absolute;bottom:10px;transform:translateX(-50%);display:none;width:max-content;"
     + "box-sizing:border-box;padding:4px 12px;border-radius:6px;background:#000a;color:#fffd;"
-    + "font:12px/1.5 system-ui,sans-serif;text-align:center");
+    + "font:12px/1.5 system-ui,sans-serif;text-align:center;text-wrap:balance");
   line.className = "splatview-hint";
   const sheet = document.head.appendChild(document.createElement("style"));
   sheet.textContent = ".splatview-draws{cursor:crosshair!important}.splatview-brushes{cursor:none!important}";
@@ -138,7 +138,7 @@
     line.replaceChildren();
     const say = (text, name) => { const part = element(line, "span", ""); part.textContent = text; if (name) part.dataset.operation = name; };
     say(`${hint ?? HINTS[tool] ?? ""}. `);
-    if (!PLAIN.includes(tool)) for (const name in LEGEND) say(`${LEGEND[name]}, `, name);
+    if (!PLAIN.includes(tool)) for (const name in LEGEND) { say(LEGEND[name], name); say(", "); }
     say("Esc ends");
     centre();
   };
@@ -214,7 +214,7 @@
       const [[left, top], [right, bottom]] = [places[0], places.at(-1)];
       g.beginPath();
       g.rect(left, top, right - left, bottom - top);
-      fill(0.14);
+      fill(0.18);
       outline(1.5, [7, 5]);
     },
     lasso: (places) => {
@@ -228,7 +228,7 @@
     polygon: (places, at) => {
       const shuts = at && closing(at[0] / canvas().clientWidth, at[1] / canvas().clientHeight);
       trace(at && !shuts ? [...places, at] : places, true);
-      fill(shuts ? 0.26 : 0.14);
+      fill(shuts ? 0.3 : 0.18);
       if (at) { trace([places.at(-1), shuts ? places[0] : at]); outline(1.25, [5, 4]); }
       trace(places);
       outline(1.5);
