@@ -19,8 +19,8 @@ from typing import Any, Literal
 import numpy as np
 
 from splatview.camera import Camera
-from splatview.edit import cleanup, region, relight, select, volumes
 from splatview.edit import operations as ops
+from splatview.edit import relight, select, volumes
 from splatview.edit.bits import Bits
 from splatview.edit.grade import Grading, Painting
 from splatview.geometry import Similarity
@@ -37,7 +37,6 @@ NAMED: Mapping[str, type] = {
         *typing.get_args(select.Shape),
         *typing.get_args(volumes.Volume),
         *typing.get_args(select.Depth),
-        *typing.get_args(cleanup.Finder),
         select.Look,
         select.Step,
         select.Selection,
@@ -50,7 +49,6 @@ NAMED: Mapping[str, type] = {
         Camera,
     )
 }
-assert region  # its shapes are among the names
 
 
 def to_base64(data: bytes) -> str:

@@ -23,7 +23,6 @@ from splatview.edit.select import (
     Drawn,
     Everything,
     Flooded,
-    Found,
     Grown,
     How,
     Matching,
@@ -66,7 +65,10 @@ def bound(operation: AnyOperation, state: State, tools: Tools) -> AnyOperation:
         return operation
     if isinstance(operation, Select):
         return Select.asked(selection.query, state, tools, operation.how)
-    return replace(operation, selection=Selection.asked(selection.query, state, tools))  # type: ignore[call-arg]
+    asked = Selection.asked(selection.query, state, tools)
+    if not asked.masks and not isinstance(operation, SaveSet):
+        raise ValueError("nothing is selected: select something first")
+    return replace(operation, selection=asked)  # type: ignore[call-arg]
 
 
 # Selecting.
@@ -99,7 +101,7 @@ class Select:
 
 
 QUERY_NAMES: Mapping[type, str] = {
-    Under: "by click", Flooded: "by flood", Range: "by range", Matching: "by expression", Found: "for clean-up", Everything: "all",
+    Under: "by click", Flooded: "by flood", Range: "by range", Matching: "by expression", Everything: "all",
     Nothing: "none", Not: "inverted", Grown: "grown", Shrunk: "shrunk", Connected: "by cluster",
 }  # fmt: skip
 
@@ -141,11 +143,8 @@ class DropSet:
 
 
 def _masks(state: State, selection: Selection, tools: Tools) -> Masks:
-    """What the selection holds and an edit may change; ValueError if that is nothing."""
-    masks = less(selection.on(state, tools), state.untouchable)
-    if not masks:
-        raise ValueError("nothing is selected: select something first")
-    return masks
+    """What the selection holds and an edit may change."""
+    return less(selection.on(state, tools), state.untouchable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -488,6 +487,8 @@ class Separate:
 
     def apply(self, state: State, tools: Tools) -> State:
         masks = _masks(state, self.selection, tools)
+        if not masks:
+            raise ValueError(f"there is nothing to put into {self.name!r}")
         if self.name in state.scene.layers:
             raise ValueError(f"a layer is called {self.name!r} already")
         [place, *_] = [state.layer(name).placement for name in masks]

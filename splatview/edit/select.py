@@ -20,14 +20,14 @@ from splatview.edit.bits import Bits
 from splatview.edit.footprints import centres_in, ellipses_in
 from splatview.edit.region import Lasso, Polygon, Rectangle, Stroke, colour_within, flood
 from splatview.edit.state import State, living_layers, trimmed
-from splatview.edit.volumes import Box, Sphere
+from splatview.edit.volumes import Volume
 from splatview.frame import Masks, Renderer, RenderOptions
-from splatview.inspection import ProblemKind, problems
+from splatview.gaussians import Gaussians
+from splatview.inspection import GIANT, INVISIBLE, ProblemKind, problems
 from splatview.scene import Layer, Scene
 
 How = Literal["set", "add", "remove", "intersect"]
 Shape = Rectangle | Lasso | Polygon | Stroke
-Volume = Sphere | Box
 
 
 @dataclass(frozen=True)
@@ -287,19 +287,92 @@ class Matching:
                 known = ", ".join([*self.volumes, *state.sets]) or "none"
                 raise ValueError(f"within({what}): expected the name of a volume or of a saved selection; there are: {known}")
 
-            return parsed.evaluate(lambda what: attributes.column(what, layer.content, layer.placement, self.camera), within)
+            return parsed.evaluate(attributes.Columns(layer.content, layer.placement, self.camera), within)
 
         return _each(state, holds)
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a finder of `cleanup` objects to: broken, giant, needles, floaters, faint, duplicates."""
+# What clean-up looks for. Lengths are in scene units; None: what follows from the scene.
 
-    finder: cleanup.Finder
+
+@dataclass(frozen=True)
+class Broken:
+    """Gaussians with a NaN, an infinite number or a zero quaternion."""
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        return self.finder.find(state, tools)  # pyright: ignore
+        return _each(state, lambda name, layer: cleanup.broken(layer.content))
+
+
+@dataclass(frozen=True)
+class Giant:
+    """Gaussians larger than `share` of the scene's diagonal."""
+
+    share: float = GIANT
+
+    def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
+        return _each(state, lambda name, layer: cleanup.giant(layer.content, self.share))
+
+
+@dataclass(frozen=True)
+class Needles:
+    """Gaussians more than `ratio` times longer than along their middle axis."""
+
+    ratio: float = cleanup.NEEDLE
+
+    def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
+        return _each(state, lambda name, layer: cleanup.needles(layer.content, self.ratio))
+
+
+@dataclass(frozen=True)
+class Floaters:
+    """Gaussians with fewer than `neighbours` others within `radius`."""
+
+    radius: float | None = None
+    neighbours: int = cleanup.FEW
+
+    def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
+        def lonely(splats: Gaussians, which: Bools, radius: float | None) -> Bools:
+            return cleanup.floaters(splats, radius, self.neighbours)
+
+        return _spread(Everything(), self.radius, lonely, state, tools)
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Gaussians that are as good as another one that stays."""
+
+    place: float = cleanup.SAME_PLACE  # in standard deviations
+    size: float = cleanup.SAME_SIZE  # a share
+    colour: float = cleanup.SAME_COLOUR  # 0..1
+
+    def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
+        def alike(splats: Gaussians, which: Bools, distance: float | None) -> Bools:
+            return cleanup.duplicates(splats, self.place, self.size, self.colour)
+
+        return _spread(Everything(), None, alike, state, tools)
+
+
+@dataclass(frozen=True)
+class Faint:
+    """Gaussians that give no pixel of any of `cameras` the share `least` or more."""
+
+    cameras: tuple[Camera, ...]
+    least: float = INVISIBLE
+    look: Look = Look()
+
+    def __post_init__(self) -> None:
+        if not self.cameras:
+            raise ValueError("low contribution: expected at least one camera, got none")
+
+    def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
+        seen = {name: np.zeros(len(layer.content), np.bool_) for name, layer in state.scene.visible_layers.items()}
+        for number, camera in enumerate(self.cameras):
+            tools.progress(number / len(self.cameras), f"camera {number + 1} of {len(self.cameras)}")
+            region = np.ones((camera.height, camera.width), np.bool_)
+            found = tools.renderer().contributors(state.scene, camera, region, self.least, self.look.options(state))
+            for name, mask in found.items():
+                seen[name] |= mask
+        return {name: ~mask for name, mask in seen.items()}
 
 
 @dataclass(frozen=True)
@@ -364,7 +437,7 @@ class Grown:
     distance: float | None = None
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        return _spread(self.query, self.distance, neighbours.grow, state, tools)
+        return _spread(self.query, self.distance, _grow, state, tools)
 
 
 @dataclass(frozen=True)
@@ -375,7 +448,7 @@ class Shrunk:
     distance: float | None = None
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        return _spread(self.query, self.distance, neighbours.shrink, state, tools)
+        return _spread(self.query, self.distance, _shrink, state, tools)
 
 
 @dataclass(frozen=True)
@@ -386,7 +459,7 @@ class Connected:
     gap: float | None = None
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        return _spread(self.query, self.gap, neighbours.cluster, state, tools)
+        return _spread(self.query, self.gap, _cluster, state, tools)
 
 
 def _spread(query: AnyQuery, distance: float | None, how: Callable[..., Bools], state: State, tools: Tools) -> dict[str, Bools]:
@@ -402,9 +475,21 @@ def _spread(query: AnyQuery, distance: float | None, how: Callable[..., Bools], 
     return result
 
 
+def _grow(splats: Gaussians, which: Bools, distance: float | None) -> Bools:
+    return neighbours.grow(splats, which, neighbours.default_distance(splats) if distance is None else distance)
+
+
+def _shrink(splats: Gaussians, which: Bools, distance: float | None) -> Bools:
+    return neighbours.shrink(splats, which, neighbours.default_distance(splats) if distance is None else distance)
+
+
+def _cluster(splats: Gaussians, seeds: Bools, gap: float | None) -> Bools:
+    return neighbours.cluster(splats, seeds, neighbours.default_gap(splats) if gap is None else gap)
+
+
 AnyQuery = (
-    Drawn | Under | Flooded | ColourLike | Inside | Everything | Nothing | Current | Saved | OfLayer | Range | Matching | Found
-    | Problem | Painted | Not | Combined | Grown | Shrunk | Connected
+    Drawn | Under | Flooded | ColourLike | Inside | Everything | Nothing | Current | Saved | OfLayer | Range | Matching
+    | Broken | Giant | Needles | Floaters | Duplicates | Faint | Problem | Painted | Not | Combined | Grown | Shrunk | Connected
 )  # fmt: skip
 
 
