@@ -67,7 +67,7 @@ class World:
         self._keep = record  # brings a change of a document to the disk
         self._tools = replace(tools, progress=self._progress)
         self._worker = Worker("splatview-edit")
-        self._lock = threading.Lock()
+        self._lock, self._telling = threading.Lock(), threading.Lock()
         self._previews = 0
         self._preview: State | None = None
         self._gesture: tuple[object, str] | None = None  # and the entry that it made
@@ -244,14 +244,17 @@ class World:
                 with self._lock:
                     self._previews += 1
                     self._preview = None
-                self._changed()
+                try:
+                    self._changed()
+                except Exception:  # a page that cannot show it: it has happened, and is on the disk
+                    log.exception("could not show the scene")
 
         return self._worker.call(run)
 
     def _busy(self, work: Callable[[], T], label: str) -> T:
         self._cancel.clear()
-        self._job = label, time.monotonic()
-        waiting = threading.Timer(PATIENCE, lambda: self._tell(Busy(label, 0.0, "")))
+        self._job = job = label, time.monotonic()
+        waiting = threading.Timer(PATIENCE, lambda: self._tell(Busy(label, 0.0, ""), job))
         waiting.daemon = True
         waiting.start()
         try:
@@ -259,16 +262,15 @@ class World:
         finally:
             waiting.cancel()
             self._job = "", 0.0
-            if self.busy is not None:
-                self._tell(None)
+            self._tell(None)
 
     def _progress(self, fraction: float, text: str) -> None:
         if self._cancel.is_set() or self._worker.closed:
             raise Cancelled
-        label, began = self._job
+        label, began = job = self._job
         news = self.busy is None or fraction - self.busy.fraction > 0.02 or text != self.busy.text
         if label and news and time.monotonic() - began > PATIENCE:
-            self._tell(Busy(label, fraction, text))
+            self._tell(Busy(label, fraction, text), job)
 
     def _learn(self) -> None:
         """Look through the layers' numbers, so that the first selection need not."""
@@ -276,10 +278,15 @@ class World:
             if not self._worker.closed:
                 rows.digest  # noqa: B018  it is kept
 
-    def _tell(self, busy: Busy | None) -> None:
-        if busy is None or self._job[0]:
+    def _tell(self, busy: Busy | None, job: tuple[str, float] | None = None) -> None:
+        with self._telling:  # the timer has a thread of its own, which may come too late
+            if busy is self.busy or (busy is not None and self._job is not job):
+                return
             self.busy = busy
-            self.busy_changed()
+            try:
+                self.busy_changed()
+            except Exception:
+                log.exception("could not show what is being worked at")
 
     def sourced(self) -> Document:
         """The document, its sources with the digests of what was in them."""
