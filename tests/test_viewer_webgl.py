@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from scripted_client import ScriptedClient
 from test_viewer import coloured_ball, nobody_left
+from test_viewer_world import no_tools
 
 from splatview import Gaussians, RenderOptions, Scene, open_renderer
-from splatview.frame import Masks
+from splatview.edit.document import EMPTY
+from splatview.edit.operations import Hide, Place, RemoveLayer, Rename, ShowHidden, ShowLayer
+from splatview.edit.select import Selection
 from splatview.geometry import Similarity, matrix_from_quat
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings, preview, webgl
@@ -27,7 +30,7 @@ from splatview.viewer.preview import Preview
 from splatview.viewer.space import NEAR, point_under
 from splatview.viewer.view import View
 from splatview.viewer.webgl import LIKE, Packer, pack, rounded_up
-from splatview.viewer.world import World, renamed
+from splatview.viewer.world import World
 
 UPPER = [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]
 
@@ -142,12 +145,18 @@ class Visit:
     def __init__(self, scene, able=True, wish="browser"):
         self.page = FakePage()
         self.settled = []
-        self.world = World(scene, lambda: self.preview.world_changed())
+        self.world = World(scene, no_tools(), lambda: self.preview.world_changed())
         self.placing = Similarity((0.9, 0.1, 0.2, 0.3), (1.0, 2.0, 3.0), 3.0)
         self.preview = Preview(self.page, self.world, self.placing, NowPacker(), lambda: self.settled.append(self.who()))
         self.preview.choose(wish)
         if able is not None:
             self.preview.told_able(able)
+
+    def do(self, operation):
+        self.world.do(operation).result()
+
+    def hide(self, masks):
+        self.do(Hide(Selection.painted(masks, self.world.state)))
 
     def who(self, **view):
         return self.preview.settle(View(**view))
@@ -194,24 +203,24 @@ def test_where_splats_stand_is_where_the_page_sees_them(scene):
 def test_nothing_is_sent_again_that_did_not_change(scene):
     visit = Visit(scene)
     visit.receive()
-    change = visit.world.change
-    change(lambda now: now.placed("ball", Similarity(translation=(1.0, 0.0, 0.0))))
+    change = visit.do
+    change(Place("ball", Similarity(translation=(1.0, 0.0, 0.0))))
     assert [entry[0] for entry in visit.receive()] == ["place"]
-    change(lambda now: now.placed("ball", Similarity(scale=2.0)))
+    change(Place("ball", Similarity(scale=2.0)))
     assert [entry[0] for entry in visit.receive()] == ["scale", "place"]
-    change(lambda now: renamed(now, "ball", "globe"))
+    change(Rename("ball", "globe"))
     assert visit.receive() == []
-    change(lambda now: now.shown("globe", False))
+    change(ShowLayer("globe", False))
     assert [(entry[0], entry[-1]) for entry in visit.receive()] == [("place", False)]
     assert visit.who() == "browser"  # there is nothing to see, and it is all there
-    change(lambda now: now.shown("globe", True))
+    change(ShowLayer("globe", True))
     assert [(entry[0], entry[-1]) for entry in visit.receive()] == [("place", True)]
-    change(lambda now: now.shown("twin", True))
+    change(ShowLayer("twin", True))
     assert [entry[0] for entry in visit.receive() if entry[0] != "draw"] == ["place", "send"]
-    change(lambda now: now.without("globe"))
+    change(RemoveLayer("globe"))
     [(_, _, chunks)] = [entry for entry in visit.receive() if entry[0] == "remove"]
     assert list(chunks) == [0]
-    change(lambda now: now.with_layer("twin", Layer(coloured_ball(70))))  # other content
+    visit.world.restore(visit.world.scene.with_layer("twin", Layer(coloured_ball(70))), EMPTY).result()  # other content
     assert sorted(entry[0] for entry in visit.receive() if entry[0] != "draw") == ["place", "remove", "send"]
 
 
@@ -220,7 +229,7 @@ def test_two_layers_of_one_content_have_a_node_each(scene):
     visit = Visit(Scene({"a": Layer(content), "b": Layer(content, Similarity(translation=(9.0, 0.0, 0.0)))}))
     assert len({node for node, *_ in visit.page.told("place")}) == 2
     visit.receive()
-    visit.world.change(lambda now: now.without("a"))
+    visit.do(RemoveLayer("a"))
     assert [entry[0] for entry in visit.receive()] == ["remove"]
     [node] = visit.preview._nodes
     assert node.where.translation == pytest.approx(visit.placing.apply((9.0, 0.0, 0.0)))
@@ -233,19 +242,19 @@ def test_a_mask_sends_the_chunks_that_it_changes(scene, monkeypatch):
     second = visit.preview._nodes[0].packed.chunks[1].which
     hidden = np.zeros(500, bool)
     hidden[second[:7]] = True
-    visit.world.hide(Masks({"ball": hidden}))
+    visit.hide({"ball": hidden})
     assert visit.who() == "server"
     [(_, _, chunk, records, *_)] = [entry for entry in visit.receive() if entry[0] == "send"]
     assert chunk == 1 and (records[:, 7] >> 24 == 0).sum() == 7 and visit.who() == "browser"
-    visit.world.hide(Masks({"ball": hidden.copy()}))  # the same again
+    visit.world.restore(scene, visit.world.document).result()  # the same again, in other arrays
     assert [entry for entry in visit.receive() if entry[0] == "send"] == []
-    visit.world.change(lambda now: now.shown("ball", False))
-    visit.world.hide(Masks())
+    visit.do(ShowLayer("ball", False))
+    visit.do(ShowHidden())
     assert [entry for entry in visit.receive() if entry[0] == "send"] == []  # nobody sees it
-    visit.world.undo()
-    visit.world.undo()
+    visit.world.undo().result()
+    visit.world.undo().result()
     visit.receive()
-    visit.world.hide(Masks())
+    visit.do(ShowHidden())
     assert [entry[2] for entry in visit.receive() if entry[0] == "send"] == [1]
 
 
@@ -266,7 +275,7 @@ def test_the_page_is_told_the_background(scene):
 
 def test_a_browser_without_a_graphics_card_is_told_so_once_and_sent_nothing(scene):
     visit = Visit(scene, able=False)
-    visit.world.change(lambda now: now.shown("twin", True))
+    visit.do(ShowLayer("twin", True))
     assert visit.who() == "server" and visit.page.told("send") == []
     [(title, _)] = visit.page.told("notify")
     assert title == "The server draws"
@@ -281,13 +290,14 @@ def test_too_many_splats_are_refused_and_hidden_ones_make_room(scene, monkeypatc
     monkeypatch.setattr(preview, "MOST", 700)
     visit = Visit(scene)
     visit.receive()
-    visit.world.change(lambda now: now.shown("twin", True))
+    visit.do(ShowLayer("twin", True))
     [(_, text)] = visit.page.told("notify")
     assert visit.who() == "server" and "800 splats" in text and "700" in text
-    visit.world.change(lambda now: now.shown("ball", False))
+    visit.do(ShowLayer("ball", False))
     assert visit.receive() and visit.who() == "browser"
     assert [node.name for node in visit.preview._nodes] == ["twin"]
-    visit.world.change(lambda now: now.shown("ball", True).shown("twin", False))
+    visit.do(ShowLayer("twin", False))
+    visit.do(ShowLayer("ball", True))
     visit.receive()
     assert visit.who() == "browser" and [node.name for node in visit.preview._nodes] == ["ball"]
 
