@@ -319,6 +319,19 @@ def test_escape_closes_the_palette_and_not_the_tool_behind_it(drawing):
     assert not drawing.left and drawing.tab.evaluate(DRAWS)
 
 
+@pytest.mark.slow
+def test_a_stroke_ends_with_its_own_button(drawing):
+    drawing.use("lasso")
+    drawing.drag(waves(5), release=False)
+    drawing.tab.mouse.down(button="right")
+    drawing.tab.mouse.up(button="left")
+    assert drawing.stroke()[1][-1] == "end"
+    drawing.tab.mouse.move(300, 300)
+    drawing.tab.mouse.up(button="right")
+    drawing.frames(3)
+    assert not drawing.pieces and not drawing.camera
+
+
 def test_a_stroke_is_given_up_when_the_window_loses_the_focus_or_another_tool_is_chosen(drawing):
     drawing.use("brush")
     drawing.drag(waves(6), release=False)

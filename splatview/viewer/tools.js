@@ -150,6 +150,7 @@
       else if (i + 1 - from > free[1] - free[0]) [free[0], free[1]] = [from, i + 1];
     }
     if (free[1] === free[0]) free[1] = 32;
+    line.style.bottom = document.querySelector(".splatview-preview") ? "34px" : "10px";  // its note stands at the very bottom
     line.style.left = `${(free[0] + free[1]) / 2 * step}px`;
     line.style.maxWidth = `${Math.max(120, (free[1] - free[0]) * step - 16)}px`;
   };
@@ -305,7 +306,12 @@
     blur: cancelDrag,
     visibilitychange: () => { if (document.hidden) cancelDrag(); },
   };
-  const heed = (event) => { if (tool !== "none") { held = modifiers(event); redraw(); } };
+  const heed = (event) => {
+    if (tool === "none") return;
+    if (event.key === "Alt" && !typing(event)) event.preventDefault();  // or Windows would go to the browser's menu when it comes up
+    held = modifiers(event);
+    redraw();
+  };
   for (const name in listeners) addEventListener(name, listeners[name], { capture: true, passive: false });
 
   // viser's hotkeys listen at the root element, its camera at the document: what stops between them fires the one and not the other.
