@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 from scripted_client import ScriptedClient
 from test_inspection import sick
 from test_viewer import coloured_ball, nobody_left, scripted
+from test_viewer_world import no_tools
 from viser._messages import HotkeyKey
 
 from splatview import Camera, Scene, save
+from splatview.edit.editing import Editing
+from splatview.edit.state import State
 from splatview.formats import load_cameras
 from splatview.framing import Framing
 from splatview.geometry import Similarity, matrix_from_quat
@@ -31,7 +34,6 @@ from splatview.viewer.panels.placement import degrees_from_quat, dragged, gizmo_
 from splatview.viewer.panels.statistics import stacked
 from splatview.viewer.panels.widgets import fitting
 from splatview.viewer.space import page_from_world
-from splatview.viewer.world import State
 
 ANGLES = st.floats(-720, 720)
 PLACEMENTS = st.builds(
@@ -152,30 +154,40 @@ def test_only_what_fits_is_put_into_a_widget(widget, value, fits):
 
 def test_every_finding_is_cured_and_undone(random_gaussians):
     splats, wanted = sick(random_gaussians)
-    state = State(Scene({"a": Layer(splats)}))
-    found = findings(state.scene.layers["a"])
+    start = State(Scene({"a": Layer(splats)}))
+    found = findings(start.scene.layers["a"])
     assert {finding.cure for finding in found} == {"hide", "remove", "normalise"}
     for finding in found:
-        treated = finding.treated(state, "a")
+        editing = Editing(start, no_tools())
+        treated = editing.do(finding.treatment(start, "a"))
         content = treated.scene.layers["a"].content
         if finding.cure == "hide":
             assert np.array_equal(treated.hidden["a"], finding.which) and content is splats
-            assert finding.treated(treated, "a", False) == state
+            assert not editing.do(finding.treatment(treated, "a", False)).hidden
+            editing.undo()
         elif finding.cure == "remove":
-            assert set(np.flatnonzero(finding.which)) == wanted["broken"] and finite_mask(content).all()
-            assert len(content) == len(splats) - 2
+            assert set(np.flatnonzero(treated.deleted["a"])) == wanted["broken"] and finite_mask(treated.living("a")).all()
+            assert content is splats and treated.living_count == len(splats) - 2
         else:
             assert len(content) == len(splats) and not odd_quats(content).any()
+        assert editing.undo() and editing.state.scene is start.scene and not editing.state.undrawn
+
+
+def test_what_is_deleted_is_not_found_again(random_gaussians):
+    splats, wanted = sick(random_gaussians)
+    gone = np.isin(np.arange(len(splats)), list(wanted["broken"] | wanted["giant"]))
+    left = {finding.kind for finding in findings(Layer(splats), gone)}
+    assert left == {finding.kind for finding in findings(Layer(splats))} - {"broken", "giant"}
 
 
 def test_a_removal_keeps_what_was_hidden(random_gaussians):
     splats, wanted = sick(random_gaussians)
-    state = State(Scene({"a": Layer(splats)}))
-    found = {finding.what.partition(":")[0]: finding for finding in findings(state.scene.layers["a"])}
-    state = found["broken"].treated(found["giant"].treated(state, "a"), "a")
-    content, hidden = state.scene.layers["a"].content, state.hidden["a"]
-    [giant] = wanted["giant"]
-    assert np.array_equal(content.means[hidden], splats.means[[giant]])
+    editing = Editing(State(Scene({"a": Layer(splats)})), no_tools())
+    found = {finding.kind: finding for finding in findings(editing.state.scene.layers["a"])}
+    for kind in ("giant", "broken"):
+        editing.do(found[kind].treatment(editing.state, "a"))
+    assert set(np.flatnonzero(editing.state.hidden["a"])) == wanted["giant"]
+    assert set(np.flatnonzero(editing.state.undrawn["a"])) == wanted["giant"] | wanted["broken"]
 
 
 # Through the door
@@ -264,7 +276,7 @@ def test_numbers_place_a_layer_and_typing_is_one_step(viewer):
         placement = viewer.scene.layers["ball"].placement
         await client.trigger("Undo")
         await client.until(lambda: value(client, "Position") == [0.0, 0.0, 0.0] and value(client, "Scale") == 1.0)
-        assert viewer.scene.layers["ball"].placement == Similarity() and not viewer.world.undo()
+        assert viewer.scene.layers["ball"].placement == Similarity() and viewer.world.document.cursor == 0
         await client.trigger("Redo")
         await client.until(lambda: np.allclose(value(client, "Rotation"), [0, 0, 90]))
         await client.press("Reset placement")
@@ -295,7 +307,7 @@ def test_a_drag_of_the_gizmo_is_one_step_and_nonsense_is_none(viewer):
     nobody_left(viewer)
     middle = viewer.placing.apply(placement.apply(middle_of(viewer.scene.layers["ball"].content)))
     assert np.allclose(middle, [3, 0, 0], atol=1e-5)
-    assert viewer.world.undo() and viewer.scene.layers["ball"].placement == Similarity() and not viewer.world.undo()
+    assert viewer.world.undo().result().scene.layers["ball"].placement == Similarity() and viewer.world.document.cursor == 0
 
 
 def client_scope(viewer):
@@ -366,7 +378,7 @@ def test_a_level_of_detail_takes_the_place_of_another(data, tmp_path):
         nobody_left(viewer)
         [layer] = viewer.scene.layers.values()
         assert layer.placement.translation == (1, 2, 3)
-        assert viewer.world.undo() and len(viewer.scene.layers["bot"].content) > len(layer.content)
+        assert len(viewer.world.undo().result().scene.layers["bot"].content) > len(layer.content)
 
 
 def test_a_viewer_that_reads_closes_at_once(viewer, tmp_path):
@@ -404,10 +416,9 @@ def test_the_doctor_finds_cures_and_shows_again(random_gaussians):
 
         scripted(viewer, script)
         nobody_left(viewer)
-        content = viewer.scene.layers["sick"].content
+        content = viewer.world.state.living("sick")
         assert finite_mask(content).all() and not odd_quats(content).any() and len(content) == len(splats) - 2
-        while viewer.world.undo():
-            pass
+        viewer.world.jump(0).result()
         assert viewer.scene == scene
         nobody_left(viewer)
 
