@@ -16,6 +16,7 @@ from aiohttp import ClientSession, CookieJar, WSServerHandshakeError
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted_client import PROTOCOL, ScriptedClient, decoded
+from test_viewer_world import no_tools
 
 from splatview import Camera, Gaussians, RenderOptions, Scene, open_renderer
 from splatview.framing import Framing
@@ -155,7 +156,8 @@ def visit(scene):
     pipeline = Pipeline(lambda: clock[0])
     page = FakePage()
     placing = page_from_world(Framing((0, 0, 0), 1.0, "z"))
-    session = Session(page, World(scene), placing, open_renderer("cpu"), pipeline, 33.0)
+    world = World(scene, no_tools())
+    session = Session(page, world, placing, open_renderer("cpu"), pipeline, 33.0)
 
     def rest():
         for _ in range(4):
@@ -165,7 +167,8 @@ def visit(scene):
         return decoded(page.last("show")[1])
 
     session.refresh()
-    return session, page, rest
+    yield session, page, rest
+    world.close()
 
 
 def test_a_session_shows_what_the_renderer_draws(visit, scene):
