@@ -134,3 +134,45 @@ def table(rows: Mapping[str, str]) -> str:
 def lines(texts: list[str]) -> str:
     """HTML with a paragraph for each text."""
     return "".join(f"<div style='font-size:.8em;padding:.1em 1em;overflow-wrap:anywhere'>{escape(text)}</div>" for text in texts)
+
+
+class Question:
+    """Asks before something is done that cannot be taken back: two buttons that are there until one is pressed."""
+
+    def __init__(self, gui: Any, label: str, yes: str, no: str) -> None:
+        with gui.add_folder(None, visible=False) as self._folder:
+            self._text = gui.add_html("")
+            self._answers = gui.add_button_group(label, (yes, no))
+        self._yes = yes
+        self._what: Callable[[], object] = lambda: None
+        pick(self._answers, self._answered)
+
+    def ask(self, text: str, what: Callable[[], object]) -> None:
+        """Do `what` once the person says yes to `text`; a question that stands is forgotten."""
+        self._what = what
+        self._text.content = lines([text])
+        show_if(True, self._folder)
+
+    def forget(self) -> None:
+        """Do not ask any more."""
+        self._what = lambda: None
+        show_if(False, self._folder)
+
+    def _answered(self, answer: str) -> None:
+        what = self._what
+        self.forget()
+        if answer == self._yes:
+            what()
+
+
+def show_if(on: bool, *handles: Any) -> None:
+    """Show the widgets, or do not; those that are as they should be are left alone."""
+    for handle in handles:
+        if handle.visible != on:
+            handle.visible = on
+
+
+def said(handle: Any, content: str) -> None:
+    """Put HTML into a widget; nothing is sent if it is there already."""
+    if handle.content != content:
+        handle.content = content
