@@ -172,6 +172,11 @@ def show_if(on: bool, *handles: Any) -> None:
             handle.visible = on
 
 
+def shown(handle: Any, on: bool) -> None:
+    """Show a widget, or do not."""
+    show_if(on, handle)
+
+
 def said(handle: Any, content: str) -> None:
     """Put HTML into a widget; nothing is sent if it is there already."""
     if handle.content != content:
