@@ -347,6 +347,12 @@ def test_a_stroke_is_given_up_when_the_window_loses_the_focus_or_another_tool_is
 
 
 def test_brackets_and_alt_wheel_change_the_radius_within_limits(drawing):
+    drawing.use("brush")
+    for given, kept in ((0.0001, 1), (9.0, 500)):
+        drawing.tools.radius(given)
+        drawing.heard()
+        drawing.drag(waves(3))
+        assert drawing.stroke()[3].radius * SIZE[1] == pytest.approx(kept)
     drawing.use("brush", radius=40 / SIZE[1])
     drawing.tab.mouse.move(300, 300)
     drawing.tab.keyboard.press("]")
@@ -359,15 +365,19 @@ def test_brackets_and_alt_wheel_change_the_radius_within_limits(drawing):
     drawing.tab.mouse.wheel(0, -100)
     until(drawing.tab, lambda: drawing.radii[-1] * SIZE[1] == pytest.approx(40))
     drawing.tab.keyboard.up("Alt")
-    drawing.tools.radius(0.0001)
-    drawing.heard()
-    drawing.drag(waves(3))
-    assert drawing.stroke()[3].radius * SIZE[1] == pytest.approx(1)
-    drawing.tools.radius(9.0)
-    drawing.heard()
-    drawing.drag(waves(3))
-    assert drawing.stroke()[3].radius * SIZE[1] == pytest.approx(500)
     assert not drawing.camera
+
+
+def test_an_echo_of_the_radius_does_not_undo_what_the_person_does_next(drawing):
+    drawing.use("brush", radius=40 / SIZE[1])
+    drawing.tools.on_radius(lambda radius: (drawing.radii.append(radius), drawing.tools.radius(round(10 * radius) / 10)))
+    for _ in range(6):
+        drawing.tab.keyboard.press("]")
+    until(drawing.tab, lambda: drawing.radii and drawing.radii[-1] * SIZE[1] == pytest.approx(40 * 1.05**6))
+    drawing.heard()
+    drawing.drag(waves(3))
+    assert drawing.stroke()[3].radius * SIZE[1] == pytest.approx(40 * 1.05**6)
+    drawing.tools.on_radius(drawing.radii.append)
 
 
 def test_the_circle_follows_the_pointer_and_the_line_says_what_to_do(drawing):

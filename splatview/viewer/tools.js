@@ -21,9 +21,10 @@
   const LEAST = 1, MOST = 500, STEP = 1.05;  // of the radius, in pixels of the page
   const SAME = 5, CLOSING = 9, DOUBLE = 400;  // pixels between two corners, and to the first one; milliseconds of a double click
   const BATCH = 30, LENGTH = 4096;  // milliseconds between messages, and the most numbers of one
+  const OWN = 500;  // milliseconds in which a radius that the person chose stays
   const MOVES = /^(Key[WASDQE]|Arrow(Up|Down|Left|Right))$/;  // the keys that move viser's camera, with Ctrl held too
 
-  let tool = "none", radius = 40, pointer = null, held = [], stroke = null, closed = null, frame = 0, telling = 0;
+  let tool = "none", radius = 40, pointer = null, held = [], stroke = null, closed = null, frame = 0, telling = 0, resizedAt = -Infinity;
 
   // A layer over the canvas, which is as large and cuts off what leaves it. It is never hit.
   const element = (parent, kind, style) => {
@@ -119,6 +120,7 @@
     const wanted = Math.min(MOST, Math.max(LEAST, radius * STEP ** steps));
     if (wanted === radius || dragging()) return;
     radius = wanted;
+    resizedAt = performance.now();
     redraw();
     telling ||= setTimeout(() => { telling = 0; send({ type: "ToolRadius", radius: radius / canvas().clientHeight }); }, BATCH);
   };
@@ -131,7 +133,11 @@
     write(hint);
     redraw();
   };
-  const size = (fraction) => { radius = Math.min(MOST, Math.max(LEAST, fraction * canvas().clientHeight)); redraw(); };
+  const size = (fraction) => {
+    if (performance.now() - resizedAt < OWN) return;  // an echo of what the person is about to change further
+    radius = Math.min(MOST, Math.max(LEAST, fraction * canvas().clientHeight));
+    redraw();
+  };
   const leave = () => { use("none", null, null); send({ type: "ToolLeft" }); };
 
   const write = (hint) => {

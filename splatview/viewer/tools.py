@@ -107,7 +107,10 @@ class ToolPage:
         self._page.run(f"__splatviewTools.use({json.dumps(tool)}, {json.dumps(radius)}, {json.dumps(hint)})")
 
     def radius(self, fraction_of_height: float) -> None:
-        """Give the brush this radius; the page keeps it within 1 to 500 of its pixels."""
+        """Give the brush this radius; the page keeps it within 1 to 500 of its pixels.
+
+        Half a second after the person has changed it, it is theirs: an echo, rounded by a slider, say, may come late and does nothing.
+        """
         self._page.run(f"__splatviewTools.size({json.dumps(float(fraction_of_height))})")
 
     def cancel(self) -> None:
