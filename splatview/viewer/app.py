@@ -87,7 +87,7 @@ class Viewer:
             self._server.on_client_connect(self._connected)
             self._server.on_client_disconnect(self._gone)
             self._uploads = Uploads(limit, lambda path: loading.add(path, stays=False)) if limit else None
-            self._door = Door(listener, self._server.get_port(), secret, self._uploads, settings.tls())
+            self._door = Door(listener, self._server.get_port(), secret, self._uploads, settings.tls(), self.studio.downloads)
             self._door.start()
         except BaseException:
             listener.close()

@@ -19,6 +19,7 @@ import threading
 
 from aiohttp import ClientError, ClientSession, TCPConnector, web
 
+from splatview.viewer.downloads import Downloads
 from splatview.viewer.passage import GRACE, STALLED, Passage
 from splatview.viewer.uploads import Uploads
 
@@ -60,10 +61,16 @@ def same(given: str, wanted: str) -> bool:
 
 
 class Door:
-    """Serves the page, its websocket and its uploads on `listener`, from viser on loopback port `inner_port`."""
+    """Serves the page, its websocket, uploads and downloads on `listener`, from viser on loopback port `inner_port`."""
 
     def __init__(
-        self, listener: socket.socket, inner_port: int, secret: str, uploads: Uploads | None = None, tls: ssl.SSLContext | None = None
+        self,
+        listener: socket.socket,
+        inner_port: int,
+        secret: str,
+        uploads: Uploads | None = None,
+        tls: ssl.SSLContext | None = None,
+        downloads: Downloads | None = None,
     ) -> None:
         self.host: str = listener.getsockname()[0]
         self.port: int = listener.getsockname()[1]
@@ -74,6 +81,7 @@ class Door:
         self._inner = f"127.0.0.1:{inner_port}"
         self._secret = secret
         self._uploads = uploads
+        self._downloads = downloads
         self._pages: set[Passage] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="splatview-door", daemon=True)
@@ -116,6 +124,8 @@ class Door:
         app.router.add_get("/", self._page)
         if self._uploads is not None:
             app.router.add_post("/upload", self._uploads.receive)
+        if self._downloads is not None:
+            app.router.add_get("/download/{id}", self._downloads.send, allow_head=False)  # which would take the file from its page
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE, lingering_time=2.0)
         await runner.setup()
         async with ClientSession(connector=TCPConnector(limit=0), headers={SECRET_HEADER: self._secret}, auto_decompress=False) as inner:

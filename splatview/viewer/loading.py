@@ -71,7 +71,7 @@ class Loading:
             result = work()
         except Exception as error:
             if notice is not None:
-                notice.failed(_text(error))
+                notice.failed(fault_text(error))
             if not isinstance(error, (*FAULTS, _Closed)):
                 log.exception("could not read %s", name)
             raise
@@ -143,7 +143,7 @@ class _Closed(Exception):
         return "The viewer was closed."
 
 
-def _text(error: Exception) -> str:
+def fault_text(error: Exception) -> str:
     """What a person is told."""
     if isinstance(error, MemoryError):
         return "There is not enough memory for this file."

@@ -208,6 +208,10 @@ class Page:
         if self.open:
             self.client.send_file_download(name, content, save_immediately=True)
 
+    def fetch(self, address: str) -> None:
+        """Save the file at `address` of the door, as if the person had clicked on a link to it."""
+        self.run(f"Object.assign(document.createElement('a'), {{href: {json.dumps(address)}, download: ''}}).click()")
+
     def go(self, pose: Pose) -> None:
         """Ease the camera to `pose`."""
         self.run(f"__splatview.go({json.dumps([pose.position, pose.look_at])})")

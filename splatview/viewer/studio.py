@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from splatview.geometry import Similarity
 from splatview.viewer.desk import Desk
+from splatview.viewer.downloads import Downloads
 from splatview.viewer.loading import Loading
 from splatview.viewer.remembered import Remembered
 from splatview.viewer.worker import Worker
@@ -25,11 +26,15 @@ class Studio:
     examining: Worker
     root: Path | None = None  # files named in a page lie below
     uploads: bool = True  # whether pages may send files
+    downloads: Downloads = field(default_factory=Downloads)
+    exporting: Worker = field(default_factory=lambda: Worker("splatview-export"))
 
     def close(self) -> None:
-        """Write what is remembered; give up what is being read or examined."""
+        """Write what is remembered; give up what is being read, examined or exported."""
         self.remembered.close()
         self.loading.close()
         self.examining.close()
+        self.exporting.close()
         self.world.close()
         self.desk.close()
+        self.downloads.close()

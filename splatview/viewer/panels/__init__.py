@@ -7,6 +7,7 @@ from splatview.viewer.page import Page
 from splatview.viewer.panels.bookmarks import Bookmarks
 from splatview.viewer.panels.doctor import Doctor
 from splatview.viewer.panels.drawing import Drawing
+from splatview.viewer.panels.export import Exporting
 from splatview.viewer.panels.layers import Layers
 from splatview.viewer.panels.look import Look
 from splatview.viewer.panels.move import Move
@@ -29,6 +30,7 @@ class Panel:
         self.layers = Layers(page, session, studio, editor)
         self.bookmarks = Bookmarks(page, session, studio)
         self.move = Move(page, session, studio.placing)
+        self.exporting = Exporting(page, studio)
         self.drawing = Drawing(page, session, kept.reset)
         self.doctor = Doctor(page, studio, editor)
         self.statistics = Statistics(page)
@@ -43,6 +45,7 @@ class Panel:
     def world_changed(self) -> None:
         """Show the scene as it is now."""
         self.layers.show()
+        self.exporting.show()
         self.doctor.world_changed()
 
     def busy_changed(self) -> None:
