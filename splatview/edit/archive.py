@@ -1,31 +1,41 @@
 """`NAME.splatview`: a document as one file, a zip of `document.json`, `masks/*` and, if they are embedded, `sources/*`.
 
-Paths of sources are relative to the file's folder where that can be. A source that is embedded has the path `embedded:NAME`.
+Paths of sources, and of files that operations add, are relative to the file's folder where that can be. What is embedded has the path
+`embedded:NAME`: the entries `sources/NAME/1.ply`, `sources/NAME/2.ply` ... are its layers, and `sources/NAME/level-L-1.ply` those of its
+other levels of detail.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
-from splatview.edit.document import Document, Source, decode, encode
+from splatview.edit.document import Document, Entry, decode, encode
 from splatview.edit.journal import sync_folder
+from splatview.edit.operations import AddLayers
 
 SUFFIX = ".splatview"
 EMBEDDED = "embedded:"
 LARGEST_TEXT = 256 << 20  # bytes of document.json
 LARGEST_MASK = 300 << 20  # compressed bytes of a mask
 LARGEST_SOURCE = 32 << 30
+FOLDER_SUFFIX = ".embedded"  # of what an embedded source becomes when it is opened
+NAME, PART = re.compile(r"[\w-][\w .-]{0,99}"), re.compile(r"(level-\d{1,4}-)?\d{1,6}\.ply")
+PIECE = 1 << 24
 
 
 def write(path: Path, document: Document, embedded: Mapping[str, bytes] | None = None) -> None:
-    """Put `document`, whose sources have absolute paths, into the file at once; `embedded`: files by name, that sources name."""
+    """Put `document`, whose sources have absolute paths, into the file at once; `embedded`: entries below `sources/`."""
     masks: dict[str, bytes] = {}
 
     def keep(data: bytes) -> str:
@@ -34,16 +44,16 @@ def write(path: Path, document: Document, embedded: Mapping[str, bytes] | None =
         return name
 
     folder = path.resolve().parent
-    sources = tuple(replace(source, path=_relative(source.path, folder)) for source in document.sources)
-    text = json.dumps(encode(replace(document, sources=sources), keep), allow_nan=False, indent=1)
+    text = json.dumps(encode(with_paths(document, lambda path: _relative(path, folder)), keep), allow_nan=False, indent=1)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name}.", suffix=".part", delete=False) as file:
         try:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
                 archive.writestr("document.json", text)
                 for name, data in masks.items():
                     archive.writestr(zipfile.ZipInfo(f"masks/{name}"), data)  # compressed already
-                for name, data in (embedded or {}).items():
-                    archive.writestr(f"sources/{name}", data)
+                for name in embedded or {}:
+                    with archive.open(zipfile.ZipInfo(f"sources/{name}"), "w", force_zip64=True) as entry:
+                        entry.write((embedded or {})[name])  # floats, which deflate makes little of
             file.flush()
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o666 & ~_umask())
@@ -68,16 +78,71 @@ def read(path: Path) -> Document:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     folder = path.resolve().parent
-    return replace(document, sources=tuple(replace(source, path=_absolute(source.path, folder)) for source in document.sources))
+    return with_paths(document, lambda path: _absolute(path, folder))
 
 
-def extract(path: Path, source: Source, folder: Path) -> Path:
-    """An embedded source as a file in `folder`; ValueError if it is not in there."""
-    name = Path(source.path.removeprefix(EMBEDDED)).name
+def extracted(path: Path, document: Document, folder: Path) -> Document:
+    """The document from the file `path` with what is embedded in it as folders in `folder`; ValueError if something is not in there.
+
+    A folder that is there already is not written again: its name tells what is in it.
+    """
+    found: dict[str, str] = {}
+
+    def where(named: str) -> str:
+        if named.startswith(EMBEDDED) and named not in found:
+            found[named] = str(_extract(path, named.removeprefix(EMBEDDED), folder))
+        return found.get(named, named)
+
+    return with_paths(document, where)
+
+
+def _extract(path: Path, name: str, folder: Path) -> Path:
     with zipfile.ZipFile(path) as archive:
-        to = folder / (name or "source")
-        to.write_bytes(_entry(archive, f"sources/{name}", LARGEST_SOURCE))
+        prefix = f"sources/{name}/"
+        parts = [info for info in archive.infolist() if info.filename.startswith(prefix)]
+        parts = [info for info in parts if PART.fullmatch(info.filename.removeprefix(prefix))]
+        if not NAME.fullmatch(name) or not parts:
+            raise ValueError(f"{path}: expected the embedded source {name!r}, found none")
+        digest = hashlib.sha256("\n".join(f"{info.filename} {info.CRC} {info.file_size}" for info in parts).encode()).hexdigest()[:16]
+        to = folder / f"{name}-{digest}{FOLDER_SUFFIX}"
+        if to.is_dir():
+            return to
+        part = Path(tempfile.mkdtemp(dir=folder, prefix=".", suffix=".part"))
+        try:
+            for info in parts:
+                with archive.open(info) as entry, (part / info.filename.removeprefix(prefix)).open("wb") as file:
+                    _copy(entry, file, info)
+            with contextlib.suppress(OSError) if to.is_dir() else contextlib.nullcontext():  # somebody was faster
+                part.replace(to)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
     return to
+
+
+def _copy(entry: IO[bytes], file: IO[bytes], info: zipfile.ZipInfo) -> None:
+    if info.file_size > LARGEST_SOURCE or info.file_size > 1032 * info.compress_size + 64:
+        raise ValueError(f"{info.filename}: expected at most {LARGEST_SOURCE} bytes, and says that it has {info.file_size}")
+    left = info.file_size
+    while piece := entry.read(min(PIECE, left + 1)):
+        left -= len(piece)
+        if left < 0:
+            break
+        file.write(piece)
+    if left:
+        raise ValueError(f"{info.filename}: expected {info.file_size} bytes, found another number")
+
+
+def with_paths(document: Document, where: Callable[[str], str]) -> Document:
+    """The document with other paths of its sources and of the files that its operations add."""
+
+    def moved(entry: Entry) -> Entry:
+        operation = entry.operation
+        if not isinstance(operation, AddLayers) or where(operation.path) == operation.path:
+            return entry
+        return replace(entry, operation=replace(operation, path=where(operation.path)))
+
+    sources = tuple(replace(source, path=where(source.path)) for source in document.sources)
+    return replace(document, sources=sources, entries=tuple(map(moved, document.entries)))
 
 
 def _entry(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:

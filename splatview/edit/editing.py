@@ -74,6 +74,10 @@ class Editing:
         """The state after an operation, which is not kept."""
         return bound(operation, self._state, self._tools).apply(self._state, self._tools)
 
+    def preview_change(self, change: Change) -> State:
+        """The state after a change, which does not happen."""
+        return self._play(self._document.after(change).counted, keep=False)
+
     def undo(self) -> Entry | None:
         """Take the last operation back; None if there is none."""
         return self._step(-1)
@@ -103,7 +107,7 @@ class Editing:
     def reorder(self, id: str, to: int) -> State:
         return self.change(Reorder(id, to))
 
-    def _play(self, operations: Sequence[AnyOperation]) -> State:
+    def _play(self, operations: Sequence[AnyOperation], keep: bool = True) -> State:
         """The state that the operations make, from the nearest one at hand."""
         keys = _keys(operations)
         done = next((count for count in range(len(operations), 0, -1) if keys[count] in self._states), 0)
@@ -116,12 +120,13 @@ class Editing:
                 if count == len(operations):
                     raise
                 raise ValueError(f"{operation.label}, further on, would no longer work: {error}") from error
-            self._states[keys[count]] = tuple(operations[:count]), state
+            if keep:
+                self._states[keys[count]] = tuple(operations[:count]), state
         if done:
             self._states.move_to_end(keys[done])
-        if operations:
+        if keep and operations:
             self._states.move_to_end(keys[-1])
-        self._trim(state)
+            self._trim(state)
         return state
 
     def _trim(self, present: State) -> None:

@@ -437,6 +437,7 @@ class AddLayers:
     names: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
     level: int | None = None
+    placements: tuple[Similarity, ...] = ()  # where they stand; (): where the file puts them
 
     @property
     def label(self) -> str:
@@ -447,10 +448,13 @@ class AddLayers:
         names = self.names or tuple(found.layers)
         if len(names) != len(found.layers):
             raise ValueError(f"{self.path}: expected {len(names)} layers, found {len(found.layers)}")
-        for name, layer in zip(names, found.layers.values(), strict=True):
+        places = self.placements or tuple(layer.placement for layer in found.layers.values())
+        if len(places) != len(names):
+            raise ValueError(f"{self.path}: expected as many placements as layers, {len(names)}; got {len(places)}")
+        for name, layer, place in zip(names, found.layers.values(), places, strict=True):
             if name in state.scene.layers:
                 raise ValueError(f"{self.path}: a layer is called {name!r} already")
-            state = state.with_layer(name, layer)
+            state = state.with_layer(name, replace(layer, placement=place))
         return state
 
 

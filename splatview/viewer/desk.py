@@ -10,9 +10,10 @@ from pathlib import Path
 
 from splatview.edit import archive
 from splatview.edit.document import Change, Document, Source
+from splatview.edit.embedding import embedded, parts_of
 from splatview.edit.journal import Journal, Locked
-from splatview.edit.sources import opened
-from splatview.formats import load
+from splatview.edit.sources import Changed, opened
+from splatview.formats import inria, load
 from splatview.scene import Scene
 from splatview.viewer.remembered import state_folder
 
@@ -24,9 +25,9 @@ class Desk:
     """One document's place. `key` names what was opened; without one nothing is journalled. Locked: a titled document is open elsewhere."""
 
     def __init__(self, scene: Scene, key: str | None = None, document: Document | None = None, path: Path | None = None) -> None:
-        self.path = path  # of the document's file; None: it has no name yet
-        self.saved: tuple[int, int] | None = None  # the document as it was saved last: how many operations, and the cursor
-        self.journal = None if key is None else _journal(key, titled=path is not None)
+        self.path = path = None if path is None else path.resolve()  # of the document's file; None: it has no name yet
+        self.saved = None if document is None else state_of(document)  # the document as it was saved last
+        self.journal = None if key is None else _journal(key if path is None else str(path), titled=path is not None)
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._files: dict[tuple[str, int | None], Scene] = {}
         self._lock = threading.Lock()
@@ -51,7 +52,7 @@ class Desk:
         with self._lock:
             found = self._files.pop((path, level), None)
         if found is None:
-            found = load(path, level=level).read_from(path)
+            found = read(path, level)
         self.remember(path, level, found)
         return found
 
@@ -97,12 +98,15 @@ class Desk:
             self.journal.set_aside()
         self.recovered = None
 
-    def save(self, path: Path, document: Document, embedded: dict[str, bytes] | None = None) -> None:
-        """Write `document` to `path`. The journal is that of the file from then on; Locked: another splatview edits that file."""
+    def save(self, path: Path, document: Document, everything: bool = False) -> None:
+        """Write `document` to `path`. The journal is that of the file from then on; Locked: another splatview edits that file.
+
+        `everything`: its sources are within the file; otherwise only those that were sent by a page, or were within one.
+        """
         path = path.resolve()
         journal = _journal(str(path), titled=True) if path != self.path and self.journal is not None else self.journal
         try:
-            archive.write(path, document, embedded)
+            archive.write(path, *embedded(document, self.load, inria.encode, lambda path: everything or self._ours(path)))
         except BaseException:
             if journal is not None and journal is not self.journal:
                 journal.close()
@@ -115,12 +119,44 @@ class Desk:
             self.journal, self._begun = journal, True
         self.path, self.saved = path, state_of(document)
 
+    def _ours(self, path: str) -> bool:
+        """Whether a source lies where only we look for it."""
+        folders = [journals_folder().resolve(), *([Path(self._temporary.name).resolve()] if self._temporary else [])]
+        return any(Path(path).resolve().is_relative_to(folder) for folder in folders)
+
+    def is_saved(self, document: Document) -> bool:
+        """Whether `document` is what was saved last."""
+        return self.saved == state_of(document)
+
     def close(self) -> None:
         """Let others open the document."""
         if self.journal is not None:
             self.journal.close()
         if self._temporary is not None:
             self._temporary.cleanup()
+
+
+def read(path: str, level: int | None = None) -> Scene:
+    """The scene of a file, or of what was embedded in a document; its layers with their source."""
+    if not path.endswith(archive.FOLDER_SUFFIX):
+        return load(path, level=level).read_from(path)
+    scene = Scene()
+    for part in parts_of(Path(path), level):
+        scene = scene.joined(load(part))
+    return scene.read_from(path)
+
+
+def open_document(path: Path, changed: Changed = "refuse", folder: Path | None = None) -> tuple[Scene, Document]:
+    """The scene that the document in a file begins with, and the document; what is embedded goes where its journal is.
+
+    Sources that are not where they were are looked for in `folder`. ValueError: it is no document, or a source is missing, or `changed`
+    is "refuse" and one holds something else than it did.
+    """
+    document = archive.read(path)
+    files = _path(str(path.resolve())).with_suffix(".files")
+    files.mkdir(parents=True, exist_ok=True)
+    document, scene = opened(archive.extracted(path, document, files), read, changed, folder)
+    return scene, document
 
 
 def state_of(document: Document) -> tuple[int, int]:
@@ -139,11 +175,19 @@ def sources_of(scene: Scene) -> tuple[Source, ...]:
 
 def _journal(key: str, *, titled: bool) -> Journal:
     """The journal of a document: a titled one has one, untitled ones of the same files have one each."""
-    name = hashlib.sha256(key.encode()).hexdigest()[:24]
-    folder = state_folder().parent / "journals"
     for copy in range(1, 1 if titled else COPIES):
         try:
-            return Journal(folder / (f"{name}.journal" if copy == 1 else f"{name}-{copy}.journal"))
+            return Journal(_path(key, copy))
         except Locked:
             continue
-    return Journal(folder / f"{name}.journal")
+    return Journal(_path(key))
+
+
+def _path(key: str, copy: int = 1) -> Path:
+    name = hashlib.sha256(key.encode()).hexdigest()[:24]
+    return journals_folder() / (f"{name}.journal" if copy == 1 else f"{name}-{copy}.journal")
+
+
+def journals_folder() -> Path:
+    """Where journals lie, and the files that belong to their documents."""
+    return state_folder().parent / "journals"

@@ -95,6 +95,11 @@ class World:
         return self.state.scene
 
     @property
+    def tools(self) -> Tools:
+        """What operations are given; progress ends what takes long when it is cancelled."""
+        return self._tools
+
+    @property
     def hidden(self) -> Masks:
         """Gaussians [N] by layer that are not drawn."""
         return self.state.undrawn
@@ -156,14 +161,13 @@ class World:
 
     def amend(self, id: str, operation: AnyOperation) -> Future[State]:
         """Give an operation other numbers; its selection stays what it was if the new one has none."""
+        return self._changing(lambda: self._editing.change(self._amended(id, operation)), "Working")
 
-        def work() -> State:
-            old = self.document.entries[self.document.place(id)].operation
-            mine, given = getattr(old, "selection", None), getattr(operation, "selection", None)
-            keeps = isinstance(mine, Selection) and isinstance(given, Selection) and given.rows is None
-            return self._editing.amend(id, replace(operation, selection=mine) if keeps else operation)  # type: ignore[call-arg]
-
-        return self._changing(work, "Working")
+    def _amended(self, id: str, operation: AnyOperation) -> Amend:
+        old = self.document.entries[self.document.place(id)].operation
+        mine, given = getattr(old, "selection", None), getattr(operation, "selection", None)
+        keeps = isinstance(mine, Selection) and isinstance(given, Selection) and given.rows is None
+        return Amend(id, replace(operation, selection=mine) if keeps else operation)  # type: ignore[call-arg]
 
     def reorder(self, id: str, to: int) -> Future[State]:
         """Move an operation to another place of the history."""
@@ -181,9 +185,15 @@ class World:
 
     def restore(self, scene: Scene, document: Document) -> Future[State]:
         """Put another document, which begins with `scene`, in this one's place: one that was recovered."""
+        return self.put(lambda: (scene, document))
+
+    def put(self, what: Callable[[], tuple[Scene, Document]]) -> Future[State]:
+        """As `restore`, with what `what` gives then, between two changes."""
 
         def work() -> State:
+            scene, document = what()
             self._editing = Editing(State(scene), self._tools, document, self._record)
+            self.undone = "", ""
             return self._editing.state
 
         return self._changing(work, "Recovering")
@@ -192,11 +202,19 @@ class World:
         """Do `task` between two changes."""
         return self._worker.call(lambda: self._busy(task, label))
 
+    def tell(self) -> None:
+        """Let everybody look again at what they show of the document, though nothing of it has changed."""
+        self._changed()
+
     # Previews.
 
     def preview(self, operation: AnyOperation) -> None:
         """Show the state after an operation until something is done; of several that come too fast, the newest is shown."""
         self.preview_state(lambda: self._editing.preview(operation))
+
+    def preview_amended(self, id: str, operation: AnyOperation) -> None:
+        """Show the state with other numbers of an operation, as `preview` does."""
+        self.preview_state(lambda: self._editing.preview_change(self._amended(id, operation)))
 
     def preview_state(self, state: Callable[[], State]) -> None:
         """Show what `state` gives, as `preview` does."""

@@ -6,6 +6,7 @@ from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
 from splatview.viewer.panels.bookmarks import Bookmarks
 from splatview.viewer.panels.doctor import Doctor
+from splatview.viewer.panels.document import DocumentFile
 from splatview.viewer.panels.drawing import Drawing
 from splatview.viewer.panels.export import Exporting
 from splatview.viewer.panels.layers import Layers
@@ -30,6 +31,7 @@ class Panel:
         self.layers = Layers(page, session, studio, editor)
         self.bookmarks = Bookmarks(page, session, studio)
         self.move = Move(page, session, studio.placing)
+        self.document = DocumentFile(page, session, studio)
         self.exporting = Exporting(page, studio)
         self.drawing = Drawing(page, session, kept.reset)
         self.doctor = Doctor(page, studio, editor)
@@ -45,6 +47,7 @@ class Panel:
     def world_changed(self) -> None:
         """Show the scene as it is now."""
         self.layers.show()
+        self.document.show()
         self.exporting.show()
         self.doctor.world_changed()
 

@@ -29,6 +29,7 @@ class Key:
 VIEWS = 9  # bookmarks with a key
 
 KEYS: dict[str, Key] = {
+    "save": Key("Save the document", "S", "cmd/ctrl", row="Save"),
     "home": Key("Home", "H"),
     "focus": Key("Focus on a point", "F", row="Focus on what is clicked next"),
     "fly": Key("Orbit or fly", "V"),
