@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 
+import cv2
 import numpy as np
 
 from splatview.arrays import Bytes, Floats
@@ -24,6 +25,7 @@ from splatview.viewer.space import nearest, packed_depth
 from splatview.viewer.view import STYLES, Request, Shown, View
 
 DEPTH_SIZE = (160, 90)  # 0.4 ms, where the full size costs 21 ms; the edges of viser's objects are as sharp as that
+OUTLINE = (255, 176, 0)
 STILL_QUALITY = 95  # with full colour: no difference is seen, and a fifth of a PNG's bytes and time
 
 Encoder = Callable[[Frame, int], bytes | None]  # a frame's rgb8 as JPEG of a quality; None: it cannot
@@ -62,7 +64,12 @@ def draw(
 
 
 def pixels_of(frame: Frame, shown: Shown, view: View) -> Bytes:
-    """[H, W, 3] or [H, W]: `frame` as one of the view modes has it."""
+    """[H, W, 3] or [H, W]: `frame` as one of the view modes has it, what is selected outlined if that was drawn."""
+    pixels = _plain(frame, shown, view)
+    return outlined(pixels, frame.coverage) if "coverage" in frame.images else pixels
+
+
+def _plain(frame: Frame, shown: Shown, view: View) -> Bytes:
     if shown == "depth":
         return depth_picture(frame.depth, view.colormap)
     if shown == "alpha":
@@ -72,6 +79,14 @@ def pixels_of(frame: Frame, shown: Shown, view: View) -> Bytes:
     if shown == "overdraw":
         return overdraw_picture(frame.overdraw)
     return ids_picture(frame.ids, frame.id_layers) if shown == "ids" else frame.rgb8
+
+
+def outlined(pixels: Bytes, coverage: Floats) -> Bytes:
+    """`pixels` [H, W] or [H, W, 3] with a line of two pixels along the edge of where `coverage` [H, W] is over a half."""
+    edge = cv2.morphologyEx((coverage > 0.5).view(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    result = coloured(pixels).copy()
+    result[edge > 0] = OUTLINE
+    return result
 
 
 def coloured(pixels: Bytes) -> Bytes:

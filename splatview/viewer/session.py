@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from typing import Any, Protocol
 
-from splatview.arrays import Floats
+import numpy as np
+
+from splatview.arrays import Doubles, Floats
 from splatview.camera import Camera
+from splatview.edit import select
 from splatview.frame import Interrupt, Renderer
 from splatview.geometry import Similarity
 from splatview.outputs.images import encode_png
@@ -30,6 +34,7 @@ LARGEST = 8192  # pixels a side of a screenshot
 REPORT = 0.5  # seconds between two reports while pictures flow
 REPEAT = 0.25  # seconds in which a held key's repetitions are one press
 PICK_WIDTH = 320  # pixels of the picture that finds what was clicked on where the browser draws
+SEEN = 32  # pictures whose cameras are kept: a stroke that begins on one is told a little later
 SERVER_DRAWS: dict[Draw, Draws] = {"server": "always", "hybrid": "at rest", "browser": "never"}
 
 
@@ -73,6 +78,7 @@ class Session:
         self._lock = threading.Lock()
         self._sent: Picture | None = None
         self._seen: Picture | None = None  # the last one that the page shows
+        self._cameras: OrderedDict[int, Camera] = OrderedDict()  # of the last pictures, by their numbers
         self._reported_at = -1e9
         self._pressed_at: dict[str, float] = {}
         self.flying = False
@@ -190,6 +196,37 @@ class Session:
         """The page's camera, in the world."""
         return world_camera(self._page.pose, self._placing, width, height)
 
+    def camera_of(self, number: int) -> Camera:
+        """The camera of picture `number` at the size of a picture at rest; of the newest one, if that is not known any more."""
+        width, height = (min(max(1, round(side * self.view.render_size)), LARGEST) for side in self._page.size)
+        with self._lock:
+            seen = self._cameras.get(number) or next(reversed(self._cameras.values()), None)
+        if seen is None or self._pacer.draws != "always":  # the person saw splats, from where the page is
+            return self.camera(width, height)
+        return seen.resized(width, height)
+
+    @property
+    def look(self) -> select.Look:
+        """The settings of the view that change what is seen."""
+        return select.Look(self.view.antialiased, NEAR / self._placing.scale, self.view.splat_scale)
+
+    def point_at(self, number: int, x: float, y: float) -> Future[Doubles | None]:
+        """The world point [3] under the fractions `x`, `y` of picture `number`; None where nothing is."""
+        camera = self.camera_of(number)
+        request = self._request(camera)
+        at = x * camera.width, y * camera.height
+        k = camera.K.copy()
+        k[:2, 2] -= np.floor(at)  # a picture of that pixel alone
+        one = Camera(k, camera.camera_from_world, 1, 1)
+        options = replace(request.options("colour"), outputs=("median_depth", "depth"))
+
+        def find() -> Doubles | None:
+            frame = self._renderer.render(request.scene, one, options)
+            depth = float(frame.median_depth[0, 0] or frame.depth[0, 0])
+            return camera.unproject(at, depth) if depth > 0 else None
+
+        return self._pipeline.call(find, at_once=True)
+
     def screenshot(self, width: int, height: int) -> Future[None]:
         """Draw the view at `width` x `height` and hand it to the browser as a PNG."""
         width, height = (min(max(1, side), LARGEST) for side in (width, height))
@@ -241,6 +278,10 @@ class Session:
         if self._faults.clear():
             self._page.fault(None)
         self._sent = picture
+        with self._lock:
+            self._cameras[number] = picture.camera
+            while len(self._cameras) > SEEN:
+                self._cameras.popitem(last=False)
         if self.preview is not None:
             self.preview.sending(picture.camera)
         self._page.show(picture.jpeg, picture.depth_png, number)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from splatview.arrays import Bools
+from numpy.typing import ArrayLike
+
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Masks, Renderer, RenderOptions
 from splatview.scene import Scene
@@ -24,7 +25,7 @@ class TakingTurns:
         self,
         scene: Scene,
         camera: Camera,
-        region: Bools,
+        region: ArrayLike,
         least: float,
         options: RenderOptions = RenderOptions(),
         interrupt: Interrupt | None = None,

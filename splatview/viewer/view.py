@@ -66,6 +66,9 @@ class Request:
     selected: Masks = Masks()
 
     def options(self, *shown: Shown) -> RenderOptions:
-        options = self.view.options(self.near, shown)
-        tinted = self.selected if self.view.selection == "tint" else Masks()
-        return replace(options, hidden=self.hidden, tinted=tinted)
+        options = replace(self.view.options(self.near, shown), hidden=self.hidden)
+        if not self.selected or self.view.selection == "nothing":
+            return options
+        if self.view.selection == "tint":
+            return replace(options, tinted=self.selected)
+        return replace(options, tinted=self.selected, tint=None, outputs=(*options.outputs, "coverage"))
