@@ -59,7 +59,7 @@ def page(chromium, viewer):
 def session(page, viewer):
     """The page's session, at home and at rest."""
     [only] = viewer.sessions
-    page.keyboard.press("h")
+    page.keyboard.press("Home")
     at_rest(page, only)
     return only
 
@@ -150,7 +150,7 @@ def test_dragging_orbits_and_home_comes_back(page, session):
     moved = session._page.pose
     assert np.linalg.norm(np.subtract(moved.position, home.position)) > 1
     assert np.allclose(np.linalg.norm(moved.position), np.linalg.norm(home.position), rtol=1e-3)
-    page.keyboard.press("h")
+    page.keyboard.press("Home")
     page.wait_for_timeout(1000)
     at_rest(page, session)
     assert np.allclose(session._page.pose.position, home.position, atol=0.02)
@@ -210,9 +210,9 @@ def test_a_setting_of_the_panel_changes_the_picture(page, session):
 
 def test_keys_choose_what_is_shown(page, session):
     page.mouse.click(100, SIZE[1] - 20)
-    page.keyboard.press("2")
+    page.keyboard.press("n")
     until(page, lambda: session.view.shown == "depth")
-    page.keyboard.press("1")
+    page.keyboard.press("Shift+KeyN")
     until(page, lambda: session.view.shown == "colour")
 
 
@@ -239,7 +239,9 @@ def test_visers_own_objects_sit_inside_the_scene(page, session, viewer):
         return bool(((blue > 150) & (red < 60) & (green < 60)).sum() > 30)
 
     page.mouse.click(100, SIZE[1] - 20)
-    page.keyboard.press("3")  # alpha: the ball is white, so that what is blue is an axis
+    for _ in range(2):
+        page.keyboard.press("n")
+    until(page, lambda: session.view.shown == "alpha")  # the ball is white, so that what is blue is an axis
     page.wait_for_timeout(300)
     page.keyboard.press("x")
     at_rest(page, session)
@@ -250,7 +252,9 @@ def test_visers_own_objects_sit_inside_the_scene(page, session, viewer):
     viewer.show(viewer.scene.shown("ball", True))
     until(page, lambda: not axes_seen())
     page.keyboard.press("x")
-    page.keyboard.press("1")
+    for _ in range(2):
+        page.keyboard.press("Shift+KeyN")
+    until(page, lambda: session.view.shown == "colour")
 
 
 def test_a_resized_window_gets_pictures_of_its_size(page, session):

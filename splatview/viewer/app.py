@@ -32,6 +32,7 @@ from splatview.viewer.settings import ViewerSettings
 from splatview.viewer.space import page_from_world, page_pose
 from splatview.viewer.splat_page import SplatPage
 from splatview.viewer.studio import Studio
+from splatview.viewer.tools import ToolPage
 from splatview.viewer.turns import TakingTurns
 from splatview.viewer.uploads import Uploads
 from splatview.viewer.webgl import Packer
@@ -72,7 +73,8 @@ class Viewer:
             self._pipeline.start()
             turns = TakingTurns(self.renderer, self._pipeline)
             self.desk = Desk(scene, key, document, path)
-            self.world = World(scene, Tools(lambda: turns, self.desk.load), self._world_changed, self.desk.document, self.desk.record)
+            self._tools = Tools(lambda: turns, self.desk.load)
+            self.world = World(scene, self._tools, self._world_changed, self.desk.document, self.desk.record)
             self.world.busy_changed = self._busy_changed
             self._people = itertools.count(1)
             self._packer = Packer()
@@ -174,7 +176,9 @@ class Viewer:
         preview = session.preview = Preview(splats, self.world, self.placing, self._packer, session.refresh)
         splats.on_able(preview.told_able)
         splats.on_arrived(preview.arrived)
-        panel = Panel(page, session, self.studio, Editor(page, self.world, f"person {next(self._people)}"))
+        hand = ToolPage(page)
+        editor = Editor(page, hand, session, self.world, self._tools, f"person {next(self._people)}")
+        panel = Panel(page, session, self.studio, editor, hand)
         panel.add_drawer(preview, self._settings.draw)
         with self._lock:
             self._sessions[client.client_id] = session, panel
@@ -195,8 +199,9 @@ class Viewer:
 
     def _leave(self, client_id: int) -> None:
         with self._lock:
-            session, _ = self._sessions.pop(client_id, (None, None))
-        if session is not None:
+            session, panel = self._sessions.pop(client_id, (None, None))
+        if session is not None and panel is not None:
+            panel.close()
             session.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
+from splatview.viewer.panels.arrange import Arrange
 from splatview.viewer.panels.bookmarks import Bookmarks
 from splatview.viewer.panels.doctor import Doctor
 from splatview.viewer.panels.document import DocumentFile
@@ -13,22 +14,26 @@ from splatview.viewer.panels.layers import Layers
 from splatview.viewer.panels.look import Look
 from splatview.viewer.panels.move import Move
 from splatview.viewer.panels.preview import Drawer
+from splatview.viewer.panels.select import Selecting
 from splatview.viewer.panels.statistics import Statistics
 from splatview.viewer.panels.widgets import Kept
 from splatview.viewer.preview import Preview
 from splatview.viewer.session import Session
 from splatview.viewer.settings import Draw
 from splatview.viewer.studio import Studio
+from splatview.viewer.tools import ToolPage
 
 
 class Panel:
     """One person's widgets."""
 
-    def __init__(self, page: Page, session: Session, studio: Studio, editor: Editor) -> None:
-        self.page = page
+    def __init__(self, page: Page, session: Session, studio: Studio, editor: Editor, hand: ToolPage) -> None:
+        self.page, self._hand = page, hand
         kept = Kept(studio.remembered)
         self.look = Look(page, session, studio.world)
         self.layers = Layers(page, session, studio, editor)
+        self.select = Selecting(page, session, studio, editor, hand)
+        self.arrange = Arrange(page, session, studio, editor, self.layers.chosen)
         self.bookmarks = Bookmarks(page, session, studio)
         self.move = Move(page, session, studio.placing)
         self.document = DocumentFile(page, session, studio)
@@ -37,7 +42,7 @@ class Panel:
         self.doctor = Doctor(page, studio, editor)
         self.statistics = Statistics(page)
         session.report = self.statistics.show
-        kept.keep(*self.look.settings, *self.move.settings, *self.drawing.settings, self.statistics.on)
+        kept.keep(*self.look.settings, *self.select.settings, *self.move.settings, *self.drawing.settings, self.statistics.on)
 
     def add_drawer(self, preview: Preview, draw: Draw) -> None:
         """Let the person choose who draws; `draw` at first."""
@@ -47,9 +52,15 @@ class Panel:
     def world_changed(self) -> None:
         """Show the scene as it is now."""
         self.layers.show()
+        self.select.show()
+        self.arrange.show()
         self.document.show()
         self.exporting.show()
         self.doctor.world_changed()
+
+    def close(self) -> None:
+        """The page has gone: a stroke that is under way is given up."""
+        self._hand.cancel()
 
     def busy_changed(self) -> None:
         """Say what is being worked at."""

@@ -32,7 +32,7 @@ class Drawing:
         tell(quality, lambda value: session.set_quality(int(value)))
         with gui.add_folder("Screenshot", expand_by_default=False):
             self._size = gui.add_vector2("Size", initial_value=(1920, 1080), min=(1, 1), max=(8192, 8192), step=1)
-            take = gui.add_button("Save PNG", hint="Key P")
+            take = gui.add_button("Save PNG", hint="Key Shift+P")
         told = session.budget_ms != ViewerSettings.budget_ms  # on the command line, which is not overruled
         self.settings = (size, quality, self._size) if told else (size, budget, quality, self._size)
         press(take, self.screenshot)

@@ -15,45 +15,66 @@ class Key:
     """A command of the palette and its key."""
 
     what: str
-    key: Any  # one of viser's names of keys
+    key: Any = None  # one of viser's names of keys; None: the palette alone has it
     modifier: Any = None  # "cmd/ctrl", "shift", "cmd/ctrl+shift", ...
     row: str = ""  # of the help, where several keys share one
 
     @property
     def text(self) -> str:
         """As people write it: `Ctrl+Shift+Z`."""
+        if self.key is None:
+            return ""
         held = [part for part, name in (("Ctrl+", "ctrl"), ("Alt+", "alt"), ("Shift+", "shift")) if self.modifier and name in self.modifier]
-        return "".join(held) + self.key
+        return "".join(held) + self.key.capitalize()
 
 
 VIEWS = 9  # bookmarks with a key
 
 KEYS: dict[str, Key] = {
+    "rectangle": Key("Select with a rectangle", "R"),
+    "lasso": Key("Select with a lasso", "L"),
+    "polygon": Key("Select with a polygon", "P"),
+    "brush": Key("Select with a brush", "B"),
+    "flood": Key("Select by flooding", "O"),
+    "eyedropper": Key("Select by colour", "E", "cmd/ctrl"),
+    "all": Key("Select all", "A", "cmd/ctrl"),
+    "none": Key("Select none", "A", "cmd/ctrl+shift"),
+    "invert": Key("Invert the selection", "I", "cmd/ctrl"),
+    "reach": Key("Select the surface or all behind it", "M"),
+    "delete": Key("Delete the selection", "delete", row="Delete"),
+    "delete too": Key("Delete", "backspace", row="Delete"),
+    "hide": Key("Hide the selection", "H"),
+    "unhide": Key("Show what is hidden", "H", "shift"),
+    "move": Key("Move the selection", "1", row="Move, rotate, scale the selection"),
+    "rotate": Key("Rotate the selection", "2", row="Move, rotate, scale the selection"),
+    "scale": Key("Scale the selection", "3", row="Move, rotate, scale the selection"),
+    "undo": Key("Undo", "Z", "cmd/ctrl"),
+    "redo": Key("Redo", "Z", "cmd/ctrl+shift"),
     "save": Key("Save the document", "S", "cmd/ctrl", row="Save"),
-    "home": Key("Home", "H"),
+    "home": Key("Home", "home"),
     "focus": Key("Focus on a point", "F", row="Focus on what is clicked next"),
     "fly": Key("Orbit or fly", "V"),
-    **{
-        f"show {what}": Key(f"Show {what}", str(number), row=f"Show {', '.join(get_args(Shown))}")
-        for number, what in enumerate(get_args(Shown), 1)
-    },
+    "next mode": Key("Show what comes next", "N", row="Show colour, depth, alpha, ..."),
+    "last mode": Key("Show what came before", "N", "shift", row="Show colour, depth, alpha, ..."),
+    **{f"show {what}": Key(f"Show {what}") for what in get_args(Shown)},
     "split": Key("Split screen", "C"),
     "grid": Key("Grid", "G"),
     "axes": Key("Axes", "X"),
     "gizmo": Key("Move the layer", "T", row="Move the chosen layer"),
-    "undo": Key("Undo", "Z", "cmd/ctrl"),
-    "redo": Key("Redo", "Z", "cmd/ctrl+shift"),
     "save view": Key("Save this view", "B", "shift"),
     **{f"view {number}": Key(f"Go to view {number}", str(number), "shift", row="Go to a saved view") for number in range(1, VIEWS + 1)},
-    "screenshot": Key("Screenshot", "P", row="Save a screenshot"),
+    "screenshot": Key("Screenshot", "P", "shift", row="Save a screenshot"),
 }
 
-BUILT_IN = {  # viser's own; they cannot be given to anything else
+BUILT_IN = {  # viser's own and those of a tool; they cannot be given to anything else
     "orbit (fly: turn)": "drag",
     "pan": "right drag",
     "nearer, farther": "wheel",
     "move": "W A S D Q E",
     "turn": "arrows",
+    "size of the brush": "[ ]",
+    "put the tool down": "Esc",
+    "add, remove, intersect": "Shift, Ctrl, both",
     "all commands": "Ctrl+K",
 }
 
@@ -62,8 +83,13 @@ def help_rows() -> dict[str, str]:
     """What each key does, one row for keys that belong together."""
     rows: dict[str, list[str]] = {}
     for key in KEYS.values():
-        rows.setdefault(key.row or key.what, []).append(key.text)
-    return {what: texts[0] if len(texts) == 1 else f"{texts[0]} to {texts[-1]}" for what, texts in rows.items()} | BUILT_IN
+        if key.text:
+            rows.setdefault(key.row or key.what, []).append(key.text)
+    said = {2: "{0}, {1}", 3: "{0}, {1}, {2}"}
+    return {
+        what: texts[0] if len(texts) == 1 else said.get(len(texts), "{0} to {last}").format(*texts, last=texts[-1])
+        for what, texts in rows.items()
+    } | BUILT_IN
 
 
 def on_key(gui: Any, name: str, what: Callable[[], object]) -> None:

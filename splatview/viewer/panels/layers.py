@@ -64,7 +64,7 @@ class Layers:
     def show(self) -> None:
         """Show the layers as they are now. What did not change is left alone, so that nobody's typing or dragging is disturbed."""
         with self._lock:
-            layers = self._world.scene.layers
+            layers = self._layers
             self._show_rows()
             chosen = self._choice.value
             if chosen not in layers and self._last is not None:  # renamed: it goes by its content
@@ -81,8 +81,14 @@ class Layers:
             self.placement.show()
             self._last = layer
 
+    @property
+    def _layers(self) -> dict[str, Layer]:
+        """Those of the document as they are seen: a preview may have others, which come and go with it."""
+        known = self._world.edited.scene.layers
+        return {name: layer for name, layer in self._world.scene.layers.items() if name in known}
+
     def _show_rows(self) -> None:
-        layers = self._world.scene.layers
+        layers = self._layers
         gone = [name for name in self._rows if name not in layers]
         new = [name for name in layers if name not in self._rows]
         while gone and new:  # the same widgets, with other names

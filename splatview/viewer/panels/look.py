@@ -47,10 +47,17 @@ class Look:
         self.settings = (self._colormap, fov, harmonics, scale, smooth, background)  # what outlives the page
         for what in get_args(Shown):
             on_key(gui, f"show {what}", partial(self.choose, what))
+        on_key(gui, "next mode", lambda: self.step(+1))
+        on_key(gui, "last mode", lambda: self.step(-1))
         on_key(gui, "split", self.toggle_split)
 
     def choose(self, what: Shown) -> None:
         self._shown.value = what
+
+    def step(self, by: int) -> None:
+        """Show what is so many places further on in the list."""
+        modes = get_args(Shown)
+        self.choose(modes[(modes.index(self._shown.value) + by) % len(modes)])
 
     def toggle_split(self) -> None:
         """Split the picture, or join it again."""

@@ -19,7 +19,7 @@ class Move:
         self._session = session
         with gui.add_folder("Move", expand_by_default=False):
             self._mode = gui.add_dropdown("Drag to", ("orbit", "fly"))
-            home = gui.add_button("Home", hint="Key H")
+            home = gui.add_button("Home", hint="Key Home")
             focus = gui.add_button("Focus on a point", hint="Key F, then click on the scene")
             self._grid = gui.add_checkbox("Grid", initial_value=False)
             self._axes = gui.add_checkbox("Axes", initial_value=False)
