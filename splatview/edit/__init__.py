@@ -1,0 +1,1 @@
+"""Gaussians -> Gaussians, as data."""
