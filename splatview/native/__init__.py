@@ -1,1 +1,13 @@
-"""The C++ below everything: `_splats` draws, `_points` finds neighbours; no Python logic."""
+"""The C++ below everything: `_splats` draws, `_points` finds neighbours; and the number of threads that they may take."""
+
+from __future__ import annotations
+
+import os
+
+
+def thread_count() -> int:
+    """`SPLATVIEW_THREADS`, or as many as this process has cores; ValueError if it is no number from 1 to 1024."""
+    threads = os.environ.get("SPLATVIEW_THREADS") or str(len(os.sched_getaffinity(0)))
+    if not threads.isdecimal() or not 1 <= int(threads) <= 1024:
+        raise ValueError(f"SPLATVIEW_THREADS: expected a number of threads from 1 to 1024, got {threads!r}")
+    return int(threads)

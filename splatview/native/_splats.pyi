@@ -5,6 +5,22 @@ from numpy.typing import NDArray
 
 NO_LIMIT: int  # an overdraw_limit that limits nothing
 
+def footprints_in(
+    means: NDArray[np.float32],
+    quats: NDArray[np.float32],
+    log_scales: NDArray[np.float32],
+    opacity_logits: NDArray[np.float32],
+    sh: NDArray[np.float32],
+    camera_from_layer: NDArray[np.float64],  # [3, 4] a similarity
+    intrinsics: list[float],  # fx, fy, cx, cy
+    region: NDArray[np.uint8],  # [H, W] 1: in it, 0: not
+    near: float,
+    far: float,
+    antialiased: bool | None,  # None: the centres, else the ellipses as they are drawn
+    threads: int,
+) -> NDArray[np.uint8]:
+    """[N] 1 where a Gaussian lies in a region of a picture, at a depth from `near` to `far`, whatever stands in front; releases the GIL."""
+
 class PackedScene:
     """Gaussians in the renderer's own layout."""
 

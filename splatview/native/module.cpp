@@ -12,6 +12,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "footprints.hpp"
 #include "renderer.hpp"
 #include "scene.hpp"
 
@@ -23,6 +24,10 @@ namespace {
 template <class T, class... Shape> using In = nb::ndarray<const T, nb::c_contig, nb::device::cpu, Shape...>;
 using Mask = In<uint8_t, nb::ndim<1>>;
 using Flag = In<uint8_t, nb::shape<1>>;
+using Means = In<float, nb::shape<-1, 3>>;  // and log scales
+using Quats = In<float, nb::shape<-1, 4>>;
+using Logits = In<float, nb::ndim<1>>;
+using Harmonics = In<float, nb::shape<-1, -1, 3>>;
 
 struct Layer {
     std::shared_ptr<PackedScene> scene;
@@ -52,24 +57,57 @@ struct Layer {
     }
 };
 
+RawGaussians raw_of(const Means& means, const Quats& quats, const Means& log_scales, const Logits& opacity_logits, const Harmonics& sh) {
+    const size_t count = means.shape(0);
+    if (quats.shape(0) != count || log_scales.shape(0) != count || opacity_logits.shape(0) != count || sh.shape(0) != count ||
+        count >= UINT32_MAX / 2)
+        throw nb::value_error("expected arrays of one length, below 2^31");
+    return {static_cast<uint32_t>(count),
+            static_cast<int>(sh.shape(1)),
+            means.data(),
+            quats.data(),
+            log_scales.data(),
+            opacity_logits.data(),
+            sh.data()};
+}
+
+// [count] zeros that Python owns.
+std::pair<nb::object, uint8_t*> zeros(size_t count) {
+    auto* bytes = static_cast<uint8_t*>(std::calloc(std::max<size_t>(count, 1), 1));
+    if (!bytes) throw std::bad_alloc();
+    nb::capsule owner(bytes, [](void* p) noexcept { std::free(p); });
+    return {nb::cast(nb::ndarray<nb::numpy, uint8_t>(bytes, 1, &count, owner)), bytes};
+}
+
+// Which centres, or which ellipses, lie in a region [H, W] of a picture.
+nb::object footprints_in(const Means& means, const Quats& quats, const Means& log_scales, const Logits& opacity_logits, const Harmonics& sh,
+                         In<double, nb::shape<3, 4>> camera_from_layer, const std::vector<double>& intrinsics,
+                         In<uint8_t, nb::ndim<2>> region, double near, double far, std::optional<bool> antialiased, int threads) {
+    if (intrinsics.size() != 4) throw nb::value_error("expected fx, fy, cx, cy");
+    const RawGaussians raw = raw_of(means, quats, log_scales, opacity_logits, sh);
+    Outlook outlook{};
+    outlook.width = static_cast<int>(region.shape(1)), outlook.height = static_cast<int>(region.shape(0));
+    outlook.fx = intrinsics[0], outlook.fy = intrinsics[1], outlook.cx = intrinsics[2], outlook.cy = intrinsics[3];
+    const double* m = camera_from_layer.data();
+    for (int i = 0; i < 3; ++i) std::copy(m + 4 * i, m + 4 * i + 3, outlook.linear + 3 * i), outlook.translation[i] = m[4 * i + 3];
+    outlook.scale = std::sqrt(m[0] * m[0] + m[4] * m[4] + m[8] * m[8]);
+    outlook.near = near, outlook.far = far, outlook.region = region.data();
+    auto [mask, in] = zeros(raw.count);
+    {
+        nb::gil_scoped_release released;
+        Threads pool(std::max(threads, 1));
+        antialiased ? ellipses_in(raw, outlook, *antialiased, pool, in) : centres_in(raw, outlook, pool, in);
+    }
+    return mask;
+}
+
 class Renderer {
 public:
     Renderer(const std::string& simd, int threads) : frames_(simd, threads), pool_(std::make_shared<Pool>()) {}
 
-    std::shared_ptr<PackedScene> pack(In<float, nb::shape<-1, 3>> means, In<float, nb::shape<-1, 4>> quats,
-                                      In<float, nb::shape<-1, 3>> log_scales, In<float, nb::ndim<1>> opacity_logits,
-                                      In<float, nb::shape<-1, -1, 3>> sh) {
-        const size_t count = means.shape(0);
-        if (quats.shape(0) != count || log_scales.shape(0) != count || opacity_logits.shape(0) != count || sh.shape(0) != count ||
-            count >= UINT32_MAX / 2)
-            throw nb::value_error("expected arrays of one length, below 2^31");
-        const RawGaussians raw{static_cast<uint32_t>(count),
-                               static_cast<int>(sh.shape(1)),
-                               means.data(),
-                               quats.data(),
-                               log_scales.data(),
-                               opacity_logits.data(),
-                               sh.data()};
+    std::shared_ptr<PackedScene> pack(const Means& means, const Quats& quats, const Means& log_scales, const Logits& opacity_logits,
+                                      const Harmonics& sh) {
+        const RawGaussians raw = raw_of(means, quats, log_scales, opacity_logits, sh);
         nb::gil_scoped_release released;
         std::lock_guard<std::mutex> lock(mutex_);
         return std::make_shared<PackedScene>(raw, frames_.threads());
@@ -131,11 +169,8 @@ public:
         nb::list masks;
         for (LayerView& layer : request.layers) {
             layer.sh_coefficients = 1, layer.tinted = nullptr;  // no colour is looked at
-            const size_t count = layer.blocks.count;
-            found.push_back(static_cast<uint8_t*>(std::calloc(std::max<size_t>(count, 1), 1)));
-            if (!found.back()) throw std::bad_alloc();
-            nb::capsule owner(found.back(), [](void* p) noexcept { std::free(p); });
-            masks.append(nb::cast(nb::ndarray<nb::numpy, uint8_t>(found.back(), 1, &count, owner)));
+            auto [mask, bytes] = zeros(layer.blocks.count);
+            masks.append(mask), found.push_back(bytes);
         }
         request.search = {region.data(), static_cast<size_t>(width), static_cast<float>(least), found.data()};
         nb::gil_scoped_release released;
@@ -216,6 +251,9 @@ private:
 
 NB_MODULE(_splats, m) {
     m.attr("NO_LIMIT") = nb::int_(UINT32_MAX);
+    m.def("footprints_in", &footprints_in, nb::arg("means"), nb::arg("quats"), nb::arg("log_scales"), nb::arg("opacity_logits"),
+          nb::arg("sh"), nb::arg("camera_from_layer"), nb::arg("intrinsics"), nb::arg("region"), nb::arg("near"), nb::arg("far"),
+          nb::arg("antialiased").none(), nb::arg("threads"));
     nb::class_<PackedScene>(m, "PackedScene").def_prop_ro("nbytes", &PackedScene::bytes);
     nb::class_<Layer>(m, "Layer")
         .def(nb::init<std::shared_ptr<PackedScene>, In<double, nb::shape<3, 4>>, int, bool, std::optional<Mask>, std::optional<Mask>>(),

@@ -11,17 +11,51 @@ constexpr int GRAIN = 4096;  // Gaussians a piece of work
 constexpr float INVISIBLE = -1e30f;
 
 bool all_finite(const float* p, size_t count) {
-    for (size_t i = 0; i < count; ++i)
-        if (!std::isfinite(p[i])) return false;
-    return true;
+    uint32_t broken = 0;  // no way out of the loop, so that it is done four and more at a time
+    for (size_t i = 0; i < count; ++i) {
+        uint32_t bits;
+        std::memcpy(&bits, p + i, 4);
+        broken |= (bits & 0x7f800000) == 0x7f800000;
+    }
+    return !broken;
 }
 
-// Only what a picture can hold is drawn: anything that is not finite is left out.
+}  // namespace
+
 bool drawable(const RawGaussians& raw, uint32_t i) {
     const size_t k = static_cast<size_t>(raw.sh_coefficients) * 3;
     return all_finite(raw.means + 3 * size_t{i}, 3) && all_finite(raw.quats + 4 * size_t{i}, 4) &&
            all_finite(raw.log_scales + 3 * size_t{i}, 3) && !std::isnan(raw.opacity_logits[i]) && all_finite(raw.sh + k * i, k);
 }
+
+float covariance(const float* quat, const float* log_scales, float out[6]) {
+    double w = quat[0], x = quat[1], y = quat[2], z = quat[3];
+    const double length = std::sqrt(w * w + x * x + y * y + z * z);
+    if (length > 0)
+        w /= length, x /= length, y /= length, z /= length;
+    else
+        w = 1;
+    const double r[3][3] = {{1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)},
+                            {2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)},
+                            {2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)}};
+    double m[3][3], largest = 0;
+    for (int j = 0; j < 3; ++j) {
+        const double s = std::exp(std::min(static_cast<double>(log_scales[j]), 30.0));  // beyond that a covariance overflows
+        largest = std::max(largest, s);
+        for (int i = 0; i < 3; ++i) m[i][j] = r[i][j] * s;
+    }
+    auto dot = [&](int i, int j) { return static_cast<float>(m[i][0] * m[j][0] + m[i][1] * m[j][1] + m[i][2] * m[j][2]); };
+    out[0] = dot(0, 0), out[1] = dot(0, 1), out[2] = dot(0, 2), out[3] = dot(1, 1), out[4] = dot(1, 2), out[5] = dot(2, 2);
+    return static_cast<float>(largest);
+}
+
+float log2_opacity(float logit) {
+    const double l = logit;
+    const double natural = l > 0 ? -std::log1p(std::exp(-l)) : l - std::log1p(std::exp(l));
+    return std::max(static_cast<float>(natural * 1.4426950408889634), INVISIBLE);
+}
+
+namespace {
 
 uint64_t spread3(uint64_t v) {  // 21 bits, two zeros after each
     v &= 0x1fffff;
@@ -46,34 +80,6 @@ uint16_t half_of(float value) {  // round to nearest even, clamped to the larges
         return static_cast<uint16_t>(sign | (bits - 0x3f000000));
     }
     return static_cast<uint16_t>(sign | ((magnitude + 0xfff + (magnitude >> 13 & 1) - 0x38000000) >> 13));
-}
-
-// Upper triangle of R S S R^T; returns the largest standard deviation.
-float covariance(const float* quat, const float* log_scales, float out[6]) {
-    double w = quat[0], x = quat[1], y = quat[2], z = quat[3];
-    const double length = std::sqrt(w * w + x * x + y * y + z * z);
-    if (length > 0)
-        w /= length, x /= length, y /= length, z /= length;
-    else
-        w = 1;
-    const double r[3][3] = {{1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)},
-                            {2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)},
-                            {2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)}};
-    double m[3][3], largest = 0;
-    for (int j = 0; j < 3; ++j) {
-        const double s = std::exp(std::min(static_cast<double>(log_scales[j]), 30.0));  // beyond that a covariance overflows
-        largest = std::max(largest, s);
-        for (int i = 0; i < 3; ++i) m[i][j] = r[i][j] * s;
-    }
-    auto dot = [&](int i, int j) { return static_cast<float>(m[i][0] * m[j][0] + m[i][1] * m[j][1] + m[i][2] * m[j][2]); };
-    out[0] = dot(0, 0), out[1] = dot(0, 1), out[2] = dot(0, 2), out[3] = dot(1, 1), out[4] = dot(1, 2), out[5] = dot(2, 2);
-    return static_cast<float>(largest);
-}
-
-float log2_opacity(float logit) {  // log2 of the sigmoid, without overflow on either side
-    const double l = logit;
-    const double natural = l > 0 ? -std::log1p(std::exp(-l)) : l - std::log1p(std::exp(l));
-    return std::max(static_cast<float>(natural * 1.4426950408889634), INVISIBLE);
 }
 
 struct Keyed {

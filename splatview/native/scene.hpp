@@ -12,6 +12,12 @@ struct RawGaussians {  // as in the Gaussians value, row-major
     const float *means, *quats, *log_scales, *opacity_logits, *sh;
 };
 
+// Only what a picture can hold is drawn: anything that is not finite is left out.
+bool drawable(const RawGaussians& raw, uint32_t i);
+// Upper triangle of R S S R^T in the layer's frame; returns the largest standard deviation.
+float covariance(const float* quat, const float* log_scales, float out[6]);
+float log2_opacity(float logit);  // log2 of the sigmoid, without overflow on either side
+
 class PackedScene {
 public:
     PackedScene(const RawGaussians& raw, Threads& threads);

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, RenderOptions, share
 from splatview.gaussians import Gaussians
-from splatview.native import _splats
+from splatview.native import _splats, thread_count
 from splatview.scene import Scene
 
 
@@ -21,10 +21,7 @@ class CpuRenderer:
     """Draws splats on all cores. `SPLATVIEW_SIMD` forces avx512, avx2 or portable, `SPLATVIEW_THREADS` the number of threads."""
 
     def __init__(self) -> None:
-        threads = os.environ.get("SPLATVIEW_THREADS") or str(len(os.sched_getaffinity(0)))
-        if not threads.isdecimal() or not 1 <= int(threads) <= 1024:
-            raise ValueError(f"SPLATVIEW_THREADS: expected a number of threads from 1 to 1024, got {threads!r}")
-        self._native = _splats.Renderer(os.environ.get("SPLATVIEW_SIMD", ""), int(threads))
+        self._native = _splats.Renderer(os.environ.get("SPLATVIEW_SIMD", ""), thread_count())
         self._packed: weakref.WeakKeyDictionary[Gaussians, _splats.PackedScene] = weakref.WeakKeyDictionary()
         self.name = f"cpu {self._native.simd} x{self._native.threads}"
 
