@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from splatview import harmonics
-from splatview.arrays import Floats, frozen
+from splatview.arrays import Bools, Bytes, Floats, frozen
 from splatview.geometry import Similarity, multiply_quats, normalised
 
 Kind = Literal["classic", "antialiased", "2dgs"]
+MOST_STEPS = 32  # changes that a value remembers: a bit for each splat and change
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,8 @@ class Gaussians:
     opacity_logits: Floats  # [N]
     sh: Floats  # [N, K, 3] K = (degree + 1)^2, DC first
     kind: Kind = "classic"  # the rasteriser that the model was trained for
+    # What this was changed from, newest first, each with a bit for every row that may differ from it to the next newer.
+    _steps: tuple[tuple[weakref.ref[Gaussians], Bytes], ...] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.means)
@@ -75,6 +79,34 @@ class Gaussians:
         at = np.asarray(which)
         at = at if at.size else np.zeros(0, np.intp)  # an empty list has no type of its own
         return Gaussians(self.means[at], self.quats[at], self.log_scales[at], self.opacity_logits[at], self.sh[at], self.kind)
+
+    def changed(self, which: ArrayLike, **arrays: ArrayLike) -> Gaussians:
+        """The same splats but for the rows `which` (a mask [N]) at most: `arrays` by name, whole, of the same shapes; others are shared.
+
+        The result remembers, weakly, what it was made from: a renderer that still has that prepares only these rows anew.
+
+        >>> import numpy as np
+        >>> from splatview import Gaussians
+        >>> two = Gaussians(np.zeros((2, 3)), np.eye(2, 4), np.zeros((2, 3)), opacity_logits=[2, 2], sh=np.zeros((2, 1, 3)))
+        >>> fainter = two.changed([True, False], opacity_logits=[-1, 2])
+        >>> fainter.sh is two.sh, [rows.tolist() for _, rows in fainter.ancestors()]
+        (True, [[True, False]])
+        """
+        mask = frozen("Gaussians.changed: which", np.array(which, np.bool_), np.bool_, len(self))
+        result = replace(self, **arrays)
+        if result.sh.shape != self.sh.shape:  # the other arrays' shapes follow
+            raise ValueError(f"Gaussians.changed: expected harmonics of shape {list(self.sh.shape)}, got {list(result.sh.shape)}")
+        steps = (weakref.ref(self), np.packbits(mask)), *self._steps
+        object.__setattr__(result, "_steps", steps[:MOST_STEPS])
+        return result
+
+    def ancestors(self) -> Iterator[tuple[Gaussians, Bools]]:
+        """What these were `changed` from and is still in use, newest first, with the rows [N] that may differ from these."""
+        differ: Bytes | None = None
+        for ancestor, rows in self._steps:
+            differ = rows if differ is None else differ | rows
+            if (alive := ancestor()) is not None:
+                yield alive, np.unpackbits(differ, count=len(self)).view(np.bool_)
 
     def with_max_degree(self, degree: int) -> Gaussians:
         """The same splats with the harmonics above `degree` cut off."""

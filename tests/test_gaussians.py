@@ -1,5 +1,8 @@
 """The Gaussians value: activations, and a transform under which every splat keeps its look."""
 
+import gc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -118,6 +121,37 @@ def test_arrays_cannot_be_written(random_gaussians):
             getattr(splats, name)[0] = 0
     with pytest.raises(AttributeError):
         splats.means = splats.means
+
+
+def test_a_changed_value_shares_the_rest_and_remembers(random_gaussians):
+    first = random_gaussians(20)
+    one, two = np.arange(20) == 3, np.arange(20) == 7
+    second = first.changed(one, opacity_logits=np.where(one, 9, first.opacity_logits))
+    third = second.changed(two, means=second.means + two[:, None])
+    assert second.sh is first.sh is third.sh and third.opacity_logits is second.opacity_logits and third.opacity_logits[3] == 9
+    assert [(each, rows.tolist()) for each, rows in third.ancestors()] == [(second, two.tolist()), (first, (one | two).tolist())]
+    assert not list(first.ancestors()) and not list(replace(second).ancestors())
+    del second
+    gc.collect()
+    assert [(each, rows.tolist()) for each, rows in third.ancestors()] == [(first, (one | two).tolist())]
+
+
+def test_a_value_does_not_remember_for_ever(random_gaussians):
+    first = last = random_gaussians(9)
+    for _ in range(100):
+        last = last.changed(np.ones(9), means=last.means + 1)
+    assert len(last._steps) <= 32 and first not in [each for each, _ in last.ancestors()]
+
+
+def test_what_is_no_change_is_refused(random_gaussians):
+    splats = random_gaussians(20, 2)
+    for which, arrays in (
+        (np.ones(19), {}),
+        (np.ones(20), {"means": np.zeros((19, 3))}),
+        (np.ones(20), {"sh": splats.sh[:, :4]}),
+    ):
+        with pytest.raises(ValueError, match="Gaussians"):
+            splats.changed(which, **arrays)
 
 
 def test_values_are_compared_by_identity(random_gaussians):

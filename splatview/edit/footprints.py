@@ -17,7 +17,7 @@ from splatview.native import _splats, thread_count
 def centres_in(splats: Gaussians, placement: Similarity, camera: Camera, region: ArrayLike, near: float = 0.0, far: float = inf) -> Bools:
     """[N] the splats whose projected centre is on a pixel of `region` [H, W], a mask of `camera`'s picture.
 
-    `placement`: world from layer. `near`, `far`: the depths along the view axis, in world units, between which a centre counts, both included;
+    `placement`: world from layer. `near`, `far`: depths along the view axis, in world units, between which a centre counts, both included;
     nothing behind the camera does. A splat with a number that is not finite is not in. ValueError if `region` has another size.
     """
     return _footprints(splats, placement, camera, region, near, far, None)

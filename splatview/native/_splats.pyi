@@ -26,6 +26,9 @@ class PackedScene:
 
     @property
     def nbytes(self) -> int: ...
+    @property
+    def stretched(self) -> float:
+        """The share of blocks, 0..1, that repacking has made far larger than they were: where it is large, frames take longer."""
 
 class Layer:
     """A packed scene as one frame sees it."""
@@ -52,6 +55,20 @@ class Renderer:
         opacity_logits: NDArray[np.float32],
         sh: NDArray[np.float32],
     ) -> PackedScene: ...
+    def repack(
+        self,
+        parent: PackedScene,
+        means: NDArray[np.float32],
+        quats: NDArray[np.float32],
+        log_scales: NDArray[np.float32],
+        opacity_logits: NDArray[np.float32],
+        sh: NDArray[np.float32],
+        changed: NDArray[np.uint8],  # [N] 0: this row is the parent's
+        same_shapes: bool,  # all but the harmonics is the parent's throughout
+        same_sh: bool,
+    ) -> PackedScene:
+        """As `pack`, in the parent's order; what did not change is copied from it, or shared with it."""
+
     def render(
         self,
         layers: list[Layer],

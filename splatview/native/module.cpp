@@ -113,6 +113,17 @@ public:
         return std::make_shared<PackedScene>(raw, frames_.threads());
     }
 
+    std::shared_ptr<PackedScene> repack(const std::shared_ptr<PackedScene>& parent, const Means& means, const Quats& quats,
+                                        const Means& log_scales, const Logits& opacity_logits, const Harmonics& sh, const Mask& changed,
+                                        bool same_shapes, bool same_sh) {
+        const RawGaussians raw = raw_of(means, quats, log_scales, opacity_logits, sh);
+        if (raw.count != parent->blocks().count || raw.sh_coefficients != parent->blocks().sh_coefficients || changed.shape(0) != raw.count)
+            throw nb::value_error("expected arrays of the parent's shapes");
+        nb::gil_scoped_release released;
+        std::lock_guard<std::mutex> lock(mutex_);
+        return std::make_shared<PackedScene>(*parent, raw, changed.data(), same_shapes, same_sh, frames_.threads());
+    }
+
     // (pictures by name, milliseconds by stage, counts), or None if it was interrupted.
     nb::object render(const std::vector<Layer*>& layers, const std::vector<double>& intrinsics, int width, int height, double near,
                       double far, double splat_scale, const std::string& style, uint32_t overdraw_limit, std::optional<Flag> interrupt,
@@ -254,7 +265,7 @@ NB_MODULE(_splats, m) {
     m.def("footprints_in", &footprints_in, nb::arg("means"), nb::arg("quats"), nb::arg("log_scales"), nb::arg("opacity_logits"),
           nb::arg("sh"), nb::arg("camera_from_layer"), nb::arg("intrinsics"), nb::arg("region"), nb::arg("near"), nb::arg("far"),
           nb::arg("antialiased").none(), nb::arg("threads"));
-    nb::class_<PackedScene>(m, "PackedScene").def_prop_ro("nbytes", &PackedScene::bytes);
+    nb::class_<PackedScene>(m, "PackedScene").def_prop_ro("nbytes", &PackedScene::bytes).def_prop_ro("stretched", &PackedScene::stretched);
     nb::class_<Layer>(m, "Layer")
         .def(nb::init<std::shared_ptr<PackedScene>, In<double, nb::shape<3, 4>>, int, bool, std::optional<Mask>, std::optional<Mask>>(),
              nb::arg("scene"), nb::arg("camera_from_layer"), nb::arg("sh_degree"), nb::arg("antialiased"), nb::arg("hidden").none(),
@@ -262,6 +273,8 @@ NB_MODULE(_splats, m) {
     nb::class_<Renderer>(m, "Renderer")
         .def(nb::init<const std::string&, int>(), nb::arg("simd"), nb::arg("threads"))
         .def("pack", &Renderer::pack, nb::arg("means"), nb::arg("quats"), nb::arg("log_scales"), nb::arg("opacity_logits"), nb::arg("sh"))
+        .def("repack", &Renderer::repack, nb::arg("parent"), nb::arg("means"), nb::arg("quats"), nb::arg("log_scales"),
+             nb::arg("opacity_logits"), nb::arg("sh"), nb::arg("changed"), nb::arg("same_shapes"), nb::arg("same_sh"))
         .def("render", &Renderer::render, nb::arg("layers"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"), nb::arg("near"),
              nb::arg("far"), nb::arg("splat_scale"), nb::arg("style"), nb::arg("overdraw_limit"), nb::arg("interrupt").none(),
              nb::arg("background"), nb::arg("tint"), nb::arg("outputs"))

@@ -1,6 +1,7 @@
 #include "scene.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -129,7 +130,12 @@ std::vector<Keyed> morton_order(const RawGaussians& raw, const std::vector<uint8
 
 }  // namespace
 
-PackedScene::PackedScene(const RawGaussians& raw, Threads& threads) {
+PackedScene::PackedScene(const RawGaussians& raw, Threads& threads)
+    : geometry_(std::make_shared<Buffer<float>>()),
+      dc_(std::make_shared<Buffer<float>>()),
+      bounds_(std::make_shared<Buffer<float>>()),
+      rest_(std::make_shared<Buffer<uint16_t>>()),
+      order_(std::make_shared<Buffer<uint32_t>>()) {
     const uint32_t blocks = (raw.count + LANES - 1) / LANES, padded = (blocks + LANES - 1) / LANES * LANES;
     const int pieces = static_cast<int>((raw.count + GRAIN - 1) / GRAIN), rest = raw.sh_coefficients - 1;
     std::vector<uint8_t> draw(raw.count);
@@ -138,54 +144,152 @@ PackedScene::PackedScene(const RawGaussians& raw, Threads& threads) {
         for (uint32_t i = static_cast<uint32_t>(piece) * GRAIN; i < last; ++i) draw[i] = drawable(raw, i);
     });
     const std::vector<Keyed> items = morton_order(raw, draw, threads);
-    geometry_.reserve(size_t{blocks} * 160);
-    dc_.reserve(size_t{blocks} * 48);
-    rest_.reserve(size_t{blocks} * 48 * rest);
-    bounds_.reserve(size_t{padded} * 5);
-    order_.reserve(size_t{blocks} * LANES);
+    geometry_->reserve(size_t{blocks} * 160);
+    dc_->reserve(size_t{blocks} * 48);
+    rest_->reserve(size_t{blocks} * 48 * rest);
+    bounds_->reserve(size_t{padded} * 5);
+    order_->reserve(size_t{blocks} * LANES);
+    blocks_.count = raw.count, blocks_.blocks = blocks, blocks_.padded = padded, blocks_.sh_coefficients = raw.sh_coefficients;
     threads.run(pieces, [&](int piece, int) {
         const uint32_t last = std::min(blocks, static_cast<uint32_t>(piece + 1) * (GRAIN / LANES));
         for (uint32_t block = static_cast<uint32_t>(piece) * (GRAIN / LANES); block < last; ++block) {
-            float* geometry = &geometry_[size_t{block} * 160];
-            double low[3] = {1e300, 1e300, 1e300}, high[3] = {-1e300, -1e300, -1e300};
-            float sigma = 0;
-            for (int lane = 0; lane < LANES; ++lane) {
-                const uint32_t slot = block * LANES + lane;
+            for (uint32_t slot = block * LANES; slot < (block + 1) * LANES; ++slot) {
                 const bool real = slot < raw.count;
-                const uint32_t i = real ? items[slot].index : 0;
-                const bool shown = real && draw[i];
-                order_[slot] = real ? i : UINT32_MAX;
-                float fields[10] = {0, 0, 0, 1, 0, 0, 1, 0, 1, INVISIBLE};
-                if (shown) {
-                    std::memcpy(fields, raw.means + 3 * size_t{i}, 12);
-                    sigma = std::max(sigma, covariance(raw.quats + 4 * size_t{i}, raw.log_scales + 3 * size_t{i}, fields + 3));
-                    fields[9] = log2_opacity(raw.opacity_logits[i]);
-                    for (int a = 0; a < 3; ++a)
-                        low[a] = std::min<double>(low[a], fields[a]), high[a] = std::max<double>(high[a], fields[a]);
-                }
-                for (int f = 0; f < 10; ++f) geometry[16 * f + lane] = fields[f];
-                const float* sh = raw.sh + size_t{i} * 3 * raw.sh_coefficients;
-                for (int c = 0; c < 3; ++c) dc_[size_t{block} * 48 + 16 * c + lane] = shown ? sh[c] : 0;
-                for (int k = 0; k < 3 * rest; ++k) rest_[size_t{block} * 48 * rest + 16 * k + lane] = shown ? half_of(sh[3 + k]) : 0;
+                const uint32_t i = real ? items[slot].index : UINT32_MAX;
+                (*order_)[slot] = i;
+                put_geometry(raw, slot, i, real && draw[i]);
+                put_harmonics(raw, slot, i);
             }
-            double radius2 = 0;
-            float sphere[5] = {0, 0, 0, -std::numeric_limits<float>::infinity(), 0};  // an empty block is out of every view
-            if (low[0] <= high[0]) {
-                for (int a = 0; a < 3; ++a)
-                    sphere[a] = static_cast<float>(0.5 * (low[a] + high[a])), radius2 += 0.25 * (high[a] - low[a]) * (high[a] - low[a]);
-                sphere[3] = static_cast<float>(std::sqrt(radius2) * 1.0001 +
-                                               1e-6 * (std::abs(sphere[0]) + std::abs(sphere[1]) + std::abs(sphere[2])));
-                sphere[4] = sigma * 1.0001f;
-            }
-            for (int f = 0; f < 5; ++f) bounds_[size_t{padded} * f + block] = sphere[f];
+            put_bounds(raw, block);
         }
     });
     for (uint32_t block = blocks; block < padded; ++block)
-        for (int f = 0; f < 5; ++f) bounds_[size_t{padded} * f + block] = f == 3 ? -std::numeric_limits<float>::infinity() : 0;
-    blocks_ = {raw.count,     blocks, raw.sh_coefficients, geometry_.data(), dc_.data(), rest_.data(), bounds_.data(), padded,
-               order_.data(), 0};
+        for (int f = 0; f < 5; ++f) (*bounds_)[size_t{padded} * f + block] = f == 3 ? -std::numeric_limits<float>::infinity() : 0;
+    double radii = 0;
+    for (uint32_t block = 0; block < blocks; ++block) radii += std::max((*bounds_)[size_t{padded} * 3 + block], 0.0f);
+    usual_radius_ = static_cast<float>(16 * radii / std::max(blocks, 1u));
+    finish(raw);
+}
+
+PackedScene::PackedScene(const PackedScene& parent, const RawGaussians& raw, const uint8_t* changed, bool same_shapes, bool same_sh,
+                         Threads& threads)
+    : geometry_(parent.geometry_),
+      dc_(parent.dc_),
+      bounds_(parent.bounds_),
+      rest_(parent.rest_),
+      order_(parent.order_),
+      usual_radius_(parent.usual_radius_),
+      blocks_(parent.blocks_) {
+    const uint32_t blocks = blocks_.blocks;
+    constexpr uint32_t SHARE = GRAIN / LANES;  // blocks a piece of work
+    const int pieces = static_cast<int>((blocks + SHARE - 1) / SHARE);
+    auto each = [&](auto&& visit) {  // of the slots that changed, and of their blocks once more
+        threads.run(pieces, [&](int piece, int) {
+            const uint32_t last = std::min(blocks, static_cast<uint32_t>(piece + 1) * SHARE);
+            for (uint32_t block = static_cast<uint32_t>(piece) * SHARE; block < last; ++block) {
+                uint32_t lanes = 0;
+                for (uint32_t lane = 0; lane < LANES; ++lane) {
+                    const uint32_t i = (*order_)[block * LANES + lane];
+                    lanes |= static_cast<uint32_t>(i != UINT32_MAX && changed[i]) << lane;
+                }
+                if (lanes) visit(block, lanes);
+            }
+        });
+    };
+    if (same_shapes && !same_sh) {  // one whose harmonics broke, or were mended, goes or comes
+        std::atomic<bool> alike{true};
+        each([&](uint32_t block, uint32_t lanes) {
+            for (; lanes; lanes &= lanes - 1) {
+                const uint32_t slot = block * LANES + static_cast<uint32_t>(__builtin_ctz(lanes));
+                const bool was = (*geometry_)[size_t{block} * 160 + 144 + slot % LANES] > INVISIBLE;
+                if (was != drawable(raw, (*order_)[slot])) alike.store(false, std::memory_order_relaxed);
+            }
+        });
+        same_shapes = alike;
+    }
+    auto own = [&](auto& buffer, size_t block_size) {  // a copy in place of what is shared
+        auto copy = std::make_shared<std::remove_reference_t<decltype(*buffer)>>();
+        const size_t count = block_size ? size_t{blocks} * block_size : buffer->capacity();
+        copy->reserve(count);
+        const int parts = static_cast<int>((count + (1 << 18) - 1) >> 18);
+        threads.run(parts, [&](int part, int) {
+            const size_t from = static_cast<size_t>(part) << 18, size = std::min(count - from, size_t{1} << 18);
+            std::memcpy(copy->data() + from, buffer->data() + from, size * sizeof *copy->data());
+        });
+        buffer = std::move(copy);
+    };
+    if (!same_shapes) own(geometry_, 160), own(bounds_, 0);
+    if (!same_sh) own(dc_, 48), own(rest_, 48 * static_cast<size_t>(raw.sh_coefficients - 1));
+    each([&](uint32_t block, uint32_t lanes) {
+        for (; lanes; lanes &= lanes - 1) {
+            const uint32_t slot = block * LANES + static_cast<uint32_t>(__builtin_ctz(lanes)), i = (*order_)[slot];
+            if (!same_shapes) put_geometry(raw, slot, i, drawable(raw, i));
+            if (!same_sh) put_harmonics(raw, slot, i);
+        }
+        if (!same_shapes) put_bounds(raw, block);
+    });
+    finish(raw);
+}
+
+// Gaussian `i`, or none where `i` is UINT32_MAX, to a slot; one that is not `shown` has a harmless shape and no opacity.
+void PackedScene::put_geometry(const RawGaussians& raw, uint32_t slot, uint32_t i, bool shown) {
+    float fields[10] = {0, 0, 0, 1, 0, 0, 1, 0, 1, INVISIBLE};
+    if (shown) {
+        std::memcpy(fields, raw.means + 3 * size_t{i}, 12);
+        covariance(raw.quats + 4 * size_t{i}, raw.log_scales + 3 * size_t{i}, fields + 3);
+        fields[9] = log2_opacity(raw.opacity_logits[i]);
+    }
+    float* geometry = &(*geometry_)[size_t{slot / LANES} * 160 + slot % LANES];
+    for (int f = 0; f < 10; ++f) geometry[16 * f] = fields[f];
+}
+
+// What is not a number is written as 0, so that this depends on nothing but the harmonics.
+void PackedScene::put_harmonics(const RawGaussians& raw, uint32_t slot, uint32_t i) {
+    const int rest = raw.sh_coefficients - 1;
+    const float* sh = i == UINT32_MAX ? nullptr : raw.sh + size_t{i} * 3 * raw.sh_coefficients;
+    auto finite = [&](int k) { return sh && std::isfinite(sh[k]) ? sh[k] : 0.0f; };
+    float* dc = &(*dc_)[size_t{slot / LANES} * 48 + slot % LANES];
+    for (int c = 0; c < 3; ++c) dc[16 * c] = finite(c);
+    if (!rest) return;
+    uint16_t* to = &(*rest_)[size_t{slot / LANES} * 48 * rest + slot % LANES];
+    for (int k = 0; k < 3 * rest; ++k) to[16 * k] = half_of(finite(3 + k));
+}
+
+// The bounds of a block whose geometry is written: of those of its Gaussians that can be seen.
+void PackedScene::put_bounds(const RawGaussians& raw, uint32_t block) {
+    const float* geometry = &(*geometry_)[size_t{block} * 160];
+    double low[3] = {1e300, 1e300, 1e300}, high[3] = {-1e300, -1e300, -1e300};
+    float log_scale = -std::numeric_limits<float>::infinity();
+    for (int lane = 0; lane < LANES; ++lane) {
+        if (!(geometry[144 + lane] > INVISIBLE)) continue;
+        const float* logs = raw.log_scales + 3 * size_t{(*order_)[block * LANES + lane]};
+        log_scale = std::max(log_scale, std::max(std::max(logs[0], logs[1]), logs[2]));
+        for (int a = 0; a < 3; ++a)
+            low[a] = std::min<double>(low[a], geometry[16 * a + lane]), high[a] = std::max<double>(high[a], geometry[16 * a + lane]);
+    }
+    float sphere[5] = {0, 0, 0, -std::numeric_limits<float>::infinity(), 0};  // an empty block is out of every view
+    if (low[0] <= high[0]) {
+        double radius2 = 0;
+        for (int a = 0; a < 3; ++a)
+            sphere[a] = static_cast<float>(0.5 * (low[a] + high[a])), radius2 += 0.25 * (high[a] - low[a]) * (high[a] - low[a]);
+        sphere[3] =
+            static_cast<float>(std::sqrt(radius2) * 1.0001 + 1e-6 * (std::abs(sphere[0]) + std::abs(sphere[1]) + std::abs(sphere[2])));
+        sphere[4] = static_cast<float>(std::exp(std::min(static_cast<double>(log_scale), 30.0))) * 1.0001f;
+    }
+    for (int f = 0; f < 5; ++f) (*bounds_)[size_t{blocks_.padded} * f + block] = sphere[f];
+}
+
+void PackedScene::finish(const RawGaussians& raw) {
+    blocks_.geometry = geometry_->data(), blocks_.dc = dc_->data(), blocks_.rest = rest_->data(), blocks_.bounds = bounds_->data();
+    blocks_.order = order_->data();
     const int64_t arrays = static_cast<int64_t>(raw.count) * (11 + 3 * raw.sh_coefficients) * 4;
     blocks_.spare = arrays + arrays / 2 - static_cast<int64_t>(bytes());
+}
+
+double PackedScene::stretched() const {
+    uint32_t large = 0;
+    for (uint32_t block = 0; block < blocks_.blocks; ++block) large += (*bounds_)[size_t{blocks_.padded} * 3 + block] > usual_radius_;
+    return static_cast<double>(large) / std::max(blocks_.blocks, 1u);
 }
 
 }  // namespace splats

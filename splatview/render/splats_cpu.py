@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from splatview.arrays import Floats
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, RenderOptions, share
 from splatview.gaussians import Gaussians
 from splatview.native import _splats, thread_count
 from splatview.scene import Scene
+
+SHAPES = ("means", "quats", "log_scales", "opacity_logits")
+MOST_REPACKED = 0.5  # of the rows: to pack everything afresh takes not much longer, and gives the better order
+MOST_STRETCHED = 0.125  # of the blocks: afresh they are 1/16 at most
 
 
 class CpuRenderer:
@@ -29,8 +34,25 @@ class CpuRenderer:
         """`splats` in the renderer's own layout; kept as long as they live."""
         if splats not in self._packed:
             arrays = splats.means, splats.quats, splats.log_scales, splats.opacity_logits, splats.sh
-            self._packed[splats] = self._native.pack(*arrays)
+            self._packed[splats] = self._repacked(splats, *arrays) or self._native.pack(*arrays)
         return self._packed[splats]
+
+    def _repacked(self, splats: Gaussians, *arrays: Floats) -> _splats.PackedScene | None:
+        """`splats` from an ancestor that is packed, with new rows where they differ; None if it is better to start afresh."""
+        for ancestor, rows in splats.ancestors():
+            if ancestor in self._packed:
+                if np.count_nonzero(rows) > MOST_REPACKED * len(splats):
+                    return None
+                same_shapes = all(getattr(splats, name) is getattr(ancestor, name) for name in SHAPES)
+                packed = self._native.repack(
+                    self._packed[ancestor],
+                    *arrays,
+                    changed=rows.view(np.uint8),
+                    same_shapes=same_shapes,
+                    same_sh=splats.sh is ancestor.sh,
+                )
+                return packed if packed.stretched <= MOST_STRETCHED else None
+        return None
 
     @property
     def nbytes(self) -> int:

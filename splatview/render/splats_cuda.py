@@ -22,7 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from splatview.arrays import Bools
+from splatview.arrays import Bools, Ints
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, RenderOptions, share
 from splatview.gaussians import Gaussians
@@ -97,21 +97,40 @@ class Resident:
     masks: dict[int, tuple[weakref.ref[Bools], Tensor]] = field(default_factory=dict)  # by the id of the array they came from
 
     @staticmethod
-    def upload(splats: Gaussians, device: torch.device) -> Resident:
-        """`splats` on the device; as in the specification, a Gaussian with a number that is not finite is left out."""
+    def upload(splats: Gaussians, device: torch.device, rows: Ints | None = None) -> Resident:
+        """`splats`, or some `rows` of them, on the device; as in the specification, one with a number that is not finite is left out."""
         arrays = splats.means, splats.quats, splats.log_scales, splats.opacity_logits, splats.sh
-        tensors = [torch.tensor(array, device=device) for array in arrays]
+        tensors = [torch.tensor(array if rows is None else array[rows], device=device) for array in arrays]
         means, quats, log_scales, logits, sh = tensors
         healthy = ~torch.isnan(logits)  # an infinite one is opaque or clear
         for tensor in (means, quats, log_scales, sh):
             healthy &= torch.isfinite(tensor).flatten(1).all(1)
         index = torch.nonzero(healthy)[:, 0]
-        if len(index) < len(splats):
+        if len(index) < len(healthy):
             means, quats, log_scales, logits, sh = (tensor[index] for tensor in tensors)
         quats = quats.double()  # the square of a length may be too large or too small for a float
         quats[:, 0] += ~quats.any(1)  # a quaternion of zeros turns nothing
         quats = (quats / quats.norm(dim=1, keepdim=True)).float()
         return Resident(index.int(), means, quats, log_scales.exp(), logits.sigmoid(), sh)
+
+    def changed(self, before: Gaussians, after: Gaussians, which: Bools) -> Resident | None:
+        """This, which is `before` on the device, as `after`, which differs from it in the rows `which` [N] at most.
+
+        None if another set of Gaussians is drawn: some are broken that were not, or the other way round.
+        """
+        rows = np.flatnonzero(which).astype(np.int32)
+        new = Resident.upload(after, self.index.device, rows)
+        wanted = torch.from_numpy(rows).to(self.index.device)
+        at = torch.searchsorted(self.index, wanted)
+        if len(new.index) < len(rows) or (at >= len(self.index)).any() or (self.index[at] != wanted).any():
+            return None
+        sources = {"means": "means", "quats": "quats", "scales": "log_scales", "opacities": "opacity_logits", "sh": "sh"}
+        tensors = {
+            name: old if getattr(before, source) is getattr(after, source) else old.clone().index_copy_(0, at, getattr(new, name))
+            for name, source in sources.items()
+            for old in [getattr(self, name)]
+        }
+        return Resident(self.index, **tensors)
 
     def mask(self, name: str, masks: Mapping[str, ArrayLike], count: int) -> Tensor | None:
         """[N] for the layer `name` of `count` Gaussians, uploaded once for as long as the array lives; None if it has no mask."""
@@ -144,8 +163,10 @@ class Flat:
         """The Gaussians of all layers, one layer after another: they are sorted together."""
         if len(flats) == 1:
             return flats[0]
-        parts = ([getattr(flat, each.name) for flat in flats] for each in fields(Flat))
-        return Flat(*(None if part[0] is None else torch.cat(part, 1) for part in parts))
+        parts = {each.name: [getattr(flat, each.name) for flat in flats] for each in fields(Flat)}
+        tinted = parts.pop("tinted")
+        joined = {name: torch.cat(part, 1) for name, part in parts.items()}
+        return Flat(**joined, tinted=None if tinted[0] is None else torch.cat(tinted, 1))
 
 
 class Stopwatch:
@@ -200,8 +221,15 @@ class CudaRenderer:
     def prepare(self, splats: Gaussians) -> Resident:
         """`splats` on the device; kept as long as they live."""
         if splats not in self._resident:
-            self._resident[splats] = Resident.upload(splats, self._device)
+            self._resident[splats] = self._changed(splats) or Resident.upload(splats, self._device)
         return self._resident[splats]
+
+    def _changed(self, splats: Gaussians) -> Resident | None:
+        """`splats` from what is on the device of the nearest ancestor that is there, None if there is none."""
+        for ancestor, rows in splats.ancestors():
+            if ancestor in self._resident:
+                return self._resident[ancestor].changed(ancestor, splats, rows)
+        return None
 
     def render(self, scene: Scene, camera: Camera, options: RenderOptions = RenderOptions(), interrupt: Interrupt | None = None) -> Frame:
         """The picture, as `splatview.frame.Renderer` describes it; an interrupt is heard between the stages."""
