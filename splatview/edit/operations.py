@@ -588,7 +588,7 @@ class Simplify:
         for name, mask in masks.items():
             layer, share = state.layer(name), max(1, round(self.count * np.count_nonzero(mask) / whole))
             living = ~state.deleted.get(name, np.zeros(len(mask), np.bool_))
-            less_splats = simplify.simplified(layer.content.take(mask), share, tools.progress)
+            less_splats = simplify.simplified(layer.content.take(mask), share, progress=tools.progress)
             rest = layer.content.take(living & ~mask)
             rows = state.rows[name].made_by(f"simplify {share} {_text({name: mask, 'living': living})}")
             kinds = {kind: getattr(state, kind).get(name) for kind in ("hidden", "locked")}
