@@ -1,4 +1,4 @@
-"""viser, and what of it is private: pinned to 1.1.1, and used through this module and `splat_page` alone.
+"""viser, and what of it is private: pinned to 1.1.1, and used through this module, `splat_page`, `tools` and `histogram` alone.
 
 Private parts in use: `RunJavascriptMessage`, `BackgroundImageMessage`, own message classes, `_websock_connection`,
 `websockets.asyncio.server.serve` as viser calls it, and `window.__viserMutable` (in overlay.js).
