@@ -160,6 +160,18 @@ def test_lights_are_checked(make):
         make()
 
 
+def test_progress_rises_and_may_stop_the_work():
+    told = []
+    normals(ball(100), 3, progress=lambda share, text: told.append(share))
+    assert told == sorted(told) and told[0] == 0 and told[-1] < 1 and len(told) == 6
+
+    def stop(share, text):
+        raise InterruptedError(text)
+
+    with pytest.raises(InterruptedError, match="normals"):
+        normals(ball(100), progress=stop)
+
+
 def test_a_light_is_a_value():
     assert Directional((1, 0, 0)) == Directional((1, 0, 0)) != Directional((0, 1, 0))
     assert len({*LIGHTS, *LIGHTS}) == 2 and relight.SMOOTHING >= 1

@@ -144,6 +144,9 @@ def test_progress_rises_and_may_stop_the_work(random_gaussians):
     simplify.simplified(splats, 100, progress=lambda share, text: told.append((share, text)))
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] < 1 and len(told) > 3
+    told.clear()
+    simplify.simplified(replace(splats, means=np.round(splats.means / 3)), 5, progress=lambda share, text: told.append(share))
+    assert told == sorted(told)
 
     def stop(share, text):
         raise InterruptedError(text)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from splatview.camera import Camera
+from splatview.edit.progress import Progress, silent
 from splatview.framing import Framing
 from splatview.gaussians import Gaussians
 from splatview.geometry import rotation_about
@@ -40,13 +41,12 @@ def psnr_over(
     after: Gaussians,
     cameras: Iterable[Camera],
     render: Render,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress = silent,
 ) -> list[float]:
     """The `psnr` in dB of what `before` and `after` look like from each of `cameras`."""
     views = list(cameras)
     found = []
     for index, camera in enumerate(views):
-        if progress:
-            progress(index / len(views), f"comparing view {index + 1} of {len(views)}")
+        progress(index / len(views), f"comparing view {index + 1} of {len(views)}")
         found.append(psnr(render(before, camera), render(after, camera)))
     return found

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from splatview import harmonics
 from splatview.arrays import Bools, Floats, frozen
 from splatview.edit.neighbours import points_of
+from splatview.edit.progress import Progress, silent
 from splatview.gaussians import Gaussians
 from splatview.geometry import Similarity, matrix_from_quat, normalised
 from splatview.inspection import finite_mask
@@ -97,7 +98,7 @@ def lit(splats: Gaussians, facing: Floats, placement: Similarity, lights: Sequen
     return frozen("relit sh", sh, np.float32, *sh.shape)
 
 
-def normals(splats: Gaussians, smoothing: int = SMOOTHING, towards: ArrayLike | None = None) -> Floats:
+def normals(splats: Gaussians, smoothing: int = SMOOTHING, towards: ArrayLike | None = None, progress: Progress = silent) -> Floats:
     """Unit normals [N, 3] in the frame of `splats`; 0 where a Gaussian is broken.
 
     Of the two sides it is the one that faces `towards` [3] or, with None, outwards, decided for each connected sheet as a whole.
@@ -105,15 +106,19 @@ def normals(splats: Gaussians, smoothing: int = SMOOTHING, towards: ArrayLike | 
     """
     if not 0 <= smoothing <= 100:
         raise ValueError(f"smoothing: expected 0 to 100 rounds, got {smoothing}")
+    progress(0, "finding normals")
     good = finite_mask(splats)
     axes, weights = _shortest_axes(splats, good)
+    progress(0.15, "finding neighbours")
     if len(splats) < 2:
         rows = np.full((len(splats), 1), -1, np.int32)
     else:
         rows, _ = points_of(splats).nearest(min(NEIGHBOURS, len(splats) - 1))
     rows = np.where(good[rows] & (rows >= 0) & good[:, None], rows, -1) if len(splats) else rows
+    progress(0.4, "making sides agree")
     axes = _agreeing(splats, axes, weights, rows, towards)
-    for _ in range(smoothing):
+    for step in range(smoothing):
+        progress(0.7 + 0.3 * step / smoothing, "smoothing normals")
         axes = _averaged(axes, weights, rows)
     return axes
 

@@ -16,6 +16,7 @@ from splatview import harmonics
 from splatview.arrays import Bools, Doubles, Ints
 from splatview.edit.attributes import surface
 from splatview.edit.neighbours import new_points
+from splatview.edit.progress import Progress, rising, silent
 from splatview.gaussians import Gaussians
 from splatview.geometry import matrix_from_quat, normalised, quat_from_matrix
 from splatview.inspection import INVISIBLE, finite_mask
@@ -28,10 +29,8 @@ THIN = 0.3  # of the middle scale: surfaces are no less alike for being thinner 
 FARTHEST, LARGEST, SMALLEST = 1e15, 30.0, -40.0  # of a mean, and of log scales, that can be reckoned with
 CHUNK = 1 << 17  # rows or pairs at once
 
-Progress = Callable[[float, str], None]  # a share of 0..1, and what is being done; whatever it raises ends the work
 
-
-def simplified(splats: Gaussians, count: int, which: Bools | None = None, progress: Progress | None = None) -> Gaussians:
+def simplified(splats: Gaussians, count: int, which: Bools | None = None, progress: Progress = silent) -> Gaussians:
     """`splats` with the rows `which` [N] (None: all) merged down to `count` of them; all others stay as they are, and the order stays.
 
     The same every time. Rows that are broken, or never drawn, go first. ValueError if `count` is below 1.
@@ -39,11 +38,10 @@ def simplified(splats: Gaussians, count: int, which: Bools | None = None, progre
     return merged(splats, groups(splats, count, which, progress), progress)
 
 
-def groups(splats: Gaussians, count: int, which: Bools | None = None, progress: Progress | None = None) -> Ints:
+def groups(splats: Gaussians, count: int, which: Bools | None = None, progress: Progress = silent) -> Ints:
     """[N] the row that each is to be merged into, the first of its group: itself where nothing changes; -1: dropped."""
     if count < 1:
         raise ValueError(f"simplify: expected a count of 1 or more, got {count}")
-    tell = progress or (lambda share, text: None)
     into = np.arange(len(splats), dtype=np.int32)
     touched = np.ones(len(splats), bool) if which is None else np.asarray(which, np.bool_)
     if touched.shape != (len(splats),):
@@ -60,10 +58,11 @@ def groups(splats: Gaussians, count: int, which: Bools | None = None, progress: 
         return into
     rows = np.flatnonzero(touched & drawn).astype(np.int32)
     pool = _Pool.of(splats, rows)
-    first, total = len(rows), surplus
+    first, total, tell_share = len(rows), surplus, rising(progress)
     while surplus > 0:
-        tell(0.9 * (1 - surplus / total), f"merging {first:,} into {first - total:,}")
-        kept, gone = pool.cheapest(min(surplus, max(1, int(ROUND * len(pool.weights)))))
+        most = min(surplus, max(1, int(ROUND * len(pool.rows))))
+        tell = _part_of(tell_share, 0.9 * (1 - surplus / total), 0.9 * most / total, f"merging {first:,} into {first - total:,}")
+        kept, gone = pool.cheapest(most, tell)
         if not len(kept):  # nobody has a neighbour within reach of float32
             lonely = np.argsort(pool.weights, kind="stable")[:surplus]
             into[pool.rows[lonely]] = -1
@@ -76,13 +75,12 @@ def groups(splats: Gaussians, count: int, which: Bools | None = None, progress: 
     return into
 
 
-def merged(splats: Gaussians, into: Ints, progress: Progress | None = None) -> Gaussians:
+def merged(splats: Gaussians, into: Ints, progress: Progress = silent) -> Gaussians:
     """One Gaussian for each group that `groups` made, in the first one's place; those that are alone stay as they are, bit for bit.
 
     Means, covariances and colours are averaged by importance (matching the first two moments), and the opacity is such that the shadow's
     mass stays, but no more than that of the group's members one behind the other.
     """
-    tell = progress or (lambda share, text: None)
     sizes = np.bincount(into[into >= 0], minlength=len(splats))
     firsts = np.flatnonzero(sizes)
     place = np.cumsum(sizes > 0) - 1
@@ -92,7 +90,7 @@ def merged(splats: Gaussians, into: Ints, progress: Progress | None = None) -> G
     arrays = {name: getattr(result, name).copy() for name in ("means", "quats", "log_scales", "opacity_logits", "sh")}
     starts = np.flatnonzero(np.diff(into[members], prepend=-1))
     for begin in range(0, len(starts), CHUNK):
-        tell(0.9 + 0.1 * begin / len(starts), "averaging what is merged")
+        progress(0.9 + 0.1 * begin / len(starts), "averaging what is merged")
         bounds = starts[begin : begin + CHUNK + 1]
         end = bounds[CHUNK] if len(bounds) > CHUNK else len(members)
         some = members[bounds[0] : end]
@@ -125,17 +123,24 @@ class _Pool:
         colours = splats.sh[rows, 0] * np.float32(harmonics.C0)
         return _Pool(rows, splats.means[rows].astype(np.float64), shapes, weights, colours.astype(np.float64))
 
-    def cheapest(self, most: int) -> tuple[NDArray, NDArray]:
-        """Up to `most` pairs of rows of the pool without a common end, the cheapest first: those that stay, and those that join them."""
+    def cheapest(self, most: int, tell: Callable[[float], None]) -> tuple[NDArray, NDArray]:
+        """Up to `most` pairs of rows of the pool without a common end, the cheapest first: those that stay, and those that join them.
+
+        `tell` hears how far this is, 0..1.
+        """
+        tell(0)
         count = len(self.rows)
         found, distances = new_points(self.means).nearest(min(NEIGHBOURS, max(count - 1, 1)))
         own = np.broadcast_to(np.arange(count, dtype=np.int32)[:, None], found.shape)
         # Each pair once: by its first end, or by the other where the first one's list did not reach it.
         once = (found >= 0) & ((own < found) | (distances > distances[found, -1]))
         first, second = np.minimum(own, found)[once], np.maximum(own, found)[once]
-        costs = np.concatenate(
-            [np.zeros(0)] + [self.costs(first[i : i + CHUNK], second[i : i + CHUNK]) for i in range(0, len(first), CHUNK)]
-        )
+        costs = np.empty(len(first))
+        for begin in range(0, len(first), CHUNK):
+            tell(0.3 + 0.6 * begin / len(first))
+            piece = slice(begin, begin + CHUNK)
+            costs[piece] = self.costs(first[piece], second[piece])
+        tell(0.9)
         order = np.argsort(costs, kind="stable")
         first, second = np.ascontiguousarray(first[order]), np.ascontiguousarray(second[order])
         taken = _points.match(first, second, count, most).view(np.bool_)
@@ -168,6 +173,11 @@ class _Pool:
         left = np.ones(len(self.rows), bool)
         left[gone] = False
         return _Pool(self.rows[left], *(array[left] for array in arrays))
+
+
+def _part_of(progress: Progress, begin: float, size: float, text: str) -> Callable[[float], None]:
+    """Takes the share 0..1 of a part of the work that is `size` of all of it."""
+    return lambda share: progress(begin + size * share, text)
 
 
 def _usable(splats: Gaussians) -> Bools:
