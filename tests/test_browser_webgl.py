@@ -11,6 +11,8 @@ from PIL import Image
 from test_browser import at_rest, chromium, until  # noqa: F401  (a fixture)
 
 from splatview import Gaussians, RenderOptions, Scene, open_renderer
+from splatview.edit.operations import Hide, Place, RemoveLayer, ShowLayer
+from splatview.edit.select import Selection
 from splatview.geometry import Similarity
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings, webgl
@@ -93,11 +95,12 @@ def test_the_browser_draws_the_same_picture_as_the_server(chromium, monkeypatch)
 
         session.change(background=(0.2, 0.5, 0.9))
         alike(tab, drawn(viewer, session), 35)
-        viewer.world.change(lambda now: now.shown("twin", True).placed("cloud", Similarity(translation=(0.3, 0.0, 0.2), scale=0.7)))
+        viewer.world.do(ShowLayer("twin", True)).result()
+        viewer.world.do(Place("cloud", Similarity(translation=(0.3, 0.0, 0.2), scale=0.7))).result()
         alike(tab, drawn(viewer, session), 35)
-        viewer.world.edit(lambda state: state.hiding("cloud", np.arange(300) % 2 == 0))
+        viewer.world.edit(lambda state: Hide(Selection.painted({"cloud": np.arange(300) % 2 == 0}, state))).result()
         alike(tab, drawn(viewer, session), 35)
-        viewer.world.change(lambda now: now.without("cloud"))
+        viewer.world.do(RemoveLayer("cloud")).result()
         alike(tab, drawn(viewer, session), 35)
 
         sent = session._pacer.stats.sent
