@@ -29,15 +29,22 @@ class Bits:
     @property
     def mask(self) -> Bools:
         """The mask [count], read-only; ValueError if the data holds another number of bits."""
-        if not 0 <= self.count < LONGEST:
-            raise ValueError(f"mask: expected fewer than {LONGEST} entries, got {self.count}")
-        wanted = (self.count + 7) // 8
-        try:
-            packed = zlib.decompressobj().decompress(self.data, wanted + 1)
-        except zlib.error as error:
-            raise ValueError(f"mask: the compressed bits are damaged ({error})") from error
-        if len(packed) != wanted:
-            raise ValueError(f"mask: expected {wanted} bytes for {self.count} entries, got {len(packed)} or more")
-        mask = np.unpackbits(np.frombuffer(packed, np.uint8), count=self.count).view(np.bool_)
+        mask = np.unpackbits(np.frombuffer(self._packed(), np.uint8), count=self.count).view(np.bool_)
         mask.flags.writeable = False
         return mask
+
+    def check(self) -> None:
+        """ValueError if the data holds another number of bits."""
+        self._packed()
+
+    def _packed(self) -> bytes:
+        if not 0 <= self.count < LONGEST:
+            raise ValueError(f"mask: expected fewer than {LONGEST} entries, got {self.count}")
+        wanted, inflating = (self.count + 7) // 8, zlib.decompressobj()
+        try:
+            packed = inflating.decompress(self.data, wanted + 1)
+        except zlib.error as error:
+            raise ValueError(f"mask: the compressed bits are damaged ({error})") from error
+        if len(packed) != wanted or not inflating.eof or inflating.unused_data:
+            raise ValueError(f"mask: expected {wanted} bytes for {self.count} entries, got {len(packed)}, or more, or not the end of them")
+        return packed

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
-import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -28,6 +27,8 @@ from splatview.geometry import Similarity
 Keep = Callable[[bytes], str]
 Fetch = Callable[[str], bytes]
 DEEPEST = 60  # values inside values
+LARGEST = 1e100  # number, so that no product of a few overflows
+LARGEST_INT = 1 << 53
 
 NAMED: Mapping[str, type] = {
     kind.__name__: kind
@@ -85,7 +86,9 @@ def encode(value: Any, keep: Keep = to_base64) -> Any:
     if isinstance(value, (list, tuple)):
         return [encode(one, keep) for one in value]
     if isinstance(value, np.generic):
-        return value.item()
+        return encode(value.item(), keep)
+    if isinstance(value, (int, float)) and not abs(value) <= (LARGEST_INT if isinstance(value, int) else LARGEST):
+        raise ValueError(f"a document holds finite numbers of at most {LARGEST:g}, and not {_shown(value)}")
     return value
 
 
@@ -130,7 +133,7 @@ def decoded(data: Any, kind: Any, fetch: Fetch, at: str, depth: int) -> Any:
 def _one_of(data: Any, kinds: tuple[Any, ...], fetch: Fetch, at: str, depth: int) -> Any:
     if isinstance(data, dict) and "is" in data:
         names = {kind.__name__: kind for kind in kinds if isinstance(kind, type)}
-        if data["is"] not in names:
+        if not isinstance(data["is"], str) or data["is"] not in names:
             raise ValueError(f"{at}: expected one of {', '.join(sorted(names))}; found {_shown(data['is'])}")
         return _value(data, names[data["is"]], fetch, at, depth)
     simple = [kind for kind in kinds if not (isinstance(kind, type) and dataclasses.is_dataclass(kind))]
@@ -145,13 +148,15 @@ def _one_of(data: Any, kinds: tuple[Any, ...], fetch: Fetch, at: str, depth: int
 
 def _value(data: Any, kind: type, fetch: Fetch, at: str, depth: int) -> Any:
     here = f"{at}.{kind.__name__}".lstrip(".")
+    if kind is select.Selection:
+        data = _written_by_hand(data)
     if not isinstance(data, dict) or data.get("is") != kind.__name__:
         raise ValueError(f'{here}: expected an object with "is": "{kind.__name__}", found {_shown(data)}')
     given = {key: value for key, value in data.items() if key != "is"}
     if kind is Bits:
         count, text = _simple(given.get("count"), int, f"{here}.count"), _simple(given.get("data"), str, f"{here}.data")
         bits = Bits(count, fetch(text))
-        bits.mask  # noqa: B018  ValueError if it is damaged
+        bits.check()
         return bits
     if kind is Camera:
         return _camera(given, here)
@@ -165,6 +170,15 @@ def _value(data: Any, kind: type, fetch: Fetch, at: str, depth: int) -> Any:
         raise ValueError(f"{here}: {str(error).split(') ')[-1]}") from error
     except ValueError as error:
         raise ValueError(f"{here}: {error}") from error
+
+
+def _written_by_hand(data: Any) -> Any:
+    """A selection that is only a query, or only an expression, in full."""
+    if isinstance(data, str):
+        data = {"is": "Matching", "text": data}
+    if isinstance(data, dict) and isinstance(data.get("is"), str) and NAMED.get(data["is"]) in typing.get_args(select.AnyQuery):
+        return {"is": "Selection", "query": data}
+    return data
 
 
 def _camera(given: dict[str, Any], at: str) -> Camera:
@@ -189,10 +203,10 @@ def _fields(kind: type) -> dict[str, Any]:
 
 def _simple(data: Any, kind: type, at: str) -> Any:
     if kind is float and isinstance(data, (int, float)) and not isinstance(data, bool):
-        if not (abs(data) < 1e300 and math.isfinite(data)):
-            raise ValueError(f"{at}: expected a finite number, found {_shown(data)}")
+        if not abs(data) <= LARGEST:
+            raise ValueError(f"{at}: expected a number of at most {LARGEST:g}, found {_shown(data)}")
         return float(data)
-    if not isinstance(data, kind) or (kind is int and (isinstance(data, bool) or abs(data) > 1 << 53)):
+    if not isinstance(data, kind) or (kind is int and (isinstance(data, bool) or abs(data) > LARGEST_INT)):
         names = {float: "a number", int: "a whole number", bool: "true or false", str: "a text", type(None): "null"}
         raise ValueError(f"{at}: expected {names[kind]}, found {_shown(data)}")
     return data

@@ -42,19 +42,25 @@ class Journal:
         self._file: BinaryIO | None = None
 
     def begin(self, document: Document) -> None:
-        """Start again from `document`, in the old file's place."""
+        """Start again from `document`, in the old file's place. OSError if that cannot be: then the old one is still there."""
         self._close_file()
+        self._check_open()
         part = self.path.with_name(self.path.name + ".part")
-        with part.open("wb") as file:
-            file.write(HEAD)
-            file.write(_record(encode(document)))
-            _sync(file)
-        part.replace(self.path)
+        try:
+            with part.open("wb") as file:
+                file.write(HEAD)
+                file.write(_record(encode(document)))
+                _sync(file)
+            part.replace(self.path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
         sync_folder(self.path.parent)
         self.document, self._end = document, self.path.stat().st_size
 
     def record(self, change: Change) -> None:
         """Append a change; it is on the disk when this returns. OSError if it cannot be: then it is not in the journal."""
+        self._check_open()
         if self._file is None:
             self._file = self.path.open("r+b")
             self._file.truncate(self._end)  # what was torn
@@ -63,13 +69,16 @@ class Journal:
             self._file.write(_record(encode_change(change)))
             _sync(self._file)
         except BaseException:
-            self._close_file()  # the next one cuts off what was written of this one
+            self._close_file()
+            with contextlib.suppress(OSError):  # or else the next one cuts off what was written of this one
+                os.truncate(self.path, self._end)
             raise
         self._end = self._file.tell()
 
     def set_aside(self) -> Path | None:
         """Keep the file under another name; the newest such file, or None if there is nothing to keep."""
         self._close_file()
+        self._check_open()
         if not self.path.exists():
             return None
         kept = next(path for n in range(1, 10**6) if not (path := self.path.with_suffix(f".kept-{n}")).exists())
@@ -81,6 +90,7 @@ class Journal:
     def forget(self) -> None:
         """Remove the file: nothing of it is wanted any more."""
         self._close_file()
+        self._check_open()
         self.path.unlink(missing_ok=True)
         self.document, self._end = None, 0
 
@@ -88,6 +98,10 @@ class Journal:
         """Let others write the document."""
         self._close_file()
         self._lock.close()
+
+    def _check_open(self) -> None:
+        if self._lock.closed:  # an operation that ended late: somebody else may write the document by now
+            raise OSError(f"{self.path}: the journal was closed")
 
     def _close_file(self) -> None:
         file, self._file = self._file, None

@@ -532,7 +532,7 @@ class Selection:
     @staticmethod
     def kept(query: AnyQuery, masks: Masks, state: State) -> Selection:
         """A query with the masks that it gave on `state`."""
-        asked = {name: state.rows[name].digest for name in state.scene.visible_layers}
+        asked = {name: state.rows[name].digest for name in {**state.scene.visible_layers, **masks}}
         return Selection(query, {name: Bits.of(mask) for name, mask in masks.items()}, asked)
 
     @staticmethod
@@ -550,7 +550,10 @@ class Selection:
 
     def fits(self, state: State) -> bool:
         """Whether the masks were made for these rows."""
-        return self.rows is not None and all(name in state.rows and state.rows[name].digest == one for name, one in self.rows.items())
+        rows = self.rows
+        if rows is None or not all(name in state.rows and state.rows[name].digest == one for name, one in rows.items()):
+            return False
+        return all(name in rows and bits.count == len(state.scene.layers[name].content) for name, bits in self.masks.items())
 
     def on(self, state: State, tools: Tools) -> Masks:
         """The masks: replayed bit for bit on the rows that they were made for, asked again on others."""
