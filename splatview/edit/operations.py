@@ -6,6 +6,7 @@ was never asked (a script written by hand) or the Gaussians are others than thos
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ from splatview.edit.select import (
     chosen,
     combined,
 )  # fmt: skip
-from splatview.edit.state import State, joined, less, trimmed
+from splatview.edit.state import State, digest_of, joined, less, trimmed
 from splatview.frame import Masks
 from splatview.gaussians import Gaussians, concatenate
 from splatview.geometry import Similarity
@@ -308,7 +309,7 @@ class Relight:
 
     lights: tuple[relight.Directional | relight.Point, ...] = ()
     ambient: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    smoothing: int = 8  # neighbours
+    smoothing: int = relight.SMOOTHING  # how often normals are averaged with their neighbours
     selection: Selection = ALL
     label: ClassVar[str] = "Relight"  # type: ignore[misc]
 
@@ -585,12 +586,14 @@ class Simplify:
         whole = state.count(masks)
         if self.count >= whole:
             raise ValueError(f"count: expected fewer than the {whole:,} that are selected, got {self.count:,}")
+        done, taken = 0, 0
         for name, mask in masks.items():
-            layer, share = state.layer(name), max(1, round(self.count * np.count_nonzero(mask) / whole))
+            layer, done = state.layer(name), done + int(np.count_nonzero(mask))
+            share, taken = max(1, round(self.count * done / whole) - taken), round(self.count * done / whole)
             living = ~state.deleted.get(name, np.zeros(len(mask), np.bool_))
             less_splats = simplify.simplified(layer.content.take(mask), share, progress=tools.progress)
             rest = layer.content.take(living & ~mask)
-            rows = state.rows[name].made_by(f"simplify {share} {_text({name: mask, 'living': living})}")
+            rows = state.rows[name].made_by(f"simplify {share} {_text({name: mask, 'living': living})} {digest_of(layer.content)}")
             kinds = {kind: getattr(state, kind).get(name) for kind in ("hidden", "locked")}
             content = concatenate([rest, less_splats]) if len(rest) else less_splats
             state = state.with_layer(name, replace(layer, content=content, source=None), rows)
@@ -603,7 +606,6 @@ class Simplify:
 
 def _text(masks: Mapping[str, Bools]) -> str:
     """Masks in a form that a digest is made of."""
-    import hashlib
 
     return json.dumps({name: hashlib.sha256(np.packbits(mask).tobytes()).hexdigest() for name, mask in masks.items()}, sort_keys=True)
 
