@@ -317,7 +317,8 @@ class Relight:
         def change(name: str, layer: Layer, which: Bools) -> Mapping[str, Floats]:
             some = layer.content.take(which)
             sh = layer.content.sh.copy()
-            sh[which] = relight.relit(some, layer.placement, self.lights, self.ambient, self.smoothing)
+            facing = relight.normals(some, self.smoothing, progress=tools.progress)
+            sh[which] = relight.lit(some, facing, layer.placement, self.lights, self.ambient)
             return {"sh": sh}
 
         return _changing(state, _masks(state, self.selection, tools), change)
