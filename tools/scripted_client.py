@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,6 +109,30 @@ class ScriptedClient:
     async def trigger(self, command: str) -> None:
         """Choose a command of the palette, or press its key."""
         await self.send("CommandTriggerMessage", uuid=self.widgets[f"command {command}"][0])
+
+    async def stroke(
+        self,
+        tool: str,
+        points: Sequence[tuple[float, float]],
+        *,
+        held: Sequence[str] = (),
+        radius: float = 0.05,
+        number: int | None = None,
+        pause: float = 0.0,
+        end: str = "end",
+    ) -> float:
+        """Draw along `points` (fractions of the picture) as a page tells it, a message for each; returns when the end was sent.
+
+        `number` is that of the picture it is drawn on; None: the last one. `pause` seconds lie between the messages.
+        """
+        number = (self.arrivals[-1].number if self.arrivals else 0) if number is None else number
+        common = {"tool": tool, "modifiers": list(held), "radius": radius, "number": number}
+        for place, point in enumerate(points):
+            await self.send("ToolStroke", phase="move" if place else "start", points=list(point), **common)
+            await asyncio.sleep(pause)
+        at = time.perf_counter()
+        await self.send("ToolStroke", phase=end, points=[], **common)
+        return at
 
     async def until(self, true: Callable[[], Any], timeout: float = 10.0) -> Any:
         """Wait until `true()` is, and return it; TimeoutError if it never is."""
