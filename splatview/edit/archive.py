@@ -13,10 +13,13 @@ import json
 import os
 import re
 import shutil
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -64,21 +67,39 @@ def write(path: Path, document: Document, embedded: Mapping[str, bytes] | None =
     sync_folder(folder)
 
 
+BROKEN = zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RecursionError, EOFError, RuntimeError, OSError
+
+
 def read(path: Path) -> Document:
     """The document in the file, its sources with absolute paths (embedded ones: `embedded:NAME`); ValueError if it is none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-
-            def fetch(name: str) -> bytes:
-                return _entry(archive, f"masks/{name}", LARGEST_MASK)
-
-            document = decode(json.loads(_entry(archive, "document.json", LARGEST_TEXT)), fetch)
-    except (zipfile.BadZipFile, NotImplementedError, RecursionError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{path}: expected a splatview document, a zip file with document.json in it ({error})") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    with path.open("rb") as file:
+        try:
+            document = _read(file)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            struct.error,
+            NotImplementedError,
+            RecursionError,
+            EOFError,
+            RuntimeError,
+            OSError,
+        ) as error:
+            raise ValueError(f"{path}: expected a splatview document, a zip file with document.json in it ({error})") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     folder = path.resolve().parent
     return with_paths(document, lambda path: _absolute(path, folder))
+
+
+def _read(file: IO[bytes]) -> Document:
+    with zipfile.ZipFile(file) as archive:
+
+        @cache  # operations share their masks, in memory as in the file
+        def fetch(name: str) -> bytes:
+            return _entry(archive, f"masks/{name}", LARGEST_MASK)
+
+        return decode(json.loads(_entry(archive, "document.json", LARGEST_TEXT)), fetch)
 
 
 def extracted(path: Path, document: Document, folder: Path) -> Document:
@@ -150,6 +171,8 @@ def _entry(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
         info = archive.getinfo(name)
     except KeyError:
         raise ValueError(f"expected an entry {name}, found none") from None
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name}: expected an entry that is stored or deflated")
     if info.file_size > limit or info.file_size > 1032 * info.compress_size + 64:  # deflate does no better
         raise ValueError(f"{name}: expected at most {limit} bytes, and says that it has {info.file_size}")
     with archive.open(info) as file:

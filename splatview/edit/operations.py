@@ -408,11 +408,11 @@ class PlaceAll:
     """Move the whole world: rescaled from a measure, aligned to the grid, turned upright."""
 
     transform: Similarity
-    why: str = "Move everything"
+    why: str = ""  # what people call it
 
     @property
     def label(self) -> str:
-        return self.why
+        return self.why or "Move everything"
 
     def apply(self, state: State, tools: Tools) -> State:
         layers = {name: replace(layer, placement=self.transform @ layer.placement) for name, layer in state.scene.layers.items()}
