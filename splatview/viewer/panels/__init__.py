@@ -6,6 +6,7 @@ from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
 from splatview.viewer.panels.arrange import Arrange
 from splatview.viewer.panels.bookmarks import Bookmarks
+from splatview.viewer.panels.data import Data
 from splatview.viewer.panels.doctor import Doctor
 from splatview.viewer.panels.document import DocumentFile
 from splatview.viewer.panels.drawing import Drawing
@@ -34,10 +35,11 @@ class Panel:
         self.layers = Layers(page, session, studio, editor)
         self.select = Selecting(page, session, studio, editor, hand)
         self.arrange = Arrange(page, session, studio, editor, self.layers.chosen)
-        self.bookmarks = Bookmarks(page, session, studio)
-        self.move = Move(page, session, studio.placing)
+        self.data = Data(page, session, studio, editor)
         self.document = DocumentFile(page, session, studio)
         self.exporting = Exporting(page, studio)
+        self.bookmarks = Bookmarks(page, session, studio)
+        self.move = Move(page, session, studio.placing)
         self.drawing = Drawing(page, session, kept.reset)
         self.doctor = Doctor(page, studio, editor)
         self.statistics = Statistics(page)
@@ -54,6 +56,7 @@ class Panel:
         self.layers.show()
         self.select.show()
         self.arrange.show()
+        self.data.show()
         self.document.show()
         self.exporting.show()
         self.doctor.world_changed()
