@@ -6,6 +6,7 @@ from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
 from splatview.viewer.panels.arrange import Arrange
 from splatview.viewer.panels.bookmarks import Bookmarks
+from splatview.viewer.panels.cleanup import Cleaning
 from splatview.viewer.panels.data import Data
 from splatview.viewer.panels.doctor import Doctor
 from splatview.viewer.panels.document import DocumentFile
@@ -35,6 +36,7 @@ class Panel:
         self.layers = Layers(page, session, studio, editor)
         self.select = Selecting(page, session, studio, editor, hand)
         self.arrange = Arrange(page, session, studio, editor, self.layers.chosen)
+        self.cleaning = Cleaning(page, session, studio, editor)
         self.data = Data(page, session, studio, editor)
         self.document = DocumentFile(page, session, studio)
         self.exporting = Exporting(page, studio)
@@ -56,6 +58,7 @@ class Panel:
         self.layers.show()
         self.select.show()
         self.arrange.show()
+        self.cleaning.show()
         self.data.show()
         self.document.show()
         self.exporting.show()
