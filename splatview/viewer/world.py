@@ -208,13 +208,16 @@ class World:
 
     # Previews.
 
-    def preview(self, operation: AnyOperation) -> None:
-        """Show the state after an operation until something is done; of several that come too fast, the newest is shown."""
-        self.preview_state(lambda: self._editing.preview(operation))
+    def preview(self, operation: AnyOperation, marked: bool = True) -> None:
+        """Show the state after an operation until something is done; of several that come too fast, the newest is shown.
 
-    def preview_amended(self, id: str, operation: AnyOperation) -> None:
+        Not `marked`: without what is selected, whose mark is in the way of colours.
+        """
+        self.preview_state(lambda: _marked(self._editing.preview(operation), marked))
+
+    def preview_amended(self, id: str, operation: AnyOperation, marked: bool = True) -> None:
         """Show the state with other numbers of an operation, as `preview` does."""
-        self.preview_state(lambda: self._editing.preview_change(self._amended(id, operation)))
+        self.preview_state(lambda: _marked(self._editing.preview_change(self._amended(id, operation)), marked))
 
     def preview_state(self, state: Callable[[], State]) -> None:
         """Show what `state` gives, as `preview` does."""
@@ -323,3 +326,7 @@ class World:
 def selection_of(entry: Entry) -> Any:
     """The selection that an entry's operation owns, if any."""
     return None if isinstance(entry.operation, Select) else getattr(entry.operation, "selection", None)
+
+
+def _marked(state: State, on: bool) -> State:
+    return state if on else replace(state, selected=Masks())

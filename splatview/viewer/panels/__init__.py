@@ -12,10 +12,12 @@ from splatview.viewer.panels.doctor import Doctor
 from splatview.viewer.panels.document import DocumentFile
 from splatview.viewer.panels.drawing import Drawing
 from splatview.viewer.panels.export import Exporting
+from splatview.viewer.panels.grade import Grader
 from splatview.viewer.panels.layers import Layers
 from splatview.viewer.panels.look import Look
 from splatview.viewer.panels.move import Move
 from splatview.viewer.panels.preview import Drawer
+from splatview.viewer.panels.relight import Lights
 from splatview.viewer.panels.select import Selecting
 from splatview.viewer.panels.statistics import Statistics
 from splatview.viewer.panels.widgets import Kept
@@ -36,6 +38,8 @@ class Panel:
         self.layers = Layers(page, session, studio, editor)
         self.select = Selecting(page, session, studio, editor, hand)
         self.arrange = Arrange(page, session, studio, editor, self.layers.chosen)
+        self.grade = Grader(page, studio, editor)
+        self.lights = Lights(page, studio, editor)
         self.cleaning = Cleaning(page, session, studio, editor)
         self.data = Data(page, session, studio, editor)
         self.document = DocumentFile(page, session, studio)
@@ -58,6 +62,8 @@ class Panel:
         self.layers.show()
         self.select.show()
         self.arrange.show()
+        self.grade.show()
+        self.lights.show()
         self.cleaning.show()
         self.data.show()
         self.document.show()
