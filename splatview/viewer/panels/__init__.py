@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from splatview.edit.document import Entry
+from splatview.edit.operations import Grade, Relight
+from splatview.viewer.buttons import Buttons
 from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
 from splatview.viewer.panels.arrange import Arrange
@@ -13,6 +16,7 @@ from splatview.viewer.panels.document import DocumentFile
 from splatview.viewer.panels.drawing import Drawing
 from splatview.viewer.panels.export import Exporting
 from splatview.viewer.panels.grade import Grader
+from splatview.viewer.panels.history import History
 from splatview.viewer.panels.layers import Layers
 from splatview.viewer.panels.look import Look
 from splatview.viewer.panels.move import Move
@@ -42,6 +46,7 @@ class Panel:
         self.lights = Lights(page, studio, editor)
         self.cleaning = Cleaning(page, session, studio, editor)
         self.data = Data(page, session, studio, editor)
+        self.history = History(page, studio, editor, Buttons(page), self._load)
         self.document = DocumentFile(page, session, studio)
         self.exporting = Exporting(page, studio)
         self.bookmarks = Bookmarks(page, session, studio)
@@ -51,6 +56,13 @@ class Panel:
         self.statistics = Statistics(page)
         session.report = self.statistics.show
         kept.keep(*self.look.settings, *self.select.settings, *self.move.settings, *self.drawing.settings, self.statistics.on)
+
+    def _load(self, entry: Entry) -> None:
+        """Take an operation's numbers into its folder, where they can be changed."""
+        if isinstance(entry.operation, Grade):
+            self.grade.load(entry)
+        elif isinstance(entry.operation, Relight):
+            self.lights.load(entry)
 
     def add_drawer(self, preview: Preview, draw: Draw) -> None:
         """Let the person choose who draws; `draw` at first."""
@@ -66,6 +78,7 @@ class Panel:
         self.lights.show()
         self.cleaning.show()
         self.data.show()
+        self.history.show()
         self.document.show()
         self.exporting.show()
         self.doctor.world_changed()
@@ -76,6 +89,7 @@ class Panel:
 
     def busy_changed(self) -> None:
         """Say what is being worked at."""
+        self.history.busy_changed()
 
     def bookmarks_changed(self) -> None:
         """Show the saved views as they are now."""
