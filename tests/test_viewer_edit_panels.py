@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import json
+import math
 import re
+import threading
 import time
 import zipfile
+from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
 from aiohttp import ClientSession
+from hypothesis import given
+from hypothesis import strategies as st
 from scripted_client import ScriptedClient
 from test_viewer import coloured_ball, nobody_left, scripted
 from test_viewer_door import asked, cookie
@@ -16,22 +25,30 @@ from test_viewer_panels import ready, seen, value
 
 from splatview import Scene, load, save
 from splatview.edit import archive
+from splatview.edit.attributes import in_range
 from splatview.edit.document import Document, Entry, Source
-from splatview.edit.grade import Grading
+from splatview.edit.grade import Grading, graded
 from splatview.edit.journal import Locked
-from splatview.edit.operations import AddLayers, Delete, Grade, PlaceAll
+from splatview.edit.operations import AddLayers, Delete, Grade, PlaceAll, Rename, ShowLayer
 from splatview.edit.select import OfLayer, Range
 from splatview.edit.state import State
 from splatview.formats import FORMATS
 from splatview.formats.report import Report
 from splatview.frame import Masks
+from splatview.framing import Framing
 from splatview.geometry import Similarity
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
 from splatview.viewer.desk import Desk, open_document
 from splatview.viewer.downloads import WAITING, Downloads
 from splatview.viewer.exporting import BYTES, WRITABLE, Export, readable
+from splatview.viewer.panels.cleanup import summed_up
+from splatview.viewer.panels.data import columns, counted
+from splatview.viewer.panels.history import WINDOW, clock, listed, window
+from splatview.viewer.panels.relight import angles, sun
 from splatview.viewer.paths import to_write
+from splatview.viewer.space import page_from_world
+from splatview.viewer.world import Cancelled
 
 
 def same(one, other):
@@ -423,3 +440,307 @@ def test_files_that_nobody_fetches_give_way(monkeypatch):
         assert [path for path in (*paths, last) if path.exists()] == [last]
     finally:
         downloads.close()
+
+
+# History
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 20))
+def test_the_window_holds_its_middle_and_wastes_no_row(count, middle, rows):
+    first, last = window(count, middle, rows)
+    assert 0 <= first <= last <= count and last - first == min(rows, count)
+    assert not count or first <= min(middle, count - 1) < last
+
+
+def described(html):
+    """What a list says: the buttons by their names and values, and the text."""
+    pressed = [json.loads(unescape(one)) for one in re.findall(r'data-splatview-press="([^"]*)"', html)]
+    return pressed, re.sub(r"<style>[^<]*</style>|<[^>]*>", " ", html)
+
+
+def test_the_list_is_short_says_who_and_when_and_trusts_no_name():
+    author = "<img onerror=alert(1)>"
+    entries = tuple(Entry(Rename("a", f"<b>{n}</b>"), author, 1e9 + n, f"id{n}", on=n != 49) for n in range(100))
+    html = listed(Document((), entries, 50), 49, ("person 2", "undid 'Delete' of <u>"), now=1e9)
+    assert "<img" not in html and "<b>" not in html and "<u>" not in html and "onerror=alert(1)&gt;" in html
+    pressed, text = described(html)
+    assert len([one for one in pressed if one[0] == "history jump"]) == WINDOW
+    assert ["history jump", "50"] in pressed and ["history switch", "id49"] in pressed and "older" in text and "newer" in text
+    assert 'class="jump off"' in html and 'class="jump undone"' in html and "person 2 undid" in text and clock(1e9 + 49, 1e9) in text
+    assert len(html) < 15_000
+    assert "As it was opened" in listed(Document(), 0) and clock(0.0) == "" and "2001-09-09" in clock(1e9, 2e9)
+
+
+def test_a_page_jumps_switches_moves_and_cancels(viewer):
+    names = ["a", "b", "c"]
+    for old, new in itertools.pairwise(["ball", *names]):
+        viewer.world.do(Rename(old, new), "somebody").result()
+    ids = [entry.id for entry in viewer.world.document.entries]
+
+    async def script(client):
+        await ready(client, "Download")
+
+        async def press(name, value):
+            await client.send("ButtonPressed", name=name, value=value)
+
+        await client.until(lambda: told(client, "Rename b to c"))
+        await press("history jump", "1")
+        await seen(lambda: viewer.world.document.cursor == 1 and "a" in viewer.scene.layers)
+        for name, wrong in (("history jump", "99"), ("history jump", "-1"), ("history switch", "none"), ("history later", ids[2])):
+            await press(name, wrong)
+        for bad in (None, 5, [], {"a": 1}, "x" * 1000):
+            await press("history jump", bad)
+            await press(bad, "1")
+        await press("history jump", "3")
+        await seen(lambda: viewer.world.document.cursor == 3)
+        await press("history switch", ids[0])  # the later ones would not work
+        await client.until(lambda: told(client, "would no longer work"))
+        await press("history switch", ids[2])
+        await seen(lambda: "b" in viewer.scene.layers)
+        await press("history switch", ids[2])
+        await seen(lambda: "c" in viewer.scene.layers)
+        await press("history sooner", ids[1])
+        await client.until(lambda: sum("would no longer work" in text for _, text in client.notices.values()) == 2)
+        await press("history edit", ids[1])  # a rename has no numbers
+        viewer.world.do(ShowLayer("c", False)).result()
+        viewer.world.do(ShowLayer("twin", True)).result()
+        last = viewer.world.document.entries[-1].id
+        await press("history sooner", last)
+        await seen(lambda: viewer.world.document.entries[3].id == last)
+        viewer.world.undo("somebody else").result()
+        await client.until(lambda: told(client, "somebody else undid"))
+
+    scripted(viewer, script)
+    assert [entry.on for entry in viewer.world.document.entries] == [True] * 5
+
+
+def test_what_takes_long_is_shown_and_can_be_cancelled(viewer):
+    began = threading.Event()
+
+    def long():
+        began.set()
+        for step in range(2000):
+            viewer.world.tools.progress(step / 2000, "going on")
+            time.sleep(0.01)
+
+    async def script(client):
+        await ready(client, "Download")
+        running = viewer.world.call(long, "A long thing")
+        await client.until(lambda: any("A long thing: going on" in one for one in client.scripts))
+        await client.send("ButtonPressed", name="cancel", value="")
+        await client.until(lambda: client.scripts[-1].endswith("busy(null, 0.000)") or "busy(null" in "".join(client.scripts[-3:]))
+        with pytest.raises(Cancelled):
+            await asyncio.to_thread(running.result)
+
+    scripted(viewer, script)
+    assert viewer.world.busy is None
+
+
+# Data
+
+
+def test_the_histogram_counts_all_that_is_there():
+    scene = Scene({"a": Layer(coloured_ball(1000)), "b": Layer(coloured_ball(50), visible=False)})
+    chosen, gone, unseen = (np.arange(1000) < count for count in (400, 100, 250))
+    state = State(scene, selected=Masks({"a": chosen}), deleted=Masks({"a": gone}), hidden=Masks({"a": unseen}))
+    values = columns("x", scene, None)
+    assert list(values) == ["a"]
+    for shown_only, chosen_only, total, marked in ((True, False, 750, 150), (False, False, 900, 300), (True, True, 150, 150)):
+        found = counted(values, state, shown_only, chosen_only)
+        assert found.every.sum() == total and found.chosen.sum() == marked and (found.chosen <= found.every).all()
+    assert counted({}, State(Scene()), True, False) is None
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6) | st.sampled_from([math.nan, math.inf]), min_size=1, max_size=300),
+    st.integers(0, 127),
+    st.integers(0, 127),
+)
+def test_a_range_selects_what_its_bins_have_counted(numbers, one, other):
+    values = np.array(numbers, np.float32)
+    scene = Scene({"a": Layer(coloured_ball(len(values)))})
+    found = counted({"a": values}, State(scene), True, False)
+    if found is None:
+        assert not np.isfinite(values).any()
+        return
+    assert found.every.sum() == np.isfinite(values).sum() and found.broken == (~np.isfinite(values)).sum()
+    low, high = found.stretched(found.edges[0], found.edges[-1])
+    assert in_range(values, low, high).sum() == found.every.sum()  # the whole width holds all, also what lies beyond the bins
+    first, last = sorted((one, other))
+    low, high = found.stretched(found.edges[first], found.edges[last + 1])
+    assert in_range(values, low, high).sum() >= found.every[first : last + 1].sum() - 1
+
+
+def test_a_range_is_dragged_with_modifiers_and_the_bars_follow(viewer):
+    async def script(client):
+        await ready(client, "Histogram of")
+        assert not told(client, "splatview-histogram")
+        await client.set("Histogram of", "Position x")
+        await client.until(lambda: told(client, "splatview-histogram"))
+        x = viewer.scene.layers["ball"].content.means[:, 0]
+        html = next(props["content"] for _, props in client.widgets.values() if "splatview-histogram" in str(props.get("content")))
+        edges = json.loads(re.search(r'data-edges="([^"]*)"', html)[1])
+        await client.send("HistogramRange", name="data", low=edges[0], high=edges[64], modifiers=[])
+        await seen(lambda: viewer.world.edited.selected_count == (x <= edges[64]).sum() > 0)
+        await client.until(lambda: told(client, f"{(x <= edges[64]).sum():,} ("))
+        await client.send("HistogramRange", name="data", low=edges[100], high=edges[128], modifiers=["shift"])
+        wanted = (x <= edges[64]) | (x >= edges[100])
+        await seen(lambda: viewer.world.edited.selected_count == wanted.sum())
+        await client.send("HistogramRange", name="data", low=edges[0], high=edges[32], modifiers=["ctrl"])
+        wanted &= ~(x <= edges[32])
+        await seen(lambda: viewer.world.edited.selected_count == wanted.sum())
+        await client.send("HistogramRange", name="other", low=edges[0], high=edges[32], modifiers=[])
+        await client.set("Histogram of", "Depth")
+        await client.until(lambda: told(client, "splatview-histogram"))
+        await client.set("Histogram of", "nothing")
+        await client.until(lambda: not told(client, "splatview-histogram"))
+        return wanted
+
+    assert np.array_equal(scripted(viewer, script), viewer.world.edited.selected["ball"])
+
+
+# Grade
+
+
+def test_a_grade_is_seen_at_once_applied_and_changed_later(viewer):
+    before = viewer.scene.layers["ball"].content
+    x = before.means[:, 0]
+
+    async def script(client):
+        await ready(client, "Exposure")
+        assert told(client, "Grades everything")
+        viewer.world.select(Range("x", -9, 0)).result()
+        await client.until(lambda: told(client, f"Grades the {(x <= 0).sum():,} selected"))
+        await client.set("Exposure", 1.0)
+        await seen(lambda: viewer.scene.layers["ball"].content is not before and not viewer.world.state.selected)
+        assert viewer.world.edited.scene.layers["ball"].content is before and viewer.world.edited.selected
+        await client.set("Exposure", 0.0)
+        await seen(lambda: viewer.scene.layers["ball"].content is before)
+        await client.press("Apply grade")
+        await client.until(lambda: told(client, "Move a slider first"))
+        await client.set("Exposure", 1.0)
+        await client.set("Black and white", (0.1, 0.9))
+        await client.press("Apply grade")
+        await seen(lambda: len(viewer.world.document.entries) == 2)
+        await client.until(lambda: value(client, "Exposure") == 0.0 and tuple(value(client, "Black and white")) == (0.0, 1.0))
+        entry = viewer.world.document.entries[1]
+        assert entry.operation.grading == Grading(exposure=1.0, black_point=0.1, white_point=0.9)
+        await client.send("ButtonPressed", name="history edit", value=entry.id)
+        await client.until(lambda: value(client, "Exposure") == 1.0)
+        await client.until(lambda: "Change the grade" in [p.get("label") for _, p in client.widgets.values()])
+        await client.set("Exposure", 2.0)
+        await seen(lambda: viewer.world.state is not viewer.world.edited)
+        await client.press("Apply grade")
+        await seen(lambda: viewer.world.document.entries[1].operation.grading.exposure == 2.0)
+        await client.until(lambda: value(client, "Exposure") == 0.0)
+
+    scripted(viewer, script)
+    after = viewer.world.edited.scene.layers["ball"].content
+    expected, _ = graded(before.sh, before.opacity_logits, x <= 0, Grading(exposure=2.0, black_point=0.1, white_point=0.9))
+    assert np.array_equal(after.sh, expected) and len(viewer.world.document.entries) == 2
+    assert viewer.world.undo().result().scene.layers["ball"].content is before
+
+
+def test_a_grade_that_is_no_grade_is_refused(viewer):
+    async def script(client):
+        await ready(client, "Exposure")
+        await client.set("Black and white", (0.5, 0.5))
+        await client.until(lambda: told(client, "white point above"))
+        await client.set("Black and white", (0.0, 1.0))
+        await client.set("Exposure", 1e9)
+        await client.press("Apply grade")
+        await client.until(lambda: told(client, "Grading.exposure"))
+
+    scripted(viewer, script)
+    assert not viewer.world.document.entries
+
+
+# Light
+
+
+@given(st.floats(-179, 179), st.floats(-89, 89), st.sampled_from(["x", "y", "-y", "z"]))
+def test_the_sun_comes_from_where_its_angles_say(azimuth, elevation, up):
+    page = page_from_world(Framing((3.0, -2.0, 40.0), 25.0, up))
+    assert angles(sun(azimuth, elevation, page), page) == pytest.approx((azimuth, elevation), abs=1e-6)
+    assert np.asarray(sun(azimuth, 90.0, page)) == pytest.approx(-Framing((0, 0, 0), 1.0, up).up, abs=1e-6)  # from above, downwards
+
+
+def test_lights_are_an_operation_that_is_switched_off_and_changed(viewer):
+    before = viewer.scene.layers["ball"].content
+
+    async def script(client):
+        await ready(client, "Azimuth")
+        await client.press("Preview lights")
+        await seen(lambda: viewer.world.state is not viewer.world.edited)
+        await client.press("Add lights")
+        await seen(lambda: len(viewer.world.document.entries) == 1)
+        entry = viewer.world.document.entries[0]
+        await client.send("ButtonPressed", name="history switch", value=entry.id)
+        await seen(lambda: viewer.world.edited.scene.layers["ball"].content is before)
+        await client.send("ButtonPressed", name="history switch", value=entry.id)
+        await client.send("ButtonPressed", name="history edit", value=entry.id)
+        await client.until(lambda: told(client, "Changes lights"))
+        await client.set("Sun", False)
+        await client.press("Add lights")
+        await seen(lambda: viewer.world.document.entries[0].operation.lights == ())
+
+    scripted(viewer, script)
+    after = viewer.world.edited.scene.layers["ball"].content
+    assert after.sh.mean() != before.sh.mean() and len(viewer.world.document.entries) == 1
+
+
+# Clean-up
+
+
+def test_finders_show_what_goes_and_delete_it(viewer):
+    splats = coloured_ball(400)
+    scales, means = splats.log_scales.copy(), splats.means.copy()
+    scales[:3] = np.log(5.0)
+    scales[5:9] = -6, -2, -6
+    means[10] = np.nan
+    means[20:24] = [[50, 0, 0], [0, 50, 0], [0, 0, 50], [0, 70, 0]]
+    ill = replace(splats, log_scales=scales, means=means)
+    viewer.show(Scene({"ball": Layer(ill)}))
+
+    async def script(client):
+        await ready(client, "Find")
+        selected = lambda: set(np.flatnonzero(viewer.world.edited.selected.get("ball", np.zeros(400, bool))))
+        for kind, wanted in (("Giant", {0, 1, 2}), ("Broken", {10}), ("Needles", {5, 6, 7, 8})):
+            await client.set("Find", kind)
+            await client.set("What is found", "Preview")
+            await seen(lambda wanted=wanted: selected() == wanted)
+            await client.until(lambda wanted=wanted: told(client, f"{len(wanted)} ") and told(client, "they are selected"))
+        await client.set("Find", "Floaters")
+        await client.set("What is found", "Preview")
+        await seen(lambda: {20, 21, 22, 23} <= selected())
+        await client.set("What is found", "Delete")
+        await seen(lambda: viewer.world.edited.living_count <= 396)
+        assert viewer.world.document.entries[-1].operation.label == "Remove floaters"
+        await client.set("Find", "Broken")
+        await client.set("What is found", "Delete")  # without a preview
+        await client.until(lambda: told(client, "1 broken splats deleted"))
+        await client.set("Find", "Duplicates")
+        await client.set("What is found", "Delete")
+        await client.until(lambda: told(client, "nothing is selected"))
+        await client.set("Find", "Low contribution")
+        await client.set("Seen from", "the saved views")
+        await client.set("What is found", "Preview")
+        await client.until(lambda: told(client, "no view is saved"))
+        await client.set("Seen from", "an orbit")
+        await client.set("What is found", "Preview")
+        await client.until(lambda: told(client, "splats that nobody sees found"))
+
+    scripted(viewer, script)
+
+
+def test_simplifying_tells_how_the_views_differ(viewer):
+    async def script(client):
+        await ready(client, "Simplify to")
+        assert value(client, "Simplify to") == 225
+        await client.set("Simplify to", 300)
+        await client.press("Simplify")
+        await client.until(lambda: told(client, "PSNR over 12 views"), timeout=60)
+
+    scripted(viewer, script)
+    assert viewer.world.edited.living_count == 350  # 300 of the layer that is shown
+    assert summed_up([math.inf] * 3).endswith("the same.") and "20.0 dB at worst" in summed_up([20.0, 40.0])

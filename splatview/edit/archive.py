@@ -37,7 +37,7 @@ NAME, PART = re.compile(r"[\w-][\w .-]{0,99}"), re.compile(r"(level-\d{1,4}-)?\d
 PIECE = 1 << 24
 
 
-def write(path: Path, document: Document, embedded: Mapping[str, bytes] | None = None) -> None:
+def write(path: Path, document: Document, embedded: Mapping[str, bytes | memoryview] | None = None) -> None:
     """Put `document`, whose sources have absolute paths, into the file at once; `embedded`: entries below `sources/`."""
     masks: dict[str, bytes] = {}
 

@@ -49,8 +49,8 @@ class Export:
         """How many Gaussians that is; cheap."""
         layers = state.scene.visible_layers
         if self.part == "selection":
-            return sum(np.count_nonzero(mask) for name, mask in state.selected.items() if name in layers)
-        gone = sum(np.count_nonzero(mask) for name, mask in state.deleted.items() if name in layers)
+            return sum(int(np.count_nonzero(mask)) for name, mask in state.selected.items() if name in layers)
+        gone = sum(int(np.count_nonzero(mask)) for name, mask in state.deleted.items() if name in layers)
         return sum(len(layer.content) for layer in layers.values()) - gone
 
     def size(self, state: State) -> int:
