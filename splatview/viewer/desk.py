@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 from splatview.edit import archive
+from splatview.edit.codec import encode
 from splatview.edit.document import Change, Document, Source
 from splatview.edit.embedding import embedded, parts_of
 from splatview.edit.journal import Journal, Locked
+from splatview.edit.operations import AddLayers
 from splatview.edit.sources import Changed, opened
 from splatview.formats import inria, load
 from splatview.scene import Scene
@@ -33,8 +35,9 @@ class Desk:
         self._lock = threading.Lock()
         self.document = document if document is not None else Document(sources=sources_of(scene))
         left = None if self.journal is None else self.journal.document
-        self.recovered = left if left is not None and left.entries else None  # waits for an answer
-        self._begun = False  # whether the journal is of this document
+        offered = left is not None and left.entries and not (document is not None and same_work(left, document))
+        self.recovered = left if offered else None  # waits for an answer
+        self._at: tuple[int, int] | None = None  # the document that the journal tells of; None: not this one
 
     @property
     def uploads(self) -> Path:
@@ -72,29 +75,37 @@ class Desk:
         """Bring a change of `document` to the disk. What an earlier server left is put aside first; it can still be recovered."""
         if self.journal is None:
             return
-        if not self._begun:
-            if self.journal.document is not None and self.journal.document.entries:
-                self.journal.set_aside()
-            self.journal.begin(document)
-            self._begun = True
+        if self._at != state_of(document):
+            self._begin(document)
         self.journal.record(change)
+        self._at = state_of(document.after(change))
 
     def recover(self) -> tuple[Scene, Document]:
-        """The scene and the document that an earlier server left; the present one is put aside. ValueError if a source is missing."""
+        """The scene and the document that an earlier server left. ValueError if a source is missing."""
         if self.recovered is None:
             raise ValueError("there is nothing to recover")
         document, scene = opened(self.recovered, self.load, changed="rerun")
-        if self.journal is not None:
-            if self._begun:
-                self.journal.set_aside()
-            self.journal.begin(document)
-            self._begun = True
-        self.recovered = None
         return scene, document
+
+    def taken(self, document: Document) -> None:
+        """What was recovered is the document from now on; the present one is put aside."""
+        if self.journal is not None:
+            self._begin(document, over=self._at is None)
+        self.recovered = None
+
+    def _begin(self, document: Document, over: bool = False) -> None:
+        """Let the journal be of `document`; what is in it is put aside, unless that is what `document` was made of."""
+        assert self.journal is not None
+        left = self.journal.document
+        if not over and (self._at is not None or left is None or left.entries):
+            self.journal.set_aside()
+        self._at = None
+        self.journal.begin(document)
+        self._at = state_of(document)
 
     def dismiss(self) -> None:
         """Do not offer any more what was left; it stays on the disk, under another name."""
-        if self.journal is not None and not self._begun:
+        if self.journal is not None and self._at is None:
             self.journal.set_aside()
         self.recovered = None
 
@@ -116,7 +127,7 @@ class Desk:
                 self.journal.forget()
                 self.journal.close()
             journal.begin(document)
-            self.journal, self._begun = journal, True
+            self.journal, self._at = journal, state_of(document)
         self.path, self.saved = path, state_of(document)
 
     def _ours(self, path: str) -> bool:
@@ -164,6 +175,18 @@ def state_of(document: Document) -> tuple[int, int]:
     return hash(tuple((entry.id, entry.on, id(entry.operation)) for entry in document.entries)), document.cursor
 
 
+def same_work(one: Document, other: Document) -> bool:
+    """Whether two documents hold the same operations, wherever their files are."""
+
+    if one.cursor != other.cursor or len(one.entries) != len(other.entries):
+        return False
+    for first, second in zip(one.entries, other.entries, strict=True):
+        files = isinstance(first.operation, AddLayers) and isinstance(second.operation, AddLayers)
+        if (first.id, first.on) != (second.id, second.on) or not (files or encode(first.operation) == encode(second.operation)):
+            return False
+    return True
+
+
 def sources_of(scene: Scene) -> tuple[Source, ...]:
     """The files that the layers of `scene` were read from, in order."""
     names: dict[str, list[str]] = {}
@@ -174,13 +197,27 @@ def sources_of(scene: Scene) -> tuple[Source, ...]:
 
 
 def _journal(key: str, *, titled: bool) -> Journal:
-    """The journal of a document: a titled one has one, untitled ones of the same files have one each."""
-    for copy in range(1, 1 if titled else COPIES):
+    """The journal of a document: a titled one has one, untitled ones of the same files have one each. Locked: it is not to be had.
+
+    Of several that nobody writes, it is one in which work was left.
+    """
+    if titled:
+        return Journal(_path(key))
+    free = None
+    for copy in range(1, COPIES):
+        if free is not None and not _path(key, copy).exists():
+            continue
         try:
-            return Journal(_path(key, copy))
+            journal = Journal(_path(key, copy))
         except Locked:
             continue
-    return Journal(_path(key))
+        if free is None or (journal.document is not None and journal.document.entries):
+            free, journal = journal, free
+        if journal is not None:
+            journal.close()
+        if free.document is not None and free.document.entries:
+            return free
+    return free or Journal(_path(key))
 
 
 def _path(key: str, copy: int = 1) -> Path:

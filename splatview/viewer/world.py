@@ -187,12 +187,14 @@ class World:
         """Put another document, which begins with `scene`, in this one's place: one that was recovered."""
         return self.put(lambda: (scene, document))
 
-    def put(self, what: Callable[[], tuple[Scene, Document]]) -> Future[State]:
-        """As `restore`, with what `what` gives then, between two changes."""
+    def put(self, what: Callable[[], tuple[Scene, Document]], taken: Callable[[Document], None] = lambda document: None) -> Future[State]:
+        """As `restore`, with what `what` gives then, between two changes; `taken` is told before it counts."""
 
         def work() -> State:
             scene, document = what()
-            self._editing = Editing(State(scene), self._tools, document, self._record)
+            editing = Editing(State(scene), self._tools, document, self._record)
+            taken(document)
+            self._editing = editing
             self.undone = "", ""
             return self._editing.state
 

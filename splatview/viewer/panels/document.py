@@ -80,7 +80,7 @@ class DocumentFile:
 
     def recover(self) -> None:
         """Put what an earlier viewer left in the document's place."""
-        self._told("Not recovered", self._world.put(self._desk.recover))
+        self._told("Not recovered", self._world.put(self._desk.recover, self._desk.taken))
 
     def put_aside(self) -> None:
         """Do not offer it any more."""
