@@ -27,9 +27,9 @@ from splatview import Scene, load, save
 from splatview.edit import archive
 from splatview.edit.attributes import in_range
 from splatview.edit.document import Document, Entry, Source
-from splatview.edit.grade import Grading, graded
+from splatview.edit.grade import Grading, Painting, graded, painted
 from splatview.edit.journal import Locked
-from splatview.edit.operations import AddLayers, Delete, Grade, PlaceAll, Rename, ShowLayer
+from splatview.edit.operations import AddLayers, Delete, Grade, Paint, PlaceAll, Rename, ShowLayer
 from splatview.edit.select import OfLayer, Range
 from splatview.edit.state import State
 from splatview.formats import FORMATS
@@ -338,6 +338,23 @@ def test_paths_in_a_document_move_with_its_folder(tmp_path):
     assert again.entries[0].operation.path == str((tmp_path / "c" / "more.spz").resolve())
 
 
+def test_saving_can_be_cancelled_and_leaves_nothing(titled, tmp_path, monkeypatch):
+    def cancelled(*_):
+        titled.world.cancel()
+        titled.world.tools.progress(0.5, "")
+
+    monkeypatch.setattr("splatview.viewer.desk.inria.encode", cancelled)
+
+    async def script(client):
+        await ready(client, "Document file")
+        await client.set("Embed sources", True)
+        await client.press("Save")
+        await client.until(lambda: told(client, "nothing has changed"))
+
+    scripted(titled, script)
+    assert titled.desk.path is None and sorted(path.name for path in tmp_path.iterdir()) == ["ball.ply"]
+
+
 # Recovery
 
 
@@ -639,6 +656,38 @@ def test_a_grade_is_seen_at_once_applied_and_changed_later(viewer):
     expected, _ = graded(before.sh, before.opacity_logits, x <= 0, Grading(exposure=2.0, black_point=0.1, white_point=0.9))
     assert np.array_equal(after.sh, expected) and len(viewer.world.document.entries) == 2
     assert viewer.world.undo().result().scene.layers["ball"].content is before
+
+
+def test_paint_gets_another_colour(viewer):
+    before = viewer.scene.layers["ball"].content
+    viewer.world.select(Range("x", -9, 0)).result()
+    viewer.world.do(Paint(Painting((1.0, 0.0, 0.0), 0.5))).result()
+    entry = viewer.world.document.entries[1]
+
+    async def script(client):
+        await ready(client, "New paint")
+        await client.send("ButtonPressed", name="history edit", value=entry.id)
+        await client.until(lambda: value(client, "New amount") == 0.5 and tuple(value(client, "New paint")) == (255, 0, 0))
+        await client.set("New paint", (0, 0, 255))
+        await seen(lambda: viewer.world.state is not viewer.world.edited)
+        await client.set("This paint", "Change")
+        await client.until(lambda: not client.widgets["Change the paint"][1]["visible"])
+        await seen(lambda: viewer.world.document.entries[1].operation.painting == Painting((0.0, 0.0, 1.0), 0.5))
+
+    scripted(viewer, script)
+    expected, _ = painted(before.sh, before.opacity_logits, before.means[:, 0] <= 0, Painting((0.0, 0.0, 1.0), 0.5))
+    assert np.array_equal(viewer.world.edited.scene.layers["ball"].content.sh, expected)
+
+
+def test_what_somebody_tried_goes_with_them(viewer):
+    async def script(client):
+        await ready(client, "Exposure")
+        await client.set("Exposure", 1.0)
+        await seen(lambda: viewer.world.state is not viewer.world.edited)
+
+    scripted(viewer, script)
+    nobody_left(viewer)
+    assert viewer.world.state is viewer.world.edited
 
 
 def test_a_grade_that_is_no_grade_is_refused(viewer):

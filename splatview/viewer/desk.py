@@ -16,6 +16,7 @@ from splatview.edit.journal import Journal, Locked
 from splatview.edit.operations import AddLayers
 from splatview.edit.sources import Changed, opened
 from splatview.formats import inria, load
+from splatview.formats.report import Progress, Report
 from splatview.scene import Scene
 from splatview.viewer.remembered import state_folder
 
@@ -109,7 +110,7 @@ class Desk:
             self.journal.set_aside()
         self.recovered = None
 
-    def save(self, path: Path, document: Document, everything: bool = False) -> None:
+    def save(self, path: Path, document: Document, everything: bool = False, progress: Progress | None = None) -> None:
         """Write `document` to `path`. The journal is that of the file from then on; Locked: another splatview edits that file.
 
         `everything`: its sources are within the file; otherwise only those that were sent by a page, or were within one.
@@ -117,7 +118,10 @@ class Desk:
         path = path.resolve()
         journal = _journal(str(path), titled=True) if path != self.path and self.journal is not None else self.journal
         try:
-            archive.write(path, *embedded(document, self.load, inria.encode, lambda path: everything or self._ours(path)))
+            document_there, entries = embedded(
+                document, self.load, lambda content: inria.encode(content, Report(progress)), lambda path: everything or self._ours(path)
+            )
+            archive.write(path, document_there, entries)
         except BaseException:
             if journal is not None and journal is not self.journal:
                 journal.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from splatview.edit.document import Entry
-from splatview.edit.operations import Grade, Relight
+from splatview.edit.operations import Grade, Paint, Relight
 from splatview.viewer.buttons import Buttons
 from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
@@ -22,6 +22,7 @@ from splatview.viewer.panels.look import Look
 from splatview.viewer.panels.move import Move
 from splatview.viewer.panels.preview import Drawer
 from splatview.viewer.panels.relight import Lights
+from splatview.viewer.panels.repaint import Repaint
 from splatview.viewer.panels.select import Selecting
 from splatview.viewer.panels.statistics import Statistics
 from splatview.viewer.panels.widgets import Kept
@@ -36,7 +37,7 @@ class Panel:
     """One person's widgets."""
 
     def __init__(self, page: Page, session: Session, studio: Studio, editor: Editor, hand: ToolPage) -> None:
-        self.page, self._hand = page, hand
+        self.page, self._hand, self._world = page, hand, studio.world
         kept = Kept(studio.remembered)
         self.look = Look(page, session, studio.world)
         self.layers = Layers(page, session, studio, editor)
@@ -47,6 +48,8 @@ class Panel:
         self.cleaning = Cleaning(page, session, studio, editor)
         self.data = Data(page, session, studio, editor)
         self.history = History(page, studio, editor, Buttons(page), self._load)
+        with self.history.folder:
+            self.repaint = Repaint(page, studio, editor)
         self.document = DocumentFile(page, session, studio)
         self.exporting = Exporting(page, studio)
         self.bookmarks = Bookmarks(page, session, studio)
@@ -63,6 +66,8 @@ class Panel:
             self.grade.load(entry)
         elif isinstance(entry.operation, Relight):
             self.lights.load(entry)
+        elif isinstance(entry.operation, Paint):
+            self.repaint.load(entry)
 
     def add_drawer(self, preview: Preview, draw: Draw) -> None:
         """Let the person choose who draws; `draw` at first."""
@@ -79,13 +84,16 @@ class Panel:
         self.cleaning.show()
         self.data.show()
         self.history.show()
+        self.repaint.show()
         self.document.show()
         self.exporting.show()
         self.doctor.world_changed()
 
     def close(self) -> None:
-        """The page has gone: a stroke that is under way is given up."""
+        """The page has gone: a stroke that is under way is given up, and what it showed to everybody."""
         self._hand.cancel()
+        if self.grade.previewing or self.lights.previewing or self.repaint.previewing:
+            self._world.end_preview()
 
     def busy_changed(self) -> None:
         """Say what is being worked at."""

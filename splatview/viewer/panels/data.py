@@ -176,4 +176,6 @@ def shown_as(found: Counted, attribute: str, log_heights: bool) -> str:
         "selected": f"{chosen:,} ({chosen / total:.1%})",
         "lowest, median, highest": f"{found.low:.4g}, {found.median:.4g}, {found.high:.4g} {unit}".strip(),
     }
+    if ATTRIBUTES[attribute].needs_camera or attribute == "distance":
+        rows["measured"] = "from where you stood when you chose it"
     return svg(found.every, found.edges, log_heights, found.chosen, ID) + table(rows)

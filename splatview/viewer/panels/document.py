@@ -14,6 +14,7 @@ from splatview.viewer.panels.widgets import Question, lines, press, said, show_i
 from splatview.viewer.paths import to_write
 from splatview.viewer.session import Session
 from splatview.viewer.studio import Studio
+from splatview.viewer.world import Cancelled
 
 UNTITLED = "Untitled"
 
@@ -24,7 +25,8 @@ class DocumentFile:
     def __init__(self, page: Page, session: Session, studio: Studio) -> None:
         self._page, self._studio, self._world, self._desk = page, studio, studio.world, studio.desk
         gui, rooted = page.gui, studio.root is not None
-        with gui.add_folder("Document", expand_by_default=False):
+        self._shown: tuple[object, ...] = ()
+        with gui.add_folder("Document", expand_by_default=self._desk.recovered is not None):
             with gui.add_folder("Unsaved work was found", visible=False) as self._found:
                 self._left = gui.add_html("")
                 self._recover = gui.add_button("Recover", color="green")
@@ -47,6 +49,10 @@ class DocumentFile:
     def show(self) -> None:
         """Show how the document stands."""
         document, path, left = self._world.document, self._desk.path, self._desk.recovered
+        now = document, path, left is None, self._desk.saved
+        if now == self._shown:
+            return
+        self._shown = now
         saved = self._desk.is_saved(document) or (path is None and not document.entries)
         state = "saved" if path is not None and saved else "nothing to save" if saved else "not saved"
         said(self._title, lines([f"{UNTITLED if path is None else path.name}{'' if saved else ' •'}   ({state})"]))
@@ -91,7 +97,7 @@ class DocumentFile:
 
         def write() -> None:
             try:
-                self._desk.save(path, self._world.sourced(), everything)
+                self._desk.save(path, self._world.sourced(), everything, self._world.tools.progress)
             except Locked as error:
                 raise ValueError(f"{path.name}: {error}") from error
 
@@ -107,7 +113,7 @@ class DocumentFile:
                 if text:
                     self._page.notify("Saved", text)
             elif isinstance(error, Exception) and not isinstance(error, CancelledError):
-                self._page.notify(failed, fault_text(error))
+                self._page.notify(failed, str(error) if isinstance(error, Cancelled) else fault_text(error))
 
         done.add_done_callback(tell)
 

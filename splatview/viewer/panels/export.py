@@ -72,14 +72,15 @@ class Exporting:
     def download(self) -> None:
         """Write the file where the page may fetch it, and let it."""
         export, state = self.export, self._world.edited
-        name = plain_name(next(iter(state.scene.visible_layers), "scene"))
+        path = self._studio.desk.path
+        name = plain_name(next(iter(state.scene.visible_layers), "scene") if path is None else path.stem)
         path = self._studio.downloads.place(name + export.suffix)
 
         def fetch() -> str:
             self._page.fetch(self._studio.downloads.offer(path))
             return ""
 
-        self._start(path, fetch, lambda: self._studio.downloads.drop(path))
+        self._start(path, fetch, lambda: self._studio.downloads.drop(path), fetched=True)
 
     def write(self) -> None:
         """Write the file on the server; asks before another one is replaced."""
@@ -99,8 +100,8 @@ class Exporting:
         if self._cancel is not None:
             self._cancel.set()
 
-    def _start(self, path: Path, done: Callable[[], str], failed: Callable[[], None] = lambda: None) -> None:
-        """Write the file on a thread of ours: then `done`, which has something to say, or `failed`."""
+    def _start(self, path: Path, done: Callable[[], str], failed: Callable[[], None] = lambda: None, fetched: bool = False) -> None:
+        """Write the file on a thread of ours: then `done`, which has something to say, or `failed`. One that is fetched needs its page."""
         if self._cancel is not None:
             self._page.notify("Not exported", "Another file is being written: wait for it, or cancel it.")
             return
@@ -110,7 +111,7 @@ class Exporting:
         self._stop.visible = True
 
         def progress(fraction: float, text: str) -> None:
-            if cancel.is_set() or not self._page.open or self._studio.exporting.closed:
+            if cancel.is_set() or self._studio.exporting.closed or (fetched and not self._page.open):
                 raise Cancelled
             notice.tell(fraction, text)
 

@@ -26,6 +26,7 @@ class Grader:
     def __init__(self, page: Page, studio: Studio, editor: Editor) -> None:
         self._page, self._world, self._editor = page, studio.world, editor
         self._amended: Entry | None = None  # the operation that gets other numbers
+        self.previewing = False
         self._volume: Volume | None = None  # its own
         gui = page.gui
         with gui.add_folder("Grade", expand_by_default=False):
@@ -88,6 +89,7 @@ class Grader:
         except ValueError as error:
             self._page.notify("No grade", str(error))
             return
+        self.previewing = self._amended is not None or not grading.is_identity
         if self._amended is not None:
             self._world.preview_amended(self._amended.id, self._other(self._amended), marked=False)
         elif grading.is_identity:
@@ -113,7 +115,7 @@ class Grader:
 
     def reset(self) -> None:
         """Put the sliders back, and leave the operation alone that was being changed."""
-        self._amended = self._volume = None
+        self._amended, self._volume, self.previewing = None, None, False
         self._put(NEUTRAL)
         self._world.end_preview()
         self.show()
@@ -142,6 +144,6 @@ class Grader:
 
     def _applied(self, done: Future[State]) -> None:
         if not done.cancelled() and done.exception() is None and self._page.open:
-            self._amended = self._volume = None
+            self._amended, self._volume, self.previewing = None, None, False
             self._put(NEUTRAL)
             self.show()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from html import escape
 
 from splatview.edit.document import Document, Entry
@@ -94,9 +94,9 @@ class History:
     def __init__(self, page: Page, studio: Studio, editor: Editor, buttons: Buttons, load: Callable[[Entry], object]) -> None:
         self._page, self._world, self._editor, self._buttons, self._load = page, studio.world, editor, buttons, load
         self._middle: int | None = None  # where the person looks; None: at the cursor
-        self._shown: tuple[Sequence[Entry], int] = (), -1
+        self._shown: Document | None = None
         self._lock = threading.Lock()
-        with page.gui.add_folder("History", expand_by_default=False):
+        with page.gui.add_folder("History", expand_by_default=False) as self.folder:
             self._list = page.gui.add_html("")
         buttons.on_press("history jump", self._jump)
         buttons.on_press("history show", self._show_around)
@@ -107,13 +107,15 @@ class History:
         buttons.on_press("cancel", lambda _: self._world.cancel())
         self.show()
 
-    def show(self) -> None:
+    def show(self, again: bool = False) -> None:
         """Show the list as it is now; where it changed, around the cursor."""
         with self._lock:
             document = self._world.document
-            if (document.entries, document.cursor) != self._shown:
+            if document is self._shown and not again:
+                return
+            if document is not self._shown:
                 self._middle = None
-            self._shown = document.entries, document.cursor
+            self._shown = document
             middle = max(0, document.cursor - 1) if self._middle is None else self._middle
             said(self._list, listed(document, middle, self._world.undone))
 
@@ -132,7 +134,7 @@ class History:
     def _show_around(self, place: str) -> None:
         if place.isdecimal() and int(place) < len(self._world.document.entries):
             self._middle = int(place)
-            self.show()
+            self.show(again=True)
 
     def _entry(self, id: str) -> Entry | None:
         return next((entry for entry in self._world.document.entries if entry.id == id), None)

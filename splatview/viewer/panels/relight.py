@@ -47,6 +47,7 @@ class Lights:
         self._page, self._world, self._editor, self._placing = page, studio.world, editor, studio.placing
         self._lamps: list[Point] = []
         self._amended: Entry | None = None  # the operation that gets other numbers
+        self.previewing = False
         gui, radius = page.gui, RADIUS / studio.placing.scale
         self._radius = float(radius)
         step = float(10.0 ** np.floor(np.log10(radius / 100)))
@@ -123,7 +124,7 @@ class Lights:
 
     def reset(self) -> None:
         """Without lamps, and without an operation that is changed."""
-        self._amended, self._lamps = None, []
+        self._amended, self._lamps, self.previewing = None, [], False
         self._world.end_preview()
         self.show()
 
@@ -148,6 +149,7 @@ class Lights:
         what(operation)
 
     def _show(self, operation: Relight) -> None:
+        self.previewing = True
         if self._amended is not None:
             self._world.preview_amended(self._amended.id, operation, marked=False)
         else:
@@ -160,7 +162,7 @@ class Lights:
 
     def _applied(self, done: Future[State]) -> None:
         if not done.cancelled() and done.exception() is None and self._page.open:
-            self._amended = None
+            self._amended, self.previewing = None, False
             self.show()
 
     # Lamps.
