@@ -115,9 +115,11 @@ class Viewer:
 
     def _world_changed(self) -> None:
         self.studio.remembered.note(self.world.scene)
-        for session, panel in self._open_pages():
-            panel.world_changed()
+        pages = self._open_pages()
+        for session, _ in pages:  # first: the pictures are what people wait for
             session.world_changed()
+        for _, panel in pages:
+            panel.world_changed()
 
     def _busy_changed(self) -> None:
         for _, panel in self._open_pages():

@@ -272,6 +272,8 @@ class World:
                 except Exception:  # a page that cannot show it: it has happened, and is on the disk
                     log.exception("could not show the scene")
 
+        with self._lock:
+            self._previews += 1  # one that is being made would only be in the way
         return self._worker.call(run)
 
     def _busy(self, work: Callable[[], T], label: str) -> T:
