@@ -19,14 +19,20 @@ from splatview.edit import relight, simplify, transform
 from splatview.edit.grade import Grading, Painting, graded, painted
 from splatview.edit.select import (
     AnyQuery,
+    Broken,
     Connected,
     Current,
     Drawn,
+    Duplicates,
     Everything,
+    Faint,
+    Floaters,
     Flooded,
+    Giant,
     Grown,
     How,
     Matching,
+    Needles,
     Not,
     Nothing,
     Range,
@@ -103,6 +109,7 @@ class Select:
 
 QUERY_NAMES: Mapping[type, str] = {
     Under: "by click", Flooded: "by flood", Range: "by range", Matching: "by expression", Everything: "all",
+    Broken: "broken", Giant: "giant", Needles: "needles", Floaters: "floaters", Duplicates: "duplicates", Faint: "unseen",
     Nothing: "none", Not: "inverted", Grown: "grown", Shrunk: "shrunk", Connected: "by cluster",
 }  # fmt: skip
 

@@ -21,7 +21,7 @@
   const box = element(document.body, "div", "position:fixed;left:50%;bottom:18px;transform:translateX(-50%);z-index:998;display:none;" +
     "align-items:center;gap:14px;padding:8px 10px 8px 14px;border-radius:6px;background:rgba(25,25,30,.92);color:white;font:13px system-ui,sans-serif");
   box.id = "splatview-busy";
-  const middle = element(box, "div", "width:220px");
+  const middle = element(box, "div", "width:min(320px, 50vw)");
   const label = element(middle, "div", "overflow:hidden;text-overflow:ellipsis;white-space:nowrap");
   const rail = element(middle, "div", "height:3px;margin-top:6px;border-radius:2px;background:#444");
   const bar = element(rail, "div", "height:3px;width:0;border-radius:2px;background:#3c82e6");

@@ -21,7 +21,7 @@ from splatview.framing import frame_scene
 from splatview.inspection import GIANT, INVISIBLE
 from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
-from splatview.viewer.panels.widgets import lines, pick, press, said, show_if, tell
+from splatview.viewer.panels.widgets import hear, lines, pick, press, said, show_if, tell
 from splatview.viewer.session import Session
 from splatview.viewer.studio import Studio
 from splatview.viewer.world import Cancelled
@@ -97,6 +97,7 @@ class Cleaning:
         self._page, self._session, self._studio, self._world, self._editor = page, session, studio, studio.world, editor
         self._previewed: tuple[AnyQuery, State] | None = None
         self._shown: State | None = None
+        self._typed = False  # whether the person has said how many are to be left
         gui = page.gui
         with gui.add_folder("Clean-up", expand_by_default=False):
             self._kind: Any = gui.add_dropdown("Find", tuple(FINDERS))
@@ -115,7 +116,7 @@ class Cleaning:
         tell(self._kind, lambda _: self._show_numbers())
         pick(what, lambda which: self.preview() if which == "Preview" else self.delete())
         press(simplify, self.simplify)
-        self._count.value = max(1, self._world.edited.living_count // 2)
+        hear(self._count, lambda _: setattr(self, "_typed", True))
         self._show_numbers()
         self.show()
 
@@ -126,6 +127,9 @@ class Cleaning:
             self._shown = state
             chosen = state.selected_count
             said(self._now, lines([f"Of {chosen:,} selected splats" if chosen else f"Of {state.living_count:,} splats"]))
+            half = max(1, (chosen or state.living_count) // 2)
+            if not self._typed and self._count.value != half:
+                self._count.value = half
 
     def _show_numbers(self) -> None:
         for kind, widgets in self._numbers.items():
@@ -197,6 +201,7 @@ class Cleaning:
                 lambda: said(self._report, lines([text, "The views were not compared."])),
             )
 
+        self._typed = False
         said(self._report, lines(["Merging ..."]))
         self._then(self._editor.edit(merge), merged, lambda: said(self._report, ""))
 

@@ -42,7 +42,12 @@ class Exporting:
             self._part: Any = gui.add_dropdown("What", get_args(Part), hint="What is deleted is left out")
             self._said = gui.add_html("")
             self._download = gui.add_button("Download")
-            self._path = gui.add_text("Path", "", visible=studio.root is not None, hint=f"On the server, below {studio.root}")
+            self._path = gui.add_text(
+                "Path",
+                plain_name(next(iter(self._world.scene.layers), "scene")),
+                visible=studio.root is not None,
+                hint=f"On the server, below {studio.root}",
+            )
             self._write = gui.add_button("Write on the server", color="gray", visible=studio.root is not None)
             self._question = Question(gui, "Replace the file?", "Replace", "Keep")
             self._stop = gui.add_button("Cancel the export", color="red", visible=False)
