@@ -18,6 +18,7 @@ from splatview.cli.faults import UserError
 COMMANDS = {  # name: what the overview says; the module of that name holds a dataclass `Command` with a method `run`
     "view": "fly through scenes in the browser",
     "info": "tell what is in a scene file, and what is wrong with it",
+    "edit": "change a scene by the operations of a document or a script",
     "convert": "write a scene in another format, cut, cropped or moved",
     "render": "draw pictures of a scene: one, or one for each camera of a path",
     "bench": "measure how fast this machine draws a scene",

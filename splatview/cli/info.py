@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional
 
+from splatview.cli.faults import users_fault
 from splatview.cli.flags import MaybeLevel
 from splatview.cli.loading import load_scene
 from splatview.cli.waiting import waiting
@@ -18,22 +20,82 @@ from splatview.cli.waiting import waiting
 class Command:
     """Tell what is in a scene file: how many Gaussians, how large, what kind, and what is wrong with them.
 
+    Of a document (.splatview): the files that it was made from, and its operations.
+
     Bounds and scales are in scene units; "robust" bounds hold the middle 96 % along each axis.
     """
 
     file: Positional[Path]
-    """A scene: .ply, compressed .ply, .splat, .spz, ..."""
+    """A scene: .ply, compressed .ply, .splat, .spz, ...; or a document, .splatview."""
     level: MaybeLevel = None
     """Level of detail of a streamed scene, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     json: bool = False
     """Print JSON instead of text, for scripts."""
 
     def run(self) -> None:
-        facts = gather(self.file, self.level)
+        titled = self.file.suffix == ".splatview"
+        facts = gather_document(self.file) if titled else gather(self.file, self.level)
         if self.json:
             print(json.dumps(facts, indent=2))
+        elif titled:
+            print_document(facts)
         else:
             print_facts(facts)
+
+
+def gather_document(path: Path) -> dict[str, Any]:
+    """The facts about a document, as JSON holds them."""
+    from splatview.edit import archive
+    from splatview.edit.document import asdict_of
+    from splatview.edit.operations import AddLayers
+
+    with users_fault(ValueError, OSError):
+        document = archive.read(path)
+    added = (entry.operation.path for entry in document.entries if isinstance(entry.operation, AddLayers))
+    files = dict.fromkeys([*(source.path for source in document.sources), *added])
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "sources": [asdict_of(source) for source in document.sources],
+        "missing": [file for file in files if not file.startswith(archive.EMBEDDED) and not Path(file).exists()],
+        "cursor": document.cursor,
+        "operations": [
+            {
+                "is": type(entry.operation).__name__,
+                "label": entry.operation.label,
+                "author": entry.author,
+                "at": entry.at,
+                "on": entry.on,
+                "selected": _selected(entry.operation),
+            }
+            for entry in document.entries
+        ],
+    }
+
+
+def _selected(operation: Any) -> int | None:
+    """How many Gaussians the operation is about; None: that is not in the document."""
+    selection = getattr(operation, "selection", None)
+    if selection is None or selection.rows is None:
+        return None
+    return sum(int(bits.mask.sum()) for bits in selection.masks.values())
+
+
+def print_document(facts: dict[str, Any]) -> None:
+    """Write `gather_document`'s facts for people."""
+    done, count = facts["cursor"], len(facts["operations"])
+    undone = f", of which the last {count - done:,} are undone" if done < count else ""
+    print(f"{facts['file']}: {count:,} operations{undone}, {facts['bytes'] / 1e6:,.1f} MB")
+    for source in facts["sources"]:
+        print(f"  source {source['path']}: {', '.join(source['names']) or 'not read yet'}")
+    for file in facts["missing"]:
+        print(f"  problem: {file} is not there; bring it back, or name its folder (splatview view --sources FOLDER)")
+    for place, operation in enumerate(facts["operations"], 1):
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(operation["at"])) if operation["at"] else ""
+        about = "" if operation["selected"] is None else f"{operation['selected']:,} Gaussians"
+        state = "undone" if place > done else "" if operation["on"] else "off"
+        parts = ", ".join(part for part in (about, operation["author"], when, state) if part)
+        print(f"  {place:>4}  {operation['label']}{f'  ({parts})' if parts else ''}")
 
 
 def gather(path: Path, level: int | None = None) -> dict[str, Any]:

@@ -6,16 +6,23 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import OmitArgPrefixes, arg
 
-from splatview.cli.faults import users_fault
+from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MaybeLevel, ScenePaths
 from splatview.cli.loading import demo_scene, load_scenes, renderer
-from splatview.viewer import ViewerSettings
+from splatview.cli.waiting import waiting
+from splatview.edit.archive import SUFFIX
+from splatview.edit.journal import Locked
+from splatview.viewer import ViewerSettings, serve
+from splatview.viewer.desk import open_document
+from splatview.viewer.door import is_loopback
 
 
 @dataclass(frozen=True)
@@ -24,26 +31,48 @@ class Command:
 
     Prints one line with the address when the page is ready. Ctrl+C ends it, and SIGTERM (exit code 143). Without --root, what the page
     may name lies in the first scene's folder, as long as only this machine reaches the page; beyond it, nothing may be named. The panel's
-    settings, saved views, and names and places of layers are remembered for the next time that the same files are opened.
+    settings, saved views, and names and places of layers are remembered for the next time that the same files are opened. Edits are on
+    the disk as soon as the page shows them; those that were not saved are offered the next time.
     """
 
     scenes: ScenePaths = ()
-    """Scene files; each becomes a layer. None: the bundled demo scene."""
+    """Scene files, each becomes a layer; or one document (.splatview). None: the bundled demo scene."""
     level: MaybeLevel = None
     """Level of detail of streamed scenes, 0 the finest. Default: the finest with at most 20 million Gaussians."""
+    changed: Literal["refuse", "rerun"] = "refuse"
+    """What to do with a document whose sources are not what they were: nothing, or make its selections again on them."""
+    sources: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
+    """Where a document's sources are looked for if they are not where they were."""
     settings: OmitArgPrefixes[ViewerSettings] = field(default_factory=ViewerSettings)
 
     def run(self) -> None:
-        from splatview.viewer import serve
-        from splatview.viewer.door import is_loopback
-
         with ended_by_signals():
-            paths, settings = self.scenes or [demo_scene()], self.settings
-            scene, draw = load_scenes(paths, self.level), renderer(settings.backend)
+            paths, settings = self.scenes or (demo_scene(),), self.settings
             if settings.root is None and is_loopback(settings.host):
                 settings = replace(settings, root=paths[0] if paths[0].is_dir() else paths[0].parent)
-            with users_fault(OSError):  # a busy port, an address that is not ours
+            if any(path.suffix == SUFFIX for path in paths):
+                self._edit(paths, settings)
+                return
+            scene, draw = load_scenes(paths, self.level), renderer(settings.backend)
+            with users_fault(OSError, Locked):  # a busy port, an address that is not ours
                 serve(scene, settings, renderer=draw, key="\n".join(sorted(str(path.resolve()) for path in paths)))
+
+    def _edit(self, paths: Sequence[Path], settings: ViewerSettings) -> None:
+        """Open a document."""
+        path = paths[0]
+        if len(paths) > 1 or self.level is not None:
+            raise UserError(
+                f"expected one document and nothing else, or scene files; got {', '.join(map(str, paths))}"
+                f"{'' if self.level is None else ' and --level, which a document knows itself'}"
+            )
+        with users_fault(ValueError, OSError, ImportError), waiting(f"reading {path}"):
+            scene, document = open_document(path, self.changed, self.sources)
+        draw = renderer(settings.backend)
+        try:
+            with users_fault(OSError, ValueError):
+                serve(scene, settings, renderer=draw, key=str(path.resolve()), document=document, path=path)
+        except Locked as error:
+            raise UserError(f"{path}: {error}") from error
 
 
 @contextmanager
