@@ -169,8 +169,8 @@ def test_strokes_obey_the_algebra_of_sets_and_are_one_operation_each(hands):
 def test_a_brush_shows_at_once_what_it_reaches_and_a_cancelled_one_leaves_nothing(hands):
     editor, world, _, _, stroke = hands
     before = world.edited
-    editor.drawn(Piece("brush", "start", (0.5, 0.5), frozenset(), 0.1, 1))
-    editor.drawn(Piece("brush", "move", (0.55, 0.5), frozenset(), 0.1, 1))
+    editor.drawn(Piece("brush", "start", (0.5, 0.5, 0.55, 0.5), frozenset(), 0.1, 1))
+    editor.drawn(Piece("brush", "move", (), frozenset(), 0.1, 1))
     shown = world.call(lambda: world.state).result(20)
     assert shown.selected_count > 0 and world.edited is before
     editor.drawn(Piece("brush", "cancel", (), frozenset(), 0.1, 1))

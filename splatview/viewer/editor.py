@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ from splatview.edit.state import State
 from splatview.viewer import tools as hands
 from splatview.viewer.world import World
 
+BETWEEN = 0.12  # seconds between two looks at what a brush has reached: each costs as much as a picture
 STILL = 0.006  # of the picture's height: a drag that is shorter is a click
 
 Reach = Literal["surface", "through", "slab"]
@@ -147,6 +149,7 @@ class Editor:
         self._world = world
         self._tools = tools
         self._points: list[float] = []  # of the stroke under way
+        self._looked_at = -1e9  # when it was last shown what it has reached
         self._waiting: Waiting | None = None
 
     @property
@@ -240,7 +243,8 @@ class Editor:
         try:
             if piece.phase == "end":
                 self._finish(piece)
-            elif piece.tool == "brush":
+            elif piece.tool == "brush" and time.monotonic() - self._looked_at > BETWEEN:
+                self._looked_at = time.monotonic()
                 query = self._query(piece)
                 if query is not None:
                     self._world.preview(Select(Selection(query), how_of(piece.modifiers)))
