@@ -108,6 +108,10 @@ class Gaussians:
             if (alive := ancestor()) is not None:
                 yield alive, np.unpackbits(differ, count=len(self)).view(np.bool_)
 
+    def superseded(self) -> list[Gaussians]:
+        """The ancestors that are more than two changes back: what was derived from them may go, lest a long history fill the memory."""
+        return [alive for ancestor, _ in self._steps[2:] if (alive := ancestor()) is not None]
+
     def with_max_degree(self, degree: int) -> Gaussians:
         """The same splats with the harmonics above `degree` cut off."""
         return self if degree >= self.sh_degree else replace(self, sh=self.sh[:, : harmonics.coefficients(degree)])

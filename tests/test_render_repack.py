@@ -158,6 +158,20 @@ def test_splats_that_break_and_are_mended(renderer, name):
     agree(renderer, mended)
 
 
+@pytest.mark.parametrize("kept", ["_packed", "_resident"])
+def test_a_long_history_does_not_fill_the_memory(kept):
+    """However many values somebody keeps for undoing; the newest and those one and two changes back are at hand."""
+    renderer = CpuRenderer() if kept == "_packed" else CudaRenderer("cpu", TORCH_OPS)
+    gc.collect()
+    history = [cloud(200)]
+    for step in range(6):
+        renderer.prepare(history[-1])
+        history.append(edited(history[-1], np.arange(200) % 50 == step, ("sh",), step))
+    newest = renderer.prepare(history[-1])
+    assert set(getattr(renderer, kept)) == set(history[-3:]) and renderer.prepare(history[-1]) is newest
+    agree(renderer, history[0])
+
+
 def test_what_is_equal_is_shared(cpu, cuda):
     splats = cloud(5000, degree=3)
     for renderer in (cpu, cuda):

@@ -184,12 +184,13 @@ public:
             masks.append(mask), found.push_back(bytes);
         }
         request.search = {region.data(), static_cast<size_t>(width), static_cast<float>(least), found.data()};
-        nb::gil_scoped_release released;
-        std::unique_lock<std::mutex> lock(mutex_);
-        last_ = {};
-        const bool finished = frames_.render(request).finished;
-        lock.unlock();
-        nb::gil_scoped_acquire acquired;
+        bool finished;
+        {
+            nb::gil_scoped_release released;
+            std::lock_guard<std::mutex> lock(mutex_);
+            last_ = {};
+            finished = frames_.render(request).finished;
+        }
         return finished ? nb::object(masks) : nb::none();
     }
 

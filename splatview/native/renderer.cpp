@@ -136,6 +136,7 @@ Report FrameRenderer::render(const Request& whole) {
 void FrameRenderer::draw(const Request& request, Report& report) {
     auto stopped = [&] { return request.interrupt && *request.interrupt; };
     const double t0 = now_ms();
+    if (request.search.found) find_searched(request);
     project(request);
     const double t1 = now_ms();
     report.project_ms += t1 - t0;
@@ -171,16 +172,18 @@ void FrameRenderer::project(const Request& request) {
     visible_.reserve(chunks_.size());
     scratch_.resize(static_cast<size_t>(threads_.count()));
     std::atomic<uint32_t> used{0};
+    const bool some_searched = request.search.found && searched_.size() < static_cast<size_t>(request.view.tiles_x * request.view.tiles_y);
     threads_.run(static_cast<int>(chunks_.size()), [&](int piece, int thread) {
         ChunkOf& c = chunks_[piece];
         const LayerView& layer = request.layers[c.layer];
         const uint64_t chosen = kernels_.in_view(request.view, layer, c.first_block, c.last_block);
         int count = 0;
-        if (request.is_strip) {  // most of what may be in view is not: keep only what is
+        if (request.is_strip || some_searched) {  // most of what may be in view is not: keep only what is
             Scratch& scratch = scratch_[thread];
             scratch.records.reserve(CHUNK + 1);
             scratch.depths.reserve(CHUNK + 1);
             count = kernels_.project(request.view, layer, c.first_block, chosen, scratch.records.data(), scratch.depths.data());
+            if (some_searched) count = keep_searched(request.view, scratch.records.data(), scratch.depths.data(), count);
             c.base = used.fetch_add(static_cast<uint32_t>(count), std::memory_order_relaxed);
             std::memcpy(static_cast<void*>(records_.data() + c.base), scratch.records.data(), static_cast<size_t>(count) * sizeof(Record));
             std::memcpy(depths_.data() + c.base, scratch.depths.data(), static_cast<size_t>(count) * sizeof(uint32_t));
@@ -389,7 +392,8 @@ void FrameRenderer::blend(const Request& request) {
     });
 }
 
-void FrameRenderer::search(const Request& request) {
+// Lists the tiles that meet the region.
+void FrameRenderer::find_searched(const Request& request) {
     const View& view = request.view;
     searched_.clear();
     for (int tile = 0; tile < view.tiles_x * view.tiles_y; ++tile) {
@@ -400,6 +404,32 @@ void FrameRenderer::search(const Request& request) {
             meets = std::memchr(request.search.region + static_cast<size_t>(y) * request.search.stride + left, 1, columns) != nullptr;
         if (meets) searched_.push_back(static_cast<uint32_t>(tile));
     }
+    const size_t across = static_cast<size_t>(view.tiles_x) + 1;
+    searched_sums_.assign(across * (static_cast<size_t>(view.tiles_y) + 1), 0);
+    for (const uint32_t tile : searched_) {
+        const uint32_t columns = static_cast<uint32_t>(view.tiles_x);
+        searched_sums_[(tile / columns + 1) * across + tile % columns + 1] = 1;
+    }
+    for (size_t i = across; i < searched_sums_.size(); ++i)
+        if (i % across) searched_sums_[i] += searched_sums_[i - 1] + searched_sums_[i - across] - searched_sums_[i - across - 1];
+}
+
+// Keeps, of `count` records with their depths, those whose bounding box meets a tile that is searched; returns how many.
+int FrameRenderer::keep_searched(const View& view, Record* records, uint32_t* depths, int count) const {
+    const size_t across = static_cast<size_t>(view.tiles_x) + 1;
+    int kept = 0;
+    for (int i = 0; i < count; ++i) {
+        const Record& record = records[i];
+        const uint32_t* above = &searched_sums_[(record.tile >> 16) * across + (record.tile & 0xffff)];
+        const uint32_t *below = above + (record.span >> 16) * across, columns = record.span & 0xffff;
+        if (below[columns] - below[0] == above[columns] - above[0]) continue;
+        records[kept] = record, depths[kept] = depths[i], ++kept;
+    }
+    return kept;
+}
+
+void FrameRenderer::search(const Request& request) {
+    const View& view = request.view;
     constexpr int FEW = RUN / 4;  // a region has not many tiles
     const int tiles = static_cast<int>(searched_.size());
     threads_.run((tiles + FEW - 1) / FEW, [&](int piece, int thread) {

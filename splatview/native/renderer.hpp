@@ -69,6 +69,8 @@ private:
     void bin_range(const View& view, uint32_t first, uint32_t last, Segment& segment) const;
     uint32_t gather_tile(uint32_t tile, Buffer<uint32_t>& list) const;
     void blend(const Request& request);
+    void find_searched(const Request& request);
+    int keep_searched(const View& view, Record* records, uint32_t* depths, int count) const;
     void search(const Request& request);
 
     const Kernels& kernels_;
@@ -87,7 +89,8 @@ private:
     std::vector<Segment> segments_;
     uint32_t overdraw_limit_ = UINT32_MAX;
     std::vector<Buffer<uint32_t>> lists_;  // a thread's current tile and its next
-    std::vector<uint32_t> searched_;       // the tiles that meet the region
+    // The tiles that meet the region; and how many of them lie above and to the left of each corner of tiles.
+    std::vector<uint32_t> searched_, searched_sums_;
 };
 
 }  // namespace splats

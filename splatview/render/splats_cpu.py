@@ -31,10 +31,12 @@ class CpuRenderer:
         self.name = f"cpu {self._native.simd} x{self._native.threads}"
 
     def prepare(self, splats: Gaussians) -> _splats.PackedScene:
-        """`splats` in the renderer's own layout; kept as long as they live."""
+        """`splats` in the renderer's own layout; kept as long as they live and are not three changes old."""
         if splats not in self._packed:
             arrays = splats.means, splats.quats, splats.log_scales, splats.opacity_logits, splats.sh
             self._packed[splats] = self._repacked(splats, *arrays) or self._native.pack(*arrays)
+            for old in splats.superseded():
+                self._packed.pop(old, None)
         return self._packed[splats]
 
     def _repacked(self, splats: Gaussians, *arrays: Floats) -> _splats.PackedScene | None:

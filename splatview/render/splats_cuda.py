@@ -219,9 +219,11 @@ class CudaRenderer:
             raise RuntimeError("a picture of one Gaussian came out wrong")
 
     def prepare(self, splats: Gaussians) -> Resident:
-        """`splats` on the device; kept as long as they live."""
+        """`splats` on the device; kept as long as they live and are not three changes old."""
         if splats not in self._resident:
             self._resident[splats] = self._changed(splats) or Resident.upload(splats, self._device)
+            for old in splats.superseded():
+                self._resident.pop(old, None)
         return self._resident[splats]
 
     def _changed(self, splats: Gaussians) -> Resident | None:
