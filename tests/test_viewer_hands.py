@@ -267,7 +267,7 @@ TRIPLES = st.lists(st.floats(-5, 5), min_size=3, max_size=3).map(np.array)
 @given(PAGES, TRIPLES, TRIPLES)
 def test_a_gizmo_moves_by_as_much_as_it_was_dragged(page, pivot, offset):
     transform = motion("move", pivot, page, page.quat, page.apply(pivot + offset))
-    assert transform.quat == (1, 0, 0, 0) and transform.scale == 1 and np.allclose(transform.translation, offset, atol=1e-6)
+    assert transform.quat == (1, 0, 0, 0) and transform.scale == 1 and np.allclose(transform.translation, offset, atol=3e-4)
 
 
 @given(PAGES, TRIPLES, st.lists(st.floats(0.1, 1), min_size=4, max_size=4))
@@ -282,8 +282,14 @@ def test_a_gizmo_turns_about_its_pivot_along_the_worlds_axes(page, pivot, quat):
 def test_a_handle_scales_about_its_pivot_and_back(page, pivot, pull):
     at = page.apply(pivot) + page.rotation @ [pull, 0, 0]
     transform = motion("scale", pivot, page, page.quat, at)
-    assert transform.scale == pytest.approx(2**pull) and np.allclose(transform.apply(pivot), pivot, atol=1e-9)
+    assert transform.scale == pytest.approx(2**pull, rel=1e-5) and np.allclose(transform.apply(pivot), pivot, atol=1e-9)
     assert transform.quat == (1, 0, 0, 0)
+
+
+@given(PAGES, TRIPLES)
+def test_a_gizmo_that_was_only_clicked_on_moves_nothing(page, pivot):
+    for kind in ("move", "rotate", "scale"):  # a page keeps its numbers in 32 bits
+        assert motion(kind, pivot, page, np.float32(page.quat), page.apply(pivot) + 1e-6) == Similarity()
 
 
 def test_nonsense_of_a_page_is_no_motion():
@@ -469,7 +475,7 @@ def test_numbers_move_turn_and_scale_about_a_pivot_that_was_set(viewer):
         x, y, z = before.T
         assert np.allclose(after, np.stack([1 - 2 * y, 2 * (x - 1), 2 * z + 5], -1), atol=1e-5)
         await client.until(lambda: value(client, "Scale by") == 1.0 and np.allclose(value(client, "Pivot"), [1, 0, 5]))
-        await client.set("Resize", "+10 %")
+        await client.set("Resize", "+10%")
         await seen(lambda: len(viewer.world.document.entries) == 3)
         assert np.allclose(viewer.scene.layers["ball"].content.means, [1, 0, 5] + 1.1 * (after - [1, 0, 5]), atol=1e-4)
 

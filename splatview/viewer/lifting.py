@@ -18,6 +18,7 @@ Motion = Literal["move", "rotate", "scale"]
 
 LIFTED = ", lifted"  # behind the name of a layer: what was taken out of it
 SAMPLE = 100_000  # splats that a middle is found from
+NOTHING = 1e-5  # page units, or radians: a hand that moved so little has not moved
 DOUBLED = 1.0  # page units by which the handle is pulled to scale by two
 
 
@@ -41,12 +42,14 @@ def motion(kind: Motion, pivot: Doubles, page: Similarity, quat: Any, position: 
     axis is pulled.
     """
     stands = page.inverse() @ Similarity(tuple(quat), tuple(position), page.scale)
-    offset = np.asarray(stands.translation) - pivot
-    if kind == "move":
-        return Similarity(translation=(float(offset[0]), float(offset[1]), float(offset[2])))
+    x, y, z = (np.asarray(stands.translation) - pivot).tolist()
     if kind == "rotate":
-        return about(Similarity(stands.quat), pivot)
-    return about(Similarity(scale=float(2.0 ** np.clip(offset[0] * page.scale / DOUBLED, -10, 10))), pivot)
+        return Similarity() if np.abs(stands.quat[1:]).max() < NOTHING else about(Similarity(stands.quat), pivot)
+    if max(abs(x), abs(y), abs(z)) * page.scale < NOTHING:
+        return Similarity()
+    if kind == "move":
+        return Similarity(translation=(x, y, z))
+    return about(Similarity(scale=float(2.0 ** np.clip(x * page.scale / DOUBLED, -10, 10))), pivot)
 
 
 class Lifted:

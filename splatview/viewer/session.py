@@ -212,7 +212,12 @@ class Session:
 
     def point_at(self, number: int, x: float, y: float) -> Future[Doubles | None]:
         """The world point [3] under the fractions `x`, `y` of picture `number`; None where nothing is."""
-        camera = self.camera_of(number)
+        try:
+            camera = self.camera_of(number)
+        except ValueError as error:  # a page may send anything
+            failed: Future[Doubles | None] = Future()
+            failed.set_exception(error)
+            return failed
         request = self._request(camera)
         at = x * camera.width, y * camera.height
         k = camera.K.copy()

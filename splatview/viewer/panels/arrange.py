@@ -40,7 +40,7 @@ from splatview.viewer.space import RADIUS
 from splatview.viewer.studio import Studio
 
 Held = Literal["nothing", "move", "rotate", "scale"]
-STEPS = {"-10 %": 1 / 1.1, "-1 %": 1 / 1.01, "+1 %": 1.01, "+10 %": 1.1}
+STEPS = {"-10%": 1 / 1.1, "-1%": 1 / 1.01, "+1%": 1.01, "+10%": 1.1}
 
 
 class Arrange:

@@ -44,10 +44,10 @@ class Volumes:
 
     def __init__(self, page: Page, session: Session, studio: Studio, editor: Editor) -> None:
         self._page, self._session, self._placing, self._editor = page, session, studio.placing, editor
-        self._wires: dict[str, tuple[Any, Any]] = {}  # of each volume, and of its falloff
+        self._wires: dict[str, tuple[Any, Any, Any]] = {}  # of each volume and of its falloff, and the colour
         self._dragging = False
         gui, radius = page.gui, RADIUS / studio.placing.scale
-        self._size = float(0.5 * radius)  # of a new one
+        self._size = float(f"{0.5 * radius:.2g}")  # of a new one
         step = float(10.0 ** np.floor(np.log10(radius / 100)))
         with gui.add_folder("Box and sphere", expand_by_default=False):
             new = gui.add_button_group("New", ("Box", "Sphere"))
@@ -118,8 +118,7 @@ class Volumes:
         self._show_numbers(volume)
         self._show_gizmo(volume)
         for gone in [one for one in self._wires if one not in volumes]:
-            for wire in self._wires.pop(gone):
-                wire.remove()
+            self._erase(gone)
         for one, each in volumes.items():
             self._draw(one, each, CHOSEN if one == name else OTHER)
 
@@ -146,13 +145,16 @@ class Volumes:
 
     def _draw(self, name: str, volume: Volume, colour: tuple[int, int, int]) -> None:
         lines = box_lines() if isinstance(volume, Box) else sphere_lines()
+        if name in self._wires and self._wires[name][2] != colour:
+            self._erase(name)
         if name not in self._wires:
             scene = self._page.scene
             self._wires[name] = (
                 scene.add_line_segments(f"/{name}", lines, colour, thickness=2.0, thickness_units="screen"),
                 scene.add_line_segments(f"/{name}_falloff", lines, FADED, thickness=1.0, thickness_units="screen"),
+                colour,
             )
-        wire, faded = self._wires[name]
+        wire, faded, _ = self._wires[name]
         at, size = placed(volume, self._placing)
         _, wider = placed(volume, self._placing, falloff=True)
         with self._page.client.atomic():
@@ -163,8 +165,11 @@ class Volumes:
                 for what, value in {"position": at.translation, "wxyz": at.quat, **values}.items():
                     if not np.array_equal(getattr(handle, what), value):
                         setattr(handle, what, value)
-            if tuple(np.asarray(wire.colors).reshape(-1)[:3].tolist()) != colour:
-                wire.colors = np.broadcast_to(np.asarray(colour, np.uint8), lines.shape).copy()
+
+    def _erase(self, name: str) -> None:
+        wire, faded, _ = self._wires.pop(name)
+        wire.remove()
+        faded.remove()
 
     def _typed(self, volume: Volume) -> Volume | None:
         """What the numbers say; None if that is no volume."""
