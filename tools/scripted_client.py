@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import msgspec.msgpack
@@ -60,12 +60,12 @@ class ScriptedClient:
     _pending: dict[str, tuple[str, int, list[bytes]]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @staticmethod
+    @classmethod
     @asynccontextmanager
-    async def connect(url: str, **settings: Any) -> AsyncIterator[ScriptedClient]:
+    async def connect(cls, url: str, **settings: Any) -> AsyncIterator[Self]:
         """A client of the viewer at `url` (http://...), listening until the block ends."""
         async with ClientSession() as http, http.ws_connect(url, protocols=[PROTOCOL], max_msg_size=0, compress=0) as socket:
-            client = ScriptedClient(socket, **settings)
+            client = cls(socket, **settings)
             listening = asyncio.create_task(client._listen())
             try:
                 yield client
