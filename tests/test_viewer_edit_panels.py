@@ -738,6 +738,26 @@ def test_lights_are_an_operation_that_is_switched_off_and_changed(viewer):
     assert after.sh.mean() != before.sh.mean() and len(viewer.world.document.entries) == 1
 
 
+def test_a_lamp_stands_in_front_of_what_was_clicked_on(viewer):
+    async def script(client):
+        await ready(client, "Azimuth")
+        await client.rest()
+        await client.set("Lamps", "Place")
+        await client.until(lambda: any('"pick"' in one for one in client.scripts))
+        await client.stroke("pick", [(0.5, 0.5)])
+        await client.until(lambda: client.widgets["Lamp position"][1]["visible"] and value(client, "Lamp") == "Lamp 1")
+        await client.set("Lamp strength", 3.0)
+        await client.set("Sun", False)
+        await client.press("Add lights")
+        await seen(lambda: len(viewer.world.document.entries) == 1)
+        [lamp] = viewer.world.document.entries[0].operation.lights
+        assert lamp.strength == 3.0 and 0.9 < np.linalg.norm(lamp.position) < 1.6  # the ball's radius is 1
+        await client.set("Lamps", "Remove")
+        await client.until(lambda: not client.widgets["Lamp position"][1]["visible"])
+
+    scripted(viewer, script)
+
+
 # Clean-up
 
 
@@ -793,3 +813,42 @@ def test_simplifying_tells_how_the_views_differ(viewer):
     scripted(viewer, script)
     assert viewer.world.edited.living_count == 350  # 300 of the layer that is shown
     assert summed_up([math.inf] * 3).endswith("the same.") and "20.0 dB at worst" in summed_up([20.0, 40.0])
+
+
+# Whatever a page says
+
+
+NONSENSE = ("nonsense", "", "Lamp x", "9" * 50)
+
+
+def test_what_a_page_says_is_in_nobody_elses_way(viewer, caplog):
+    choices = ["Format", "spz version", "Max SH degree", "What", "Find", "Seen from", "Lamp", "Within", "Histogram of", "Path"]
+    choices.append("Document file")
+    numbers = ["Exposure", "Opacity", "Hue shift", "Azimuth", "Sun strength", "Lamp reach", "Simplify to", "Lonely within", "New amount"]
+    buttons = ["Download", "Write on the server", "Save", "Apply grade", "Preview lights", "Add lights", "Simplify", "Reset grade"]
+
+    async def script(client):
+        async with ScriptedClient.connect(viewer.url) as other:
+            await other.orbit(1.0)
+            await ready(client, "Lamp reach")
+            await ready(other, "Lamp reach")
+            for text in NONSENSE:
+                for label in choices:
+                    await client.set(label, text)
+                for label in ("What is found", "Lamps", "This paint", "Replace the file?", "Replace the document?"):
+                    await client.set(label, text)
+            for number in (math.nan, math.inf, -1e300, 0.0):
+                for label in numbers:
+                    await client.set(label, number)
+                for label in ("Tint", "Black and white", "Lamp position"):
+                    await client.set(label, [number] * len(value(client, label)))
+                for label in buttons:
+                    await client.press(label)
+            viewer.world.do(ShowLayer("twin", True)).result(20)
+            viewer.world.select(OfLayer("twin")).result(20)
+            await other.until(lambda: told(other, "50 selected"))
+            await client.set("Exposure", 0.0)
+            await client.until(lambda: told(client, "Grades the 50 selected"))
+
+    scripted(viewer, script)
+    assert not [record for record in caplog.records if "could not show" in record.message]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from splatview.edit.document import Entry
 from splatview.edit.operations import Grade, Paint, Relight
 from splatview.viewer.buttons import Buttons
@@ -31,6 +33,8 @@ from splatview.viewer.session import Session
 from splatview.viewer.settings import Draw
 from splatview.viewer.studio import Studio
 from splatview.viewer.tools import ToolPage
+
+log = logging.getLogger(__name__)
 
 
 class Panel:
@@ -75,19 +79,16 @@ class Panel:
             self.drawer = Drawer(self.page, preview, draw)
 
     def world_changed(self) -> None:
-        """Show the scene as it is now."""
-        self.layers.show()
-        self.select.show()
-        self.arrange.show()
-        self.grade.show()
-        self.lights.show()
-        self.cleaning.show()
-        self.data.show()
-        self.history.show()
-        self.repaint.show()
-        self.document.show()
-        self.exporting.show()
-        self.doctor.world_changed()
+        """Show the scene as it is now. A folder that cannot, whatever its page has said, is in nobody else's way."""
+        parts = (
+            self.layers, self.select, self.arrange, self.grade, self.lights, self.cleaning, self.data, self.history, self.repaint,
+            self.document, self.exporting,
+        )  # fmt: skip
+        for show in (*(part.show for part in parts), self.doctor.world_changed):
+            try:
+                show()
+            except Exception:
+                log.exception("could not show the scene in a panel")
 
     def close(self) -> None:
         """The page has gone: a stroke that is under way is given up, and what it showed to everybody."""

@@ -131,16 +131,20 @@ class Cleaning:
             if not self._typed and self._count.value != half:
                 self._count.value = half
 
+    @property
+    def _finder(self) -> Finder:
+        return FINDERS.get(self._kind.value) or FINDERS["Broken"]
+
     def _show_numbers(self) -> None:
         for kind, widgets in self._numbers.items():
-            show_if(kind == self._kind.value, *widgets)
-        show_if(FINDERS[self._kind.value].looks, self._from)
+            show_if(FINDERS[kind] is self._finder, *widgets)
+        show_if(self._finder.looks, self._from)
 
     def query(self, state: State) -> AnyQuery:
         """What is to be found, as the widgets say. ValueError if they say nothing sensible, or there is no view to look from."""
-        kind = self._kind.value
-        numbers = [float(widget.value) for widget in self._numbers[kind]]
-        return FINDERS[kind].query(numbers, lambda: self.cameras(state), self._session.look)
+        finder = self._finder
+        [widgets] = [widgets for kind, widgets in self._numbers.items() if FINDERS[kind] is finder]
+        return finder.query([float(widget.value) for widget in widgets], lambda: self.cameras(state), self._session.look)
 
     def cameras(self, state: State) -> tuple[Camera, ...]:
         """Where pictures are taken from. ValueError if that is nowhere."""
@@ -153,7 +157,7 @@ class Cleaning:
 
     def preview(self) -> None:
         """Select what would go."""
-        what = FINDERS[self._kind.value].what
+        what = self._finder.what
         asked: list[AnyQuery] = []
 
         def find(state: State) -> Select:
@@ -170,7 +174,7 @@ class Cleaning:
 
     def delete(self) -> None:
         """Delete what is found; if it was previewed with these settings, that."""
-        what = FINDERS[self._kind.value].what
+        what = self._finder.what
         before: list[int] = []
 
         def remove(state: State) -> Delete:

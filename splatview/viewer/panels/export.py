@@ -19,7 +19,7 @@ from splatview.viewer.uploads import plain_name
 
 log = logging.getLogger(__name__)
 
-ALL_DEGREES = "all"
+DEGREES: dict[str, int | None] = {"all": None, "3": 3, "2": 2, "1": 1, "0": 0}
 FIRST = next(label for label, suffix in WRITABLE.items() if suffix == ".ply")
 
 
@@ -38,7 +38,7 @@ class Exporting:
         with gui.add_folder("Export", expand_by_default=False):
             self._format: Any = gui.add_dropdown("Format", tuple(WRITABLE), initial_value=FIRST)
             self._spz: Any = gui.add_dropdown("spz version", ("3", "4"), visible=False, hint="3 is read everywhere; 4 is newer and smaller")
-            self._degree: Any = gui.add_dropdown("Max SH degree", (ALL_DEGREES, "3", "2", "1", "0"), hint="View-dependent colour; 0: none")
+            self._degree: Any = gui.add_dropdown("Max SH degree", tuple(DEGREES), hint="View-dependent colour; 0: none")
             self._part: Any = gui.add_dropdown("What", get_args(Part), hint="What is deleted is left out")
             self._said = gui.add_html("")
             self._download = gui.add_button("Download")
@@ -61,8 +61,9 @@ class Exporting:
     @property
     def export(self) -> Export:
         """What is chosen."""
-        degree = None if self._degree.value == ALL_DEGREES else int(self._degree.value)
-        return Export(WRITABLE[self._format.value], degree, 4 if self._spz.value == "4" else 3, self._part.value)
+        suffix, degree = WRITABLE.get(self._format.value, ".ply"), DEGREES.get(self._degree.value)
+        part: Part = "selection" if self._part.value == "selection" else "visible layers"
+        return Export(suffix, degree, 4 if self._spz.value == "4" else 3, part)
 
     def show(self) -> None:
         """Say how much it would be now."""

@@ -169,9 +169,8 @@ class Lights:
 
     @property
     def _chosen(self) -> Point | None:
-        name = self._lamp.value
-        number = int(name.rpartition(" ")[2]) if name != NO_LAMP else 0
-        return self._lamps[number - 1] if 1 <= number <= len(self._lamps) else None
+        names = [f"Lamp {number}" for number in range(1, len(self._lamps) + 1)]
+        return self._lamps[names.index(self._lamp.value)] if self._lamp.value in names else None
 
     @property
     def _typed(self) -> Point | None:
