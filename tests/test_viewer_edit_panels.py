@@ -27,19 +27,21 @@ from splatview import Scene, load, save
 from splatview.edit import archive
 from splatview.edit.attributes import in_range
 from splatview.edit.document import Document, Entry, Source
+from splatview.edit.embedding import embedded
 from splatview.edit.grade import Grading, Painting, graded, painted
 from splatview.edit.journal import Locked
-from splatview.edit.operations import AddLayers, Delete, Grade, Paint, PlaceAll, Rename, ShowLayer
+from splatview.edit.operations import AddLayers, Delete, Grade, Paint, PlaceAll, Rename, ShowLayer, SwapLevel
 from splatview.edit.select import OfLayer, Range
-from splatview.edit.state import State
+from splatview.edit.state import State, digest_of
 from splatview.formats import FORMATS
+from splatview.formats.inria import decode, encode
 from splatview.formats.report import Report
 from splatview.frame import Masks
 from splatview.framing import Framing
 from splatview.geometry import Similarity
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
-from splatview.viewer.desk import Desk, open_document
+from splatview.viewer.desk import Desk, open_document, read
 from splatview.viewer.downloads import WAITING, Downloads
 from splatview.viewer.exporting import BYTES, WRITABLE, Export, readable
 from splatview.viewer.panels.cleanup import summed_up
@@ -313,6 +315,34 @@ def test_a_document_with_its_sources_needs_no_other_file(tmp_path, monkeypatch):
             again.desk.save(folder / "again.splatview", again.world.sourced())  # what was embedded stays so
     with zipfile.ZipFile(folder / "again.splatview") as archive:
         assert {name for name in archive.namelist() if name.startswith("sources/")} == {"sources/ball.ply/1.ply", "sources/more.spz/1.ply"}
+
+
+def test_a_source_that_has_changed_is_not_embedded_as_if_it_had_not():
+    scene, other = (Scene({"a": Layer(coloured_ball(20, seed=seed))}) for seed in (1, 2))
+    digest = digest_of(scene.layers["a"].content)
+    documents = (
+        Document((Source("a.ply", (digest,), ("a",)),)),
+        Document((), (Entry(AddLayers("a.ply", ("a",), (digest,))),), 1),
+    )
+    for document in documents:
+        there, entries = embedded(document, lambda path, level: scene, encode)
+        assert list(entries) == ["a.ply/1.ply"] and same(decode(entries["a.ply/1.ply"]), scene.layers["a"].content)
+        assert "embedded:a.ply" in str(there)
+        with pytest.raises(ValueError, match="changed since"):
+            embedded(document, lambda path, level: other, encode)
+
+
+def test_levels_of_detail_that_are_shown_are_embedded_too(tmp_path):
+    levels = [Scene({"a": Layer(coloured_ball(count))}) for count in (50, 20, 5)]
+    document = Document((Source("a.sog", (), ("a",), (), 0),), tuple(Entry(SwapLevel("a", level)) for level in (2, 0)), 2)
+    there, entries = embedded(document, lambda path, level: levels[level or 0], encode)
+    archive.write(tmp_path / "a.splatview", there, entries)
+    [source] = archive.extracted(tmp_path / "a.splatview", archive.read(tmp_path / "a.splatview"), tmp_path).sources
+    for level in (None, 0, 2):
+        found = next(iter(read(source.path, level).layers.values()))
+        assert same(found.content, levels[level or 0].layers["a"].content) and found.source == source.path
+    with pytest.raises(ValueError, match="level of detail 1"):
+        read(source.path, 1)
 
 
 @pytest.mark.parametrize("entry", [f"sources/ball.ply/{name}" for name in ("../../x.ply", "x.py", "1.ply/2.ply", "01", "", "/1.ply")])

@@ -11,6 +11,7 @@ from splatview.edit.archive import EMBEDDED, FOLDER_SUFFIX, NAME
 from splatview.edit.document import Document
 from splatview.edit.operations import AddLayers, SwapLevel
 from splatview.edit.sources import Load
+from splatview.edit.state import digest_of
 from splatview.gaussians import Gaussians
 from splatview.scene import Scene
 
@@ -42,8 +43,10 @@ def embedded(document: Document, load: Load, encode: Encode, wanted: Callable[[s
     made: dict[str, Callable[[], bytes | memoryview]] = {}
     levels = {entry.operation.level for entry in document.entries if isinstance(entry.operation, SwapLevel)}
 
-    def put(path: str, level: int | None) -> Scene:
+    def put(path: str, level: int | None, digests: tuple[str, ...]) -> Scene:
         scene = load(path, level)
+        if digests and tuple(digest_of(layer.content) for layer in scene.layers.values()) != digests:
+            raise ValueError(f"{path}: this file has changed since it was opened, and cannot be put into the document as it was")
         if (path, level) not in names:
             name = names[path, level] = _free(path, set(names.values()))
             _add(made, name, "", scene, encode)
@@ -57,7 +60,7 @@ def embedded(document: Document, load: Load, encode: Encode, wanted: Callable[[s
     sources = []
     for source in document.sources:
         if wanted(source.path):
-            scene = put(source.path, source.level)
+            scene = put(source.path, source.level, source.digests)
             places = source.placements or tuple(layer.placement for layer in scene.layers.values())
             named = source.names or tuple(scene.layers)
             source = replace(source, path=EMBEDDED + names[source.path, source.level], level=None, placements=places, names=named)
@@ -66,7 +69,7 @@ def embedded(document: Document, load: Load, encode: Encode, wanted: Callable[[s
     for entry in document.entries:
         add = entry.operation
         if isinstance(add, AddLayers) and wanted(add.path):
-            scene = put(add.path, add.level)
+            scene = put(add.path, add.level, add.digests)
             places = add.placements or tuple(layer.placement for layer in scene.layers.values())
             path, named = EMBEDDED + names[add.path, add.level], add.names or tuple(scene.layers)
             entry = replace(entry, operation=replace(add, path=path, level=None, placements=places, names=named))

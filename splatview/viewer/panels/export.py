@@ -39,7 +39,7 @@ class Exporting:
             self._format: Any = gui.add_dropdown("Format", tuple(WRITABLE), initial_value=FIRST)
             self._spz: Any = gui.add_dropdown("spz version", ("3", "4"), visible=False, hint="3 is read everywhere; 4 is newer and smaller")
             self._degree: Any = gui.add_dropdown("Max SH degree", tuple(DEGREES), hint="View-dependent colour; 0: none")
-            self._part: Any = gui.add_dropdown("What", get_args(Part), hint="What is deleted is left out")
+            self._part: Any = gui.add_dropdown("What", get_args(Part), hint="Deleted splats are left out, hidden ones are not")
             self._said = gui.add_html("")
             self._download = gui.add_button("Download")
             self._path = gui.add_text(
