@@ -28,7 +28,7 @@ class Editing:
     def __init__(
         self, start: State, tools: Tools, document: Document = EMPTY, record: Callable[[Change], None] = lambda change: None
     ) -> None:
-        self._tools = tools
+        self.tools = tools
         self._record = record
         self._lock = threading.RLock()
         # The states after the first operations; each holds its operations, so that no others take their identities.
@@ -63,16 +63,16 @@ class Editing:
     def do(self, operation: AnyOperation, author: str = "") -> State:
         """Apply an operation and append it; a selection that was not asked yet is asked now, and kept with its masks."""
         with self._lock:
-            return self.change(Do(Entry.new(bound(operation, self._state, self._tools), author)))
+            return self.change(Do(Entry.new(bound(operation, self._state, self.tools), author)))
 
     def select(self, query: AnyQuery, how: How = "set", author: str = "") -> State:
         """Select what `query` finds, combined with what is selected."""
         with self._lock:
-            return self.do(Select.asked(query, self._state, self._tools, how), author)
+            return self.do(Select.asked(query, self._state, self.tools, how), author)
 
     def preview(self, operation: AnyOperation) -> State:
         """The state after an operation, which is not kept."""
-        return bound(operation, self._state, self._tools).apply(self._state, self._tools)
+        return bound(operation, self._state, self.tools).apply(self._state, self.tools)
 
     def preview_change(self, change: Change) -> State:
         """The state after a change, which does not happen."""
@@ -115,7 +115,7 @@ class Editing:
         for count in range(done + 1, len(operations) + 1):
             operation = operations[count - 1]
             try:
-                state = operation.apply(state, self._tools)
+                state = operation.apply(state, self.tools)
             except ValueError as error:
                 if count == len(operations):
                     raise
