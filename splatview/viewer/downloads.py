@@ -15,7 +15,8 @@ from aiohttp import web
 
 from splatview.viewer.uploads import plain_name
 
-PIECE = 1 << 20  # bytes that are read at once
+PIECE = 1 << 18  # bytes that are read at once
+STALLED = 120.0  # seconds in which a page takes nothing, after which the rest is not sent
 UNCLAIMED = 600.0  # seconds after which a file that nobody fetched is forgotten
 WAITING = 8  # files that may wait to be fetched; the oldest gives way
 
@@ -56,17 +57,23 @@ class Downloads:
         if path is None:
             raise web.HTTPNotFound(text="This file was fetched already, or waited too long: export it again.")
         try:
-            with await asyncio.to_thread(path.open, "rb") as file:
-                size = path.stat().st_size
-                await asyncio.to_thread(self.drop, path)  # what is open stays readable, and is gone whatever happens
-                answer = web.StreamResponse(headers=_headers(path.name, size))
-                await answer.prepare(request)
-                while piece := await asyncio.to_thread(file.read, PIECE):
-                    await answer.write(piece)
-                await answer.write_eof()
-                return answer
+            file = await asyncio.to_thread(path.open, "rb")
         except FileNotFoundError:
             raise web.HTTPNotFound(text="This file is no longer there: export it again.") from None
+        with file:
+            size = path.stat().st_size
+            await asyncio.to_thread(self.drop, path)  # what is open stays readable, and is gone whatever happens
+            answer = web.StreamResponse(headers=_headers(path.name, size))
+            await answer.prepare(request)
+            try:
+                while piece := await asyncio.to_thread(file.read, PIECE):
+                    async with asyncio.timeout(STALLED):
+                        await answer.write(piece)
+                await answer.write_eof()
+            except TimeoutError:
+                if request.transport is not None:
+                    request.transport.abort()
+            return answer
 
     def close(self) -> None:
         """Forget every file."""
