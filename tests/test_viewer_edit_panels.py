@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import math
 import re
+import socket
 import threading
 import time
 import zipfile
@@ -441,6 +443,22 @@ def test_a_file_is_fetched_once(viewer, offered):
     assert get(viewer, address)[0] == 404
 
 
+def test_a_page_that_takes_nothing_is_given_up(viewer, monkeypatch):
+    monkeypatch.setattr("splatview.viewer.downloads.STALLED", 0.3)
+    path = viewer.studio.downloads.place("large.ply")
+    with path.open("wb") as file:
+        file.truncate(200_000_000)
+    address = viewer.studio.downloads.offer(path)
+    with socket.create_connection(("127.0.0.1", viewer._door.port), timeout=10) as connection:
+        connection.sendall(f"GET {address} HTTP/1.1\r\nHost: 127.0.0.1:{viewer._door.port}\r\n\r\n".encode())
+        time.sleep(2.0)
+        taken = 0
+        with contextlib.suppress(ConnectionResetError):
+            while more := connection.recv(1 << 20):
+                taken += len(more)
+    assert taken < 100_000_000
+
+
 @pytest.mark.parametrize("more", ["Origin: http://evil.example", "Origin: null", "Host: evil.example"])
 def test_another_site_fetches_nothing_and_takes_nothing_away(viewer, offered, more):
     address, path = offered
@@ -544,6 +562,7 @@ def test_a_page_jumps_switches_moves_and_cancels(viewer):
         await client.until(lambda: told(client, "would no longer work"))
         await press("history switch", ids[2])
         await seen(lambda: "b" in viewer.scene.layers)
+        await client.until(lambda: told(client, "person 1 switched off"))
         await press("history switch", ids[2])
         await seen(lambda: "c" in viewer.scene.layers)
         await press("history sooner", ids[1])

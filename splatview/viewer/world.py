@@ -63,7 +63,7 @@ class World:
         self._changed = changed
         self.busy_changed: Callable[[], None] = lambda: None
         self.busy: Busy | None = None
-        self.undone: tuple[str, str] = ("", "")  # who took back what, last
+        self.undone: tuple[str, str] = ("", "")  # who changed what of the history, last
         self._keep = record  # brings a change of a document to the disk
         self._tools = replace(tools, progress=self._progress)
         self._worker = Worker("splatview-edit")
@@ -151,17 +151,27 @@ class World:
             self.undone = author, f"{did} {entry.operation.label!r}{by}"
         return self._editing.state
 
-    def jump(self, cursor: int) -> Future[State]:
+    def jump(self, cursor: int, author: str = "") -> Future[State]:
         """Go to the state after the first `cursor` operations."""
-        return self._changing(lambda: self._editing.jump(cursor), "Going back" if cursor < self.document.cursor else "Going on")
+        back = cursor < self.document.cursor
+        did = f"went {'back' if back else 'on'} to {cursor}"
+        return self._changing(lambda: self._done(self._editing.jump(cursor), author, did), "Going back" if back else "Going on")
 
-    def switch(self, id: str, on: bool) -> Future[State]:
+    def switch(self, id: str, on: bool, author: str = "") -> Future[State]:
         """Switch an operation off or on."""
-        return self._changing(lambda: self._editing.switch(id, on), "Working")
+        did = f"switched {'on' if on else 'off'} "
+        return self._changing(lambda: self._done(self._editing.switch(id, on), author, did, id), "Working")
 
-    def amend(self, id: str, operation: AnyOperation) -> Future[State]:
+    def amend(self, id: str, operation: AnyOperation, author: str = "") -> Future[State]:
         """Give an operation other numbers; its selection stays what it was if the new one has none."""
-        return self._changing(lambda: self._editing.change(self._amended(id, operation)), "Working")
+        change = lambda: self._editing.change(self._amended(id, operation))
+        return self._changing(lambda: self._done(change(), author, "changed ", id), "Working")
+
+    def _done(self, state: State, author: str, did: str, id: str | None = None) -> State:
+        """Remember who changed what of the history."""
+        label = "" if id is None else repr(self.document.entries[self.document.place(id)].operation.label)
+        self.undone = author, did + label
+        return state
 
     def _amended(self, id: str, operation: AnyOperation) -> Amend:
         old = self.document.entries[self.document.place(id)].operation
@@ -169,9 +179,9 @@ class World:
         keeps = isinstance(mine, Selection) and isinstance(given, Selection) and given.rows is None
         return Amend(id, replace(operation, selection=mine) if keeps else operation)  # type: ignore[call-arg]
 
-    def reorder(self, id: str, to: int) -> Future[State]:
+    def reorder(self, id: str, to: int, author: str = "") -> Future[State]:
         """Move an operation to another place of the history."""
-        return self._changing(lambda: self._editing.reorder(id, to), "Working")
+        return self._changing(lambda: self._done(self._editing.reorder(id, to), author, "moved ", id), "Working")
 
     def show(self, scene: Scene) -> Future[State]:
         """Start again with another scene, without a way back; nothing more is journalled."""

@@ -105,7 +105,7 @@ class Grader:
             self._page.notify("No grade", str(error))
             return
         if entry is not None:
-            done = self._editor.told(self._world.amend(entry.id, self._other(entry)))
+            done = self._editor.told(self._world.amend(entry.id, self._other(entry), self._editor.author))
         elif not grading.is_identity:
             done = self._editor.edit(self.operation)
         else:

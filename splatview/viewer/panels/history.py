@@ -129,7 +129,7 @@ class History:
 
     def _jump(self, place: str) -> None:
         if place.isdecimal() and int(place) <= len(self._world.document.entries):
-            self._editor.told(self._world.jump(int(place)))
+            self._editor.told(self._world.jump(int(place), self._editor.author))
 
     def _show_around(self, place: str) -> None:
         if place.isdecimal() and int(place) < len(self._world.document.entries):
@@ -142,13 +142,13 @@ class History:
     def _switch(self, id: str) -> None:
         entry = self._entry(id)
         if entry is not None:
-            self._editor.told(self._world.switch(id, not entry.on))
+            self._editor.told(self._world.switch(id, not entry.on, self._editor.author))
 
     def _move(self, id: str, by: int) -> None:
         entries = self._world.document.entries
         to = next((place for place, entry in enumerate(entries) if entry.id == id), -by) + by
         if self._entry(id) is not None and 0 <= to < len(entries):
-            self._editor.told(self._world.reorder(id, to))
+            self._editor.told(self._world.reorder(id, to, self._editor.author))
 
     def _edit(self, id: str) -> None:
         entry = self._entry(id)

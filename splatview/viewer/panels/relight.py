@@ -28,6 +28,8 @@ OFF_SURFACE = 0.15  # page units that a lamp is put in front of what was clicked
 
 def sun(azimuth: float, elevation: float, placing: Similarity) -> tuple[float, float, float]:
     """The direction [3] in the world in which light travels that comes from `azimuth` and `elevation` (degrees) of the page (up: z)."""
+    if not np.isfinite([azimuth, elevation]).all():
+        raise ValueError(f"sun: expected two finite angles, got {azimuth} and {elevation}")
     turn, height = np.radians([azimuth, elevation])
     comes_from = np.array([np.cos(height) * np.cos(turn), np.cos(height) * np.sin(turn), np.sin(height)])
     x, y, z = (-(placing.rotation.T @ comes_from)).tolist()
@@ -157,7 +159,7 @@ class Lights:
 
     def _do(self, operation: Relight) -> Future[State]:
         if self._amended is not None:
-            return self._editor.told(self._world.amend(self._amended.id, operation))
+            return self._editor.told(self._world.amend(self._amended.id, operation, self._editor.author))
         return self._editor.do(operation)
 
     def _applied(self, done: Future[State]) -> None:

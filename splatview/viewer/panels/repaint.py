@@ -59,7 +59,7 @@ class Repaint:
         """Give the operation these numbers."""
         operation, entry = self._operation(), self._amended
         if entry is not None and operation is not None:
-            self._editor.told(self._world.amend(entry.id, operation))
+            self._editor.told(self._world.amend(entry.id, operation, self._editor.author))
             self._close()
 
     def leave(self) -> None:
