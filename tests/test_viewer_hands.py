@@ -32,6 +32,7 @@ from splatview.viewer.editor import Editor, Picking, how_of, query_of, shape_of
 from splatview.viewer.lifting import Lifted, middle_of_selection, motion
 from splatview.viewer.panels.measure import Measure
 from splatview.viewer.panels.volumes import placed
+from splatview.viewer.picture import OUTLINE, outlined
 from splatview.viewer.space import NEAR, page_from_world
 from splatview.viewer.tools import Drawn as Piece
 from splatview.viewer.wireframes import box_lines, sphere_lines
@@ -525,6 +526,70 @@ def test_volumes_select_crop_and_have_names_in_expressions(viewer):
         await seen(lambda: list(panel.select._editor.volumes) == ["sphere1"])
 
     scripted(viewer, script)
+
+
+def test_a_slab_is_shown_while_it_is_set_and_selects_between_its_depths(viewer):
+    async def script(client):
+        await ready(client)
+        await client.rest()
+        await client.set("Reach", "slab")
+        await client.until(lambda: client.widgets["Near and far"][1]["visible"])
+        [session] = viewer.sessions
+        camera = session.camera(320, 180)
+        means = viewer.scene.layers["ball"].content.means
+        depth = means @ camera.camera_from_world[2, :3] + camera.camera_from_world[2, 3]
+        near, far = np.quantile(depth, [0.2, 0.4]).tolist()
+        await client.set("Near and far", [near, far])
+        await seen(lambda: viewer.world.state.selected_count)
+        assert np.array_equal(viewer.world.state.selected["ball"], (depth >= near) & (depth <= far)) and not viewer.world.edited.selected
+        await seen(lambda: not viewer.world.state.selected, 5)  # it was a preview
+        await client.stroke("rectangle", [(0.1, 0.1), (0.9, 0.9)])
+        await seen(lambda: viewer.world.edited.selected_count)
+        chosen = viewer.world.edited.selected["ball"]
+        assert (depth[chosen] >= near).all() and (depth[chosen] <= far).all()
+        await client.trigger("Select the surface or all behind it")
+        await seen(lambda: value(client, "Reach") == "surface")
+
+    scripted(viewer, script)
+
+
+def test_layers_of_what_is_selected_are_made_merged_and_baked(viewer):
+    async def script(client):
+        await ready(client)
+        await client.stroke("rectangle", [(0.4, 0.4), (0.6, 0.6)])
+        await seen(lambda: viewer.world.edited.selected_count)
+        count = viewer.world.edited.selected_count
+        await client.set("To a layer", "Duplicate")
+        await seen(lambda: list(viewer.scene.layers) == ["ball", "ball copy"])
+        assert len(viewer.scene.layers["ball copy"].content) == count == viewer.world.edited.selected_count
+        await client.set("To a layer", "Separate")
+        await seen(lambda: "ball copy part" in viewer.scene.layers)
+        await client.press("Merge visible layers")
+        await seen(lambda: list(viewer.scene.layers) == ["merged"])
+        assert len(viewer.scene.layers["merged"].content) == 3000 + count
+        await client.press("Cap SH degree")
+        await seen(lambda: viewer.scene.layers["merged"].content.sh_degree == 0)
+        await client.press("Bake")
+        await seen(lambda: viewer.world.document.entries[-1].operation.label == "Bake")
+        await client.set("Selected", "Lock")
+        await seen(lambda: viewer.world.edited.locked or client.notices)
+        await client.set("Bring back", "Locked")
+        await seen(lambda: not viewer.world.edited.locked)
+
+    scripted(viewer, script)
+
+
+def test_an_outline_is_two_pixels_along_the_edge_and_no_more():
+    coverage = np.zeros((40, 60), np.float32)
+    coverage[10:30, 20:40] = 0.7
+    coverage[0:5, 0:5] = 0.4
+    pixels = np.random.default_rng(0).integers(0, 200, (40, 60, 3)).astype(np.uint8)
+    result = outlined(pixels, coverage)
+    line = (result == OUTLINE).all(-1)
+    assert line.sum() == 22 * 22 - 18 * 18 and np.array_equal(result[~line], pixels[~line])
+    assert not line[11:29, 21:39].any() and not line[:9].any() and (result.base is None or result is not pixels)
+    assert outlined(pixels[..., 0], coverage).shape == (40, 60, 3)
+    assert not (outlined(pixels, np.ones((40, 60), np.float32)) != pixels).any()  # no edge
 
 
 def test_selections_are_saved_used_again_and_forgotten(viewer):
