@@ -51,7 +51,7 @@ class Lights:
         self._amended: Entry | None = None  # the operation that gets other numbers
         self.previewing = False
         gui, radius = page.gui, RADIUS / studio.placing.scale
-        self._radius = float(radius)
+        self._radius = float(f"{radius:.2g}")  # of a new lamp
         step = float(10.0 ** np.floor(np.log10(radius / 100)))
         with gui.add_folder("Relight", expand_by_default=False):
             self._said = gui.add_html("")
