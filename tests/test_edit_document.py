@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import weakref
 
 import numpy as np
 import pytest
@@ -243,20 +242,78 @@ def test_unchanged_arrays_are_shared():
 # How much is kept.
 
 
-def test_states_beyond_the_limits_are_forgotten_and_made_again(monkeypatch):
-    monkeypatch.setattr(editing_module, "BYTES", 4 * splats().sh.nbytes)
-    editing = Editing(State(two_layers()), tools())
+def long_edit(monkeypatch, steps=60, states=8, **more):
+    """An edit of which few states fit: each step makes harmonics of its own for both layers."""
+    monkeypatch.setattr(editing_module, "BYTES", states * (splats().sh.nbytes + splats(40).sh.nbytes))
+    editing = Editing(State(two_layers()), tools(), **more)
     editing.select(Everything())
-    seen, digests = [], []
-    for step in range(30):
-        state = editing.do(Grade(Grading(exposure=0.1 * (step + 1))))
-        seen.append(weakref.ref(state))
-        digests.append(bits_of(state))
-        del state
-    assert sum(one() is not None for one in seen) <= 6
+    digests = [bits_of(editing.state)]
+    for step in range(steps):
+        digests.append(bits_of(editing.do(Grade(Grading(exposure=0.001 * (step + 1))))))
+    return editing, digests
+
+
+def test_states_beyond_the_limits_are_forgotten_and_made_again(monkeypatch):
+    editing, digests = long_edit(monkeypatch)
     for digest in reversed(digests[:-1]):
         editing.undo()
         assert bits_of(editing.state) == digest
+    for digest in digests[1:]:
+        editing.redo()
+        assert bits_of(editing.state) == digest
+
+
+def test_no_more_than_the_limits_is_held_at_any_time(monkeypatch):
+    """Also while a long document is replayed."""
+    most, each = [0], splats().sh.nbytes + splats(40).sh.nbytes
+    put = editing_module.Shelf.put
+
+    def watched(shelf, *arguments):
+        put(shelf, *arguments)
+        most[0] = max(most[0], shelf.bytes)
+        arrays = {}
+        for state in shelf.states:
+            arrays.update(editing_module._arrays(state))
+        start = editing_module._arrays(State(two_layers()))
+        assert shelf.bytes <= sum(arrays.values()) <= shelf.bytes + sum(start.values())
+
+    monkeypatch.setattr(editing_module.Shelf, "put", watched)
+    editing, digests = long_edit(monkeypatch)
+    assert 7 * each < most[0] <= 8 * each
+    again = Editing(State(two_layers()), tools(), editing.document)
+    assert most[0] <= 8 * each and bits_of(again.state) == digests[-1]
+    again.jump(0)
+    again.jump(61)
+    assert most[0] <= 8 * each
+
+
+def test_going_back_by_a_few_operations_does_a_few_again(monkeypatch):
+    """Also when the history is long and few of its states fit."""
+    done = [0]
+    apply = Grade.apply
+
+    def counted(self, state, tools):
+        done[0] += 1
+        return apply(self, state, tools)
+
+    monkeypatch.setattr(Grade, "apply", counted)
+    editing, digests = long_edit(monkeypatch, steps=200)
+    for back in (1, 2, 5, 12, 30, 80):
+        replayed = Editing(State(two_layers()), tools(), editing.document)
+        done[0] = 0
+        assert bits_of(replayed.jump(201 - back)) == digests[200 - back]
+        assert done[0] <= 4 * back, back
+
+
+def test_a_state_that_is_aside_goes_first_and_the_present_one_never(monkeypatch):
+    monkeypatch.setattr(editing_module, "BYTES", 0)
+    editing, _ = edited(["all", "grade", "grade", "grade"])
+    present = editing.state
+    editing.undo()
+    assert editing.redo() is not None and editing.state is present  # one step back and on again is always at hand
+    editing.undo()
+    editing.do(Delete())
+    assert editing.state.living_count == 0 and len(editing._shelf.states) == 2
 
 
 def test_many_changes_stay_quick():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from splatview.edit.document import EMPTY, Amend, Change, Do, Document, Entry, Jump, Reorder, Switch
 from splatview.edit.operations import AnyOperation, Select, bound
@@ -14,7 +15,7 @@ from splatview.frame import Renderer
 from splatview.scene import Scene
 
 STATES = 200  # that are kept at hand
-BYTES = 1 << 30  # of arrays that only they hold; the states next to the present one are kept whatever they hold
+BYTES = 1 << 30  # of arrays that they hold and the first one does not; the present one and the one before are kept whatever they hold
 
 Key = int
 
@@ -31,9 +32,7 @@ class Editing:
         self.tools = tools
         self._record = record
         self._lock = threading.RLock()
-        # The states after the first operations; each holds its operations, so that no others take their identities.
-        self._states: OrderedDict[Key, tuple[tuple[AnyOperation, ...], State]] = OrderedDict()
-        self._start = start
+        self._start, self._shelf = start, Shelf(start)
         self._document = document
         self._state = self._play(document.counted)
 
@@ -110,8 +109,8 @@ class Editing:
     def _play(self, operations: Sequence[AnyOperation], keep: bool = True) -> State:
         """The state that the operations make, from the nearest one at hand."""
         keys = _keys(operations)
-        done = next((count for count in range(len(operations), 0, -1) if keys[count] in self._states), 0)
-        state = self._states[keys[done]][1] if done else self._start
+        done = next((count for count in range(len(operations), 0, -1) if keys[count] in self._shelf), 0)
+        state = self._shelf.take(keys[done]) if done else self._start
         for count in range(done + 1, len(operations) + 1):
             operation = operations[count - 1]
             try:
@@ -121,26 +120,75 @@ class Editing:
                     raise
                 raise ValueError(f"{operation.label}, further on, would no longer work: {error}") from error
             if keep:
-                self._states[keys[count]] = tuple(operations[:count]), state
-        if done:
-            self._states.move_to_end(keys[done])
-        if keep and operations:
-            self._states.move_to_end(keys[-1])
-            self._trim(state)
+                self._shelf.put(keys[: count + 1], tuple(operations[:count]), state)
         return state
 
-    def _trim(self, present: State) -> None:
-        """Forget the states that were not needed for longest, beyond the limits."""
-        held = set(_arrays(present)) | set(_arrays(self._start))
-        size, kept = 0, 0
-        for key in reversed(list(self._states)):
-            fresh = {at: nbytes for at, nbytes in _arrays(self._states[key][1]).items() if at not in held}
-            kept, size = kept + 1, size + sum(fresh.values())
-            if kept > 2 and (kept > STATES or size > BYTES):
-                del self._states[key]
-                size -= sum(fresh.values())
-            else:
-                held |= set(fresh)
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A state, with the operations that made it, so that no others take their identities, and its arrays."""
+
+    operations: tuple[AnyOperation, ...]
+    state: State
+    arrays: Mapping[int, int]  # bytes by identity
+
+
+class Shelf:
+    """The states that are at hand, within `STATES` and `BYTES`.
+
+    Of the way to the present one the farther back the fewer are kept: to go back by n operations takes doing about n of them again.
+    """
+
+    def __init__(self, start: State) -> None:
+        self._kept: OrderedDict[Key, Kept] = OrderedDict()  # those that were needed last at the end
+        self._uses = Counter(_arrays(start).keys())
+        self.bytes = 0
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._kept
+
+    @property
+    def states(self) -> list[State]:
+        return [kept.state for kept in self._kept.values()]
+
+    def take(self, key: Key) -> State:
+        """A state that is there."""
+        self._kept.move_to_end(key)
+        return self._kept[key].state
+
+    def put(self, way: Sequence[Key], operations: tuple[AnyOperation, ...], state: State) -> None:
+        """Keep `state`, the last one of the `way` of keys to it; it is the present one now."""
+        self._drop(way[-1])
+        kept = self._kept[way[-1]] = Kept(operations, state, _arrays(state))
+        for at, nbytes in kept.arrays.items():
+            self.bytes += 0 if self._uses[at] else nbytes
+            self._uses[at] += 1
+        places = {key: place for place, key in enumerate(way)} if self._is_full else {}
+        while self._is_full and (key := self._least(places)) is not None:
+            self._drop(key)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._kept) > STATES or self.bytes > BYTES
+
+    def _least(self, places: Mapping[Key, int]) -> Key | None:
+        """What is missed least: what is on no way to the present state, else what leaves the smallest gap for how far back it is."""
+        aside = next((key for key in self._kept if key not in places), None)
+        if aside is not None:
+            return aside
+        present = len(places) - 1
+        keys = sorted(self._kept, key=places.__getitem__)
+        at = [0, *(places[key] for key in keys)]
+        gaps = [((at[i + 1] - at[i - 1]) / (present - at[i]), keys[i - 1]) for i in range(1, len(at) - 1) if at[i] < present - 1]
+        return min(gaps)[1] if gaps else None
+
+    def _drop(self, key: Key) -> None:
+        kept = self._kept.pop(key, None)
+        for at, nbytes in kept.arrays.items() if kept is not None else ():
+            self._uses[at] -= 1
+            if not self._uses[at]:
+                del self._uses[at]
+                self.bytes -= nbytes
 
 
 def _keys(operations: Sequence[AnyOperation]) -> list[Key]:
