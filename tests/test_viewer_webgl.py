@@ -470,7 +470,7 @@ def test_focus_finds_the_point_under_the_cursor_where_nothing_was_drawn(viewer_o
 
 
 def test_another_page_costs_the_server_no_copy():
-    count = 100_000
+    count = 300_000
     viewer = Viewer(Scene({"ball": Layer(coloured_ball(count))}), ViewerSettings(port=0, up="z", open=False, draw="browser"))
 
     async def visit():

@@ -31,6 +31,7 @@ import numpy as np
 from scripted_client import ScriptedClient
 
 from splatview import Gaussians, Scene, load, save
+from splatview.arrays import Floats
 from splatview.edit import journal
 from splatview.edit.document import Document, Jump, Reorder, Switch, decode, decode_change, encode
 from splatview.edit.editing import Editing
@@ -68,10 +69,11 @@ class Tally:
 
 def cloud(count: int = 3000) -> Scene:
     rng = np.random.default_rng(0)
-    sh = rng.normal(0, 0.3, (count, 4, 3))
-    splats = Gaussians(
-        rng.normal(size=(count, 3)), rng.normal(size=(count, 4)), rng.normal(-3, 0.3, (count, 3)), rng.normal(size=count), sh
-    )
+
+    def normal(*shape: int) -> Floats:
+        return rng.standard_normal(shape, np.float32)
+
+    splats = Gaussians(normal(count, 3), normal(count, 4), normal(count, 3) - np.float32(3), normal(count), normal(count, 4, 3))
     return Scene({"cloud": Layer(splats), "half": Layer(splats.take(np.arange(count // 2)), Similarity(translation=(3.0, 0.0, 0.0)))})
 
 
