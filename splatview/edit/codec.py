@@ -122,7 +122,7 @@ def decoded(data: Any, kind: Any, fetch: Fetch, at: str, depth: int) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(data, dict):
             raise ValueError(f"{at}: expected an object, found {_shown(data)}")
-        return {str(key): decoded(one, inner[1], fetch, f"{at}.{key}", depth + 1) for key, one in data.items()}
+        return {str(key): decoded(one, inner[1], fetch, f"{at}.{_key(key)}", depth + 1) for key, one in data.items()}
     if kind in (float, int, bool, str, type(None)):
         return _simple(data, kind, at)
     if isinstance(kind, type) and NAMED.get(kind.__name__) is kind:
@@ -162,7 +162,7 @@ def _value(data: Any, kind: type, fetch: Fetch, at: str, depth: int) -> Any:
         return _camera(given, here)
     hints = _fields(kind)
     if unknown := set(given) - set(hints):
-        raise ValueError(f"{here}: expected some of {', '.join(hints) or 'no fields'}; found {', '.join(sorted(map(str, unknown)))}")
+        raise ValueError(f"{here}: expected some of {', '.join(hints) or 'no fields'}; found {', '.join(map(_key, sorted(unknown)[:5]))}")
     values = {name: decoded(value, hints[name], fetch, f"{here}.{name}", depth + 1) for name, value in given.items()}
     try:
         return kind(**values)
@@ -210,6 +210,10 @@ def _simple(data: Any, kind: type, at: str) -> Any:
         names = {float: "a number", int: "a whole number", bool: "true or false", str: "a text", type(None): "null"}
         raise ValueError(f"{at}: expected {names[kind]}, found {_shown(data)}")
     return data
+
+
+def _key(key: str) -> str:
+    return key if key.isidentifier() and len(key) < 40 else _shown(key)
 
 
 def _shown(data: Any) -> str:

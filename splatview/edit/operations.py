@@ -320,6 +320,10 @@ class Relight:
     selection: Selection = ALL
     label: ClassVar[str] = "Relight"  # type: ignore[misc]
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.smoothing <= 100:
+            raise ValueError(f"smoothing: expected 0 to 100 rounds, got {self.smoothing}")
+
     def apply(self, state: State, tools: Tools) -> State:
         def change(name: str, layer: Layer, which: Bools) -> Mapping[str, Floats]:
             some = layer.content.take(which)
