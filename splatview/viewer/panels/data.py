@@ -125,15 +125,16 @@ class Data:
     def select(self, dragged: RangeDragged) -> None:
         """Select what was dragged over: all that was counted in those bins, whatever the bars leave out."""
         attribute, shown = self._names.get(self._choice.value), self._counted
-        if dragged.id == ID and attribute and shown is not None:
+        if dragged.id == ID and attribute and shown is not None and self._key[:1] == (attribute,):
             low, high = shown.stretched(dragged.low, dragged.high)
             camera = self._camera if ATTRIBUTES[attribute].needs_camera or attribute == "distance" else None
             self._editor.select(Range(attribute, max(low, -FARTHEST), min(high, FARTHEST), camera), how_of(dragged.modifiers))
 
     def _choose(self) -> None:
         if not self._names.get(self._choice.value):
-            said(self._plot, "")
-            self._last, self._key, self._columns = (), (), {}
+            with self._lock:  # nothing that is being counted comes after it
+                said(self._plot, "")
+                self._last, self._key, self._columns = (), (), {}
             return
         try:
             self._camera = self._session.camera(640, 360)
@@ -153,18 +154,20 @@ class Data:
         now = (attribute, self._camera, layers, state.deleted, state.hidden, state.selected, looks)
         if now == self._last:
             return
+        key: tuple[Any, ...] = now[:3]
+        values = self._columns
         try:
-            if (attribute, self._camera, layers) != self._key:
-                self._columns = columns(attribute, state.scene, self._camera)
-                self._key = attribute, self._camera, layers
-            found = counted(self._columns, state, looks[1], looks[2])
+            values = values if key == self._key else columns(attribute, state.scene, self._camera)
+            found = counted(values, state, looks[1], looks[2])
+            text = shown_as(found, attribute, looks[0]) if found else lines(["There is nothing to count."])
         except Exception as error:
             if not isinstance(error, ValueError):
                 log.exception("could not count %s", attribute)
-            said(self._plot, lines([f"This cannot be counted: {error}"]))
-            return
-        self._last, self._counted = now, found
-        said(self._plot, shown_as(found, attribute, looks[0]) if found else lines(["There is nothing to count."]))
+            key, values, found, text = (), {}, None, lines([f"This cannot be counted: {error}"])
+        with self._lock:
+            if self._names.get(self._choice.value) == attribute:  # the person has chosen nothing else in the meantime
+                self._key, self._columns, self._last, self._counted = key, values, now, found
+                said(self._plot, text)
 
 
 def shown_as(found: Counted, attribute: str, log_heights: bool) -> str:
