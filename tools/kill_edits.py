@@ -155,6 +155,7 @@ def told_until_killed(path: Path, chance: random.Random) -> list[str]:
     process = os.fork()
     if process == 0:
         try:
+            os.close(reading)  # so that it ends if nobody listens any more
             write(path, chance, os.fdopen(writing, "w"))
         finally:
             os._exit(1)
