@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, RenderOptions
 from splatview.gaussians import Gaussians
-from splatview.native import _splats
 from splatview.scene import Scene
+
+try:
+    from splatview.native import _splats
+except ImportError as error:  # most often: `pip install .`, and Python started in the checkout, where it finds the source first
+    where = Path(__file__).parents[1]
+    raise ImportError(
+        f"the native renderer is not built in {where}: start Python in another folder, or pip install -e {where.parent}"
+    ) from error
 
 
 class CpuRenderer:
