@@ -223,6 +223,15 @@ def test_other_checkpoints_say_what_they_hold(tmp_path, tree):
         splatview.load(tmp_path / "a.pt")
 
 
+@pytest.mark.parametrize("tree", [{"model": torch.ones(3)}, [1, 2], None, "abc", {"pipeline": 3}, ((3,), 1)], ids=str)
+def test_a_run_whose_checkpoint_is_another_is_refused(run, tmp_path, tree):
+    (tmp_path / "nerfstudio_models").mkdir()
+    shutil.copy(run / "config.yml", tmp_path)
+    torch.save(tree, tmp_path / "nerfstudio_models" / "step-000000001.ckpt")
+    with pytest.raises(ValueError, match="expected"):
+        splatview.load(tmp_path)
+
+
 def test_a_checkpoint_without_suffix_is_recognised(truth, tmp_path):
     torch.save({"splats": splats_of(truth)}, tmp_path / "weights")
     assert_equal(splatview.load(tmp_path / "weights").layers["weights"].content, truth)

@@ -45,6 +45,13 @@ def test_importing_splatview_costs_numpy_alone():
     assert set(eval(lines[1])) <= layer_0
 
 
+def test_the_source_without_its_native_module_says_what_to_do():
+    """As Python finds it in a checkout after `pip install .`."""
+    code = "import sys; sys.modules['splatview.native._splats'] = None; import splatview; splatview.open_renderer('cpu')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "pip install -e" in done.stderr.splitlines()[-1]
+
+
 def test_every_public_name_is_there():
     assert len(splatview.__all__) <= 12
     for name in splatview.__all__:

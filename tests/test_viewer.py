@@ -24,6 +24,7 @@ from splatview.scene import Layer
 from splatview.stream.pipeline import Pipeline
 from splatview.viewer import Viewer, ViewerSettings, serve
 from splatview.viewer.door import PortTaken, is_loopback
+from splatview.viewer.page import Pulse
 from splatview.viewer.session import Session
 from splatview.viewer.space import (
     DEPTH_STEP,
@@ -489,6 +490,26 @@ def test_a_page_that_sends_nonsense_harms_nobody(viewer):
         return (await client.rest()).size
 
     assert scripted(viewer, script) == (320, 180)
+
+
+def test_messages_of_other_threads_leave_the_loops_waiters_to_the_loop(viewer):
+    async def pulsed():
+        pulse, loop = Pulse(), asyncio.get_running_loop()
+        waiting = asyncio.create_task(pulse.wait())
+        await asyncio.sleep(0)
+        await asyncio.to_thread(pulse.set)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await asyncio.to_thread(loop.call_soon_threadsafe, pulse.set)
+        assert await asyncio.wait_for(waiting, 5)
+
+    async def script(client):
+        await client.rest()
+        [session] = viewer.sessions
+        assert isinstance(session._page._connection.get_message_buffer().message_event, Pulse)
+
+    asyncio.run(pulsed())
+    scripted(viewer, script)
 
 
 def test_the_bench_tells_how_far_behind_pictures_are():

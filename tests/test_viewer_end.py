@@ -1,6 +1,7 @@
 """The end of a viewer, in the middle of everything: processes of their own, ended by Ctrl+C and SIGTERM."""
 
 import asyncio
+import gc
 import os
 import re
 import signal
@@ -9,12 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 
 import many_clients
 import numpy as np
 import pytest
+from aiohttp import ClientSession
 from scripted_client import ScriptedClient
 from test_viewer import coloured_ball
 from test_viewer_bad_days import come_and_go, viewing
@@ -136,3 +139,20 @@ def test_a_closed_viewer_leaves_no_thread(scene_file):
         asyncio.run(come_and_go(viewer.url, 2, at_once=2))
     time.sleep(0.1)
     assert not [one for one in set(threading.enumerate()) - before if one.name.startswith("splatview")]
+
+
+def test_a_closed_viewer_lets_go_of_its_scene(scene_file):
+    """Also after an upload: whatever aiohttp and viser keep of a viewer, it is not what costs memory."""
+
+    async def script(viewer):
+        await come_and_go(viewer.url, 3, at_once=3)
+        async with ClientSession(headers={"Origin": viewer.url.rstrip("/")}) as http:
+            answer = await http.post(f"{viewer.url}upload?name=ball.ply", data=scene_file.read_bytes())
+            assert await answer.json() == {"added": "ball 2"}
+
+    with viewing(load(scene_file)) as viewer:
+        asyncio.run(script(viewer))
+        held = [weakref.ref(one) for one in (viewer, viewer.renderer, *(layer.content for layer in viewer.scene.layers.values()))]
+    del viewer
+    gc.collect()
+    assert len(held) == 4 and not any(one() for one in held)

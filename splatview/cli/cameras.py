@@ -10,7 +10,7 @@ from typing import Annotated
 from splatview.camera import Camera
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_FILE
-from splatview.cli.sizes import MAYBE_SIZE, Size, SizeFlag
+from splatview.cli.sizes import MaybeSize, Size
 from splatview.framing import UpAxis, frame_scene
 from splatview.scene import Scene
 
@@ -22,7 +22,7 @@ class CameraFlags:
     camera: Annotated[Path | None, MAYBE_FILE] = None
     """A file with one camera or a path of them: JSON of ours, nerfstudio camera_path.json, transforms.json, INRIA cameras.json.
     Without it the scene is shown whole, from the front."""
-    size: Annotated[SizeFlag | None, MAYBE_SIZE] = None
+    size: MaybeSize = None
     """Size of the picture. Default: the camera file's, or 1280x720. Another aspect keeps the vertical field of view."""
     fov: float = 50.0
     """Vertical field of view in degrees, where no camera file says it."""

@@ -40,14 +40,14 @@ class Size:
         return Camera(K, camera.camera_from_world, self.width, self.height)
 
 
-MAYBE_SIZE = arg(metavar="WIDTHxHEIGHT", help_behavior_hint="")
-SizeFlag = Annotated[
-    Size,
+MaybeSize = Annotated[  # one constructor for the whole: of a union tyro would tell what every part of it is, with addresses
+    Size | None,
     PrimitiveConstructorSpec(
         nargs=1,
         metavar="WIDTHxHEIGHT",
         instance_from_str=lambda words: Size.parse(words[0]),
-        is_instance=lambda value: isinstance(value, Size),
+        is_instance=lambda value: value is None or isinstance(value, Size),
         str_from_instance=lambda size: [str(size)],
     ),
+    arg(help_behavior_hint=""),
 ]

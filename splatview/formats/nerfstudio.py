@@ -45,8 +45,10 @@ def read(source: Source, report: Report) -> Scene:
 
 def scene(content: Any, path: Path, report: Report) -> Scene:
     """The Gaussians of a step that lies at `path`, placed in the world of the capture; ValueError if it holds none."""
-    settings = _settings(path)
-    tensors = _named(content["pipeline"])
+    state = content.get("pipeline") if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping):
+        raise ValueError(f"nerfstudio: expected a checkpoint with a 'pipeline' in {path.name}, found none")
+    settings, tensors = _settings(path), _named(state)
     if not any(isinstance(tensors.get(name), checkpoint.Tensor) for name in parameters.NAMES):
         method = settings.get("method_name", "a method without Gaussians")[:_LONGEST_NAME]
         raise ValueError(f"nerfstudio: expected a run of splatfacto or another method with Gaussians, found {method!r}")

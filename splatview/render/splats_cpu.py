@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,15 @@ from splatview.arrays import Floats
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, RenderOptions, share
 from splatview.gaussians import Gaussians
-from splatview.native import _splats, thread_count
 from splatview.scene import Scene
+
+try:
+    from splatview.native import _splats, thread_count
+except ImportError as error:  # most often: `pip install .`, and Python started in the checkout, where it finds the source first
+    where = Path(__file__).parents[1]
+    raise ImportError(
+        f"the native renderer is not built in {where}: start Python in another folder, or pip install -e {where.parent}"
+    ) from error
 
 SHAPES = ("means", "quats", "log_scales", "opacity_logits")
 MOST_REPACKED = 0.5  # of the rows: to pack everything afresh takes not much longer, and gives the better order

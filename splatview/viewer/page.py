@@ -1,15 +1,17 @@
 """viser, and what of it is private: pinned to 1.1.1, and used through this module, `splat_page`, `tools` and `histogram` alone.
 
-Private parts in use: `RunJavascriptMessage`, `BackgroundImageMessage`, own message classes, `_websock_connection`,
-`websockets.asyncio.server.serve` as viser calls it, and `window.__viserMutable` (in overlay.js).
+Private parts in use: `RunJavascriptMessage`, `BackgroundImageMessage`, own message classes, `_websock_connection` and the event of its
+buffer, `websockets.asyncio.server.serve` as viser calls it, and `window.__viserMutable` (in overlay.js).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import io
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -111,8 +113,23 @@ def script(source: str) -> _messages.RunJavascriptMessage:
     return message
 
 
+class Pulse(asyncio.Event):
+    """viser's sign that a message waits. viser sets it from whatever thread the message comes, and then asks its loop to set it as well.
+
+    The loop alone may do that: elsewhere asyncio stumbles now and then over a waiter that leaves ("deque mutated during iteration").
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loops = threading.get_ident()
+
+    def set(self) -> None:
+        if threading.get_ident() == self._loops:
+            super().set()
+
+
 class Page:
-    """One browser tab."""
+    """One browser tab. Made on viser's own thread."""
 
     def __init__(self, client: viser.ClientHandle) -> None:
         self.client = client
@@ -121,6 +138,9 @@ class Page:
         self._connection = client._websock_connection
         self._window: tuple[int, int] | None = None
         self._fault: viser.NotificationHandle | None = None
+        buffer = self._connection.get_message_buffer()
+        before, buffer.message_event = buffer.message_event, Pulse()
+        before.set()  # whoever waits for it goes on, and waits for the other from then on
         for unused in UPLOADS:
             self._connection.unregister_handler(unused)
         self.run(OVERLAY)

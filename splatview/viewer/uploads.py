@@ -43,7 +43,8 @@ class Uploads:
         self._running = 0
 
     def close(self) -> None:
-        """Forget every file."""
+        """Forget every file, and who reads them."""
+        self._received = _nobody  # aiohttp keeps the last handlers it called, in a cache of the whole process: not the scene with them
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def receive(self, request: web.Request) -> web.Response:
@@ -99,6 +100,10 @@ class Uploads:
             raise _Refused(413, f"the file is larger than {self.limit / 1e6:,.0f} MB, the most that this viewer takes (--upload-limit-mb)")
         if shutil.disk_usage(self._folder).free < size - kept + SPARE:
             raise _Refused(507, f"the server's disk has no room for {size / 1e6:,.0f} MB")
+
+
+def _nobody(path: Path) -> Future[str]:
+    raise ValueError("the viewer was closed")
 
 
 class _Refused(Exception):
