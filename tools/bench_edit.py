@@ -25,6 +25,7 @@ from splatview import Scene
 from splatview.scene import Layer
 
 TIMES = 15
+TINTED = 0.85  # of the way to the picture at rest: a picture while moving is coarser
 Places = Sequence[tuple[float, float]]
 
 
@@ -45,6 +46,12 @@ def small(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, (160, 90), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
+def progress(pixels: np.ndarray, before: np.ndarray, after: np.ndarray, there: np.ndarray) -> float:
+    """How far a picture is on the way from `before` to `after` (both [90, 160, 3]), where `there` [90, 160] holds."""
+    change = (after - before)[there]
+    return float(((small(pixels) - before)[there] * change).sum() / (change**2).sum())
+
+
 async def strokes(client: ScriptedClient, tool: str, places: Sequence[Places], pause: float) -> list[float]:
     """Milliseconds from the end of each stroke to the first picture that is tinted as the one at rest will be."""
     found = []
@@ -60,11 +67,8 @@ async def strokes(client: ScriptedClient, tool: str, places: Sequence[Places], p
         if there.sum() < 20:
             raise RuntimeError(f"{tool}: the picture did not change")
 
-        def tinted(pixels: np.ndarray, before: np.ndarray = before, after: np.ndarray = after, there: np.ndarray = there) -> bool:
-            left = np.abs(small(pixels) - after)[there].mean()
-            return bool(left < 0.3 * np.abs(before - after)[there].mean())
-
-        found.append(next(1e3 * (arrival.at - asked) for arrival in client.arrivals if arrival.at > asked and tinted(arrival.pixels)))
+        late = (arrival for arrival in client.arrivals if arrival.at > asked)
+        found.append(next(1e3 * (arrival.at - asked) for arrival in late if progress(arrival.pixels, before, after, there) > TINTED))
     return found
 
 
