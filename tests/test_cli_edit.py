@@ -217,6 +217,19 @@ def test_missing_and_changed_sources_are_a_choice_in_one_line(tmp_path, scene_fi
         assert process.wait(20) == 143
 
 
+def test_a_document_on_changed_sources_is_made_again_or_refused_in_one_line(tmp_path, scene_file, document, capsys):
+    path = tmp_path / "one.splatview"
+    archive.write(path, Document(tuple(source_with_digests(document.document, scene_file)), document.document.entries, 4))
+    bare = Selection.painted({"cloud": np.arange(60) < 9}, document.start)
+    archive.write(tmp_path / "bare.splatview", Document(document.document.sources).after(Do(Entry.new(Delete(bare)))))
+    save(Scene({"cloud": Layer(splats(seed=8))}), scene_file)
+    with opened(path, "--changed", "rerun") as (process, line):
+        assert "http://" in line
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 143
+    assert "bare mask fits only the scene" in refused(capsys, "view", tmp_path / "bare.splatview", "--changed", "rerun", "--port", 0)
+
+
 def source_with_digests(document, scene_file):
     from dataclasses import replace
 

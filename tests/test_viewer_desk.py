@@ -16,6 +16,7 @@ from splatview.formats import load
 from splatview.geometry import Similarity
 from splatview.scene import Layer
 from splatview.viewer.desk import Desk, journals_folder, open_document
+from splatview.viewer.loading import Loading
 from splatview.viewer.world import World
 
 
@@ -144,6 +145,21 @@ def test_two_of_the_same_files_have_a_journal_each_and_both_are_offered(file):
         again.end()
     assert sorted(counts) == [1, 2]
     assert Sitting(opened(file)).end().desk.recovered is None
+
+
+def test_a_file_that_was_sent_is_there_for_whoever_takes_the_work_up(file, tmp_path):
+    """It was in the page of somebody, and is nowhere else."""
+    sent = tmp_path / "sent.ply"
+    save(Scene({"sent": Layer(splats(7, 4))}), sent)
+    first = Sitting(opened(file))
+    loading = Loading(first.world, first.desk)
+    assert loading.add(sent, stays=False).result(10) == "sent" and not sent.exists()
+    loading.close()
+    first.do(ShowLayer("a", False)).end()
+    second = Sitting(opened(file))
+    assert bits_of(second.recover()) == bits_of(first.world.state)
+    assert list(second.world.scene.layers) == ["a", "sent"]
+    second.end()
 
 
 # With a name.

@@ -8,6 +8,7 @@ import secrets
 import sys
 import threading
 import webbrowser
+from contextlib import ExitStack
 from pathlib import Path
 
 import viser
@@ -59,6 +60,8 @@ class Viewer:
         path: Path | None = None,
     ) -> None:
         listener = listen(settings.host, settings.port)  # first: a taken port is told before anything is loaded
+        begun = ExitStack()  # what has to be closed if something fails further on
+        begun.callback(listener.close)
         try:
             self.renderer = renderer or open_renderer(settings.backend)
             remembered = Remembered(key, self._bookmarks_changed)
@@ -71,10 +74,13 @@ class Viewer:
             self._closed = threading.Event()
             self._pipeline = Pipeline()
             self._pipeline.start()
+            begun.callback(self._pipeline.close)
             turns = TakingTurns(self.renderer, self._pipeline)
             self.desk = Desk(scene, key, document, path)
+            begun.callback(self.desk.close)
             self._tools = Tools(lambda: turns, self.desk.load)
             self.world = World(scene, self._tools, self._world_changed, self.desk.document, self.desk.record)
+            begun.callback(self.world.close)
             self.world.busy_changed = self._busy_changed
             self._people = itertools.count(1)
             self._packer = Packer()
@@ -92,7 +98,7 @@ class Viewer:
             self._door = Door(listener, self._server.get_port(), secret, self._uploads, settings.tls(), self.studio.downloads)
             self._door.start()
         except BaseException:
-            listener.close()
+            begun.close()
             raise
 
     @property
