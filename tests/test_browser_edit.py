@@ -188,3 +188,27 @@ def test_without_a_selection_keys_turn_the_layer(page, viewer, session):
     assert viewer.world.edited.scene.layers["ball"].placement.translation[0] > 0.1
     page.keyboard.press("1")
     until(page, lambda: red_arrow(page) is None)
+
+
+def test_typing_an_expression_presses_no_key_of_the_tools(page, viewer, session):
+    page.keyboard.press("Control+a")
+    until(page, lambda: viewer.world.edited.selected_count == COUNT)
+    page.get_by_text("Where an expression holds", exact=True).click()
+    text = field(page, "Expression")
+    text.click()
+    page.keyboard.type("x > 0.55 or opacity < 0.1 lbrm1h", delay=10)
+    for _ in range(len(" lbrm1h") + 1):
+        page.keyboard.press("Backspace")
+    page.keyboard.type("05")
+    page.get_by_role("button", name="Set", exact=True).first.click()
+    until(page, lambda: viewer.world.document.cursor == 2)
+    content = viewer.scene.layers["ball"].content
+    wanted = (content.means[:, 0] > 0.55) | (1 / (1 + np.exp(-content.opacity_logits)) < 0.05)
+    assert np.count_nonzero(viewer.world.edited.selected["ball"] != wanted) <= 1
+    assert (
+        not viewer.world.edited.deleted and not viewer.world.edited.hidden and page.evaluate("!document.querySelector('.splatview-draws')")
+    )
+    text.fill("x >")
+    page.get_by_role("button", name="Set", exact=True).first.click()
+    page.get_by_text("expected something behind >").wait_for()
+    page.get_by_text("Where an expression holds", exact=True).click()

@@ -17,7 +17,7 @@ from splatview.scene import Layer, Scene
 Motion = Literal["move", "rotate", "scale"]
 
 LIFTED = ", lifted"  # behind the name of a layer: what was taken out of it
-SAMPLE = 100_000  # splats that a middle is found from
+SAMPLE = 20_000  # splats that a middle is found from
 NOTHING = 1e-5  # page units, or radians: a hand that moved so little has not moved
 DOUBLED = 1.0  # page units by which the handle is pulled to scale by two
 

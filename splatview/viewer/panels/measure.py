@@ -13,7 +13,7 @@ from splatview.framing import UpAxis, axis_vector
 from splatview.geometry import Similarity
 from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
-from splatview.viewer.panels.widgets import lines, press
+from splatview.viewer.panels.widgets import lines, press, said
 from splatview.viewer.session import Session
 from splatview.viewer.studio import Studio
 
@@ -38,10 +38,15 @@ class Measure:
             floor = gui.add_button("Align the floor", hint="Click on three points of it: they will lie in the grid's plane")
             self._axis: Any = gui.add_dropdown("Up is", AXES, initial_value=self.up)
             turn = gui.add_button("Turn upright", hint="So that this axis of the scene points up")
-        press(measure, lambda: editor.pick(2, "Click on two points", self._measured))
+        press(measure, self._begin)
         press(rescale, self._rescale)
         press(floor, lambda: editor.pick(3, "Click on three points of the floor", self._align))
         press(turn, lambda: self._do(up_axis(self._axis.value, self.up), f"Set {self._axis.value} up"))
+
+    def _begin(self) -> None:
+        self._ends = None
+        self._show()
+        self._editor.pick(2, "Click on two points", self._measured)
 
     def _measured(self, points: list[Doubles]) -> None:
         self._ends = points[0], points[1]
@@ -53,6 +58,7 @@ class Measure:
             handle.remove()
         self._drawn = []
         if self._ends is None or not self._page.open:
+            said(self._said, "")
             return
         ends = self._placing.apply(np.stack(self._ends))
         distance = float(np.linalg.norm(self._ends[1] - self._ends[0]))
