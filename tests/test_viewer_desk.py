@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 from test_edit_document import bits_of, splats, tools
 
@@ -112,6 +115,22 @@ def test_work_that_cannot_be_taken_is_offered_still_and_the_present_one_goes_on(
     assert [entry.operation.label for entry in third.desk.recovered.entries] == ["Hide layer a"]
     [kept] = journals_folder().glob("*.kept-1")
     assert kept.read_bytes().startswith(HEAD)
+
+
+def test_what_the_disk_does_not_take_has_not_happened_and_the_next_change_does(file, monkeypatch):
+    sitting = Sitting(opened(file)).do(SELECT)
+    before = sitting.world.state, sitting.world.document
+
+    def fsync(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(OSError, match=r"Nothing has changed, as it could not be kept in .*: No space left on device"):
+            sitting.do(Delete())
+    assert (sitting.world.state, sitting.world.document) == before
+    sitting.do(Delete()).end()
+    assert [entry.operation.label for entry in Sitting(opened(file)).end().desk.recovered.entries] == ["Select by range", "Delete"]
 
 
 def test_a_document_that_is_put_in_its_place_has_a_journal_of_its_own(file):

@@ -76,9 +76,13 @@ class Desk:
         """Bring a change of `document` to the disk. What an earlier server left is put aside first; it can still be recovered."""
         if self.journal is None:
             return
-        if self._at != state_of(document):
-            self._begin(document)
-        self.journal.record(change)
+        try:
+            if self._at != state_of(document):
+                self._begin(document)
+            self.journal.record(change)
+        except OSError as error:
+            where = self.journal.path.parent
+            raise OSError(f"Nothing has changed, as it could not be kept in {where}: {error.strerror or error}") from error
         self._at = state_of(document.after(change))
 
     def recover(self) -> tuple[Scene, Document]:
