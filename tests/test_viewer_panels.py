@@ -107,7 +107,11 @@ def test_no_key_is_given_twice_or_moves_the_camera():
 
 def test_the_help_names_every_key():
     text = " ".join(help_rows().values())
-    assert all(key.text in text or key.text.startswith("Shift+") for key in KEYS.values()) and "Ctrl+Shift+Z" in text and "Shift+1 to Shift+9" in text
+    assert (
+        all(key.text in text or key.text.startswith("Shift+") for key in KEYS.values())
+        and "Ctrl+Shift+Z" in text
+        and "Shift+1 to Shift+9" in text
+    )
 
 
 # Curves and widgets
