@@ -447,7 +447,7 @@ def test_the_panel_changes_the_view(viewer):
         before = await client.rest()
         await client.set("Background", [255, 0, 0])
         await client.until(lambda: client.arrivals[-1].number > before.number)
-        return client.arrivals[-1].pixels[0, 0]
+        return (await client.rest()).pixels[0, 0]
 
     red, green, blue = scripted(viewer, script)
     assert red > 250 and green < 5 and blue < 5

@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 import time
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 
 import many_clients
 import numpy as np
@@ -120,6 +120,7 @@ def test_one_persons_error_is_nobody_elses(scene, caplog):
                     await lucky.orbit(0.1 * step)
                     await asyncio.sleep(0.03)
                 await unlucky.until(lambda: unlucky.notices)
+                await lucky.until(lambda: len(lucky.arrivals) > 1)
                 await lucky.rest()
                 return len(lucky.arrivals), lucky.notices
 
@@ -224,19 +225,22 @@ def test_a_client_that_says_nothing_is_dropped(scene, monkeypatch):
 def test_turns_are_fair(scene):
     """Of eight clients that move all the time, nobody gets less than half of another's pictures, and each its picture at rest."""
 
-    async def one(url):
-        async with ScriptedClient.connect(url, width=160, height=90) as client:
-            turning = asyncio.create_task(many_clients.keep_turning(client, 20))
-            await asyncio.sleep(2)
-            turning.cancel()
-            count = len(client.arrivals)
-            return count, (await client.rest()).size
-
     async def everybody(url):
-        return await asyncio.gather(*(one(url) for _ in range(8)))
+        async with AsyncExitStack() as visits:
+            settings = {"width": 160, "height": 90}
+            clients = [await visits.enter_async_context(ScriptedClient.connect(url, **settings)) for _ in range(8)]
+            turning = [asyncio.create_task(many_clients.keep_turning(client, 20)) for client in clients]
+            for client in clients:
+                await client.until(lambda client=client: client.arrivals, 30)
+            began = [len(client.arrivals) for client in clients]
+            await clients[0].until(lambda: len(clients[0].arrivals) - began[0] > 15, 30)
+            counts = [len(client.arrivals) - before for client, before in zip(clients, began, strict=True)]
+            for one in turning:
+                one.cancel()
+            return counts, [(await client.rest()).size for client in clients]
 
     with viewing(scene) as viewer:
-        counts, sizes = zip(*asyncio.run(everybody(viewer.url)), strict=True)
+        counts, sizes = asyncio.run(everybody(viewer.url))
     assert min(counts) * 2 >= max(counts) > 5 and set(sizes) == {(160, 90)}
 
 

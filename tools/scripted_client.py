@@ -143,11 +143,13 @@ class ScriptedClient:
             return found
 
     async def rest(self, quiet: float = 0.5, timeout: float = 10.0) -> Arrival:
-        """The last picture, once no other has come for `quiet` seconds."""
-        async with asyncio.timeout(timeout):
-            while not self.arrivals or time.perf_counter() - self.arrivals[-1].at < quiet:
+        """The last picture, once no other has come for `quiet` seconds, and for as many turns of the loop as those have when it is idle."""
+        last, turns = None, 0
+        async with asyncio.timeout(max(timeout, 4 * quiet)):
+            while last is None or time.perf_counter() - last.at < quiet or turns < 50 * quiet:
                 await asyncio.sleep(0.02)
-        return self.arrivals[-1]
+                last, turns = (last, turns + 1) if self.arrivals and self.arrivals[-1] is last else (next(reversed(self.arrivals), None), 0)
+        return last
 
     async def _listen(self) -> None:
         async for message in self.socket:
