@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from splatview.edit import journal as journals
 from splatview.edit.bits import Bits
 from splatview.edit.document import EMPTY, Amend, Do, Document, Entry, Jump, Reorder, Source, Switch, encode
-from splatview.edit.journal import HEAD, RECORD, Journal, Locked
+from splatview.edit.journal import ASIDE, HEAD, RECORD, Journal, Locked
 from splatview.edit.operations import Delete, Place, ShowLayer
 from splatview.edit.select import Everything, Selection
 from splatview.geometry import Similarity
@@ -344,3 +344,13 @@ def test_a_long_journal_is_read_quickly(path):
     began = time.process_time()
     assert len(document_in(path).entries) == 5000
     assert time.process_time() - began < 5
+
+
+def test_journals_that_were_set_aside_do_not_fill_the_disk(tmp_path):
+    journal = Journal(tmp_path / "x.journal")
+    kept = []
+    for _ in range(ASIDE + 5):
+        journal.begin(Document())
+        kept.append(journal.set_aside())
+    journal.close()
+    assert len(list(tmp_path.glob("x.kept-*"))) == ASIDE and kept[-1].exists()

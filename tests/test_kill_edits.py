@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import kill_edits
-import pytest
 from kill_edits import cloud, kill_servers, shown, view_of
 
 from splatview.edit.document import Do, Document, Entry, Jump, Switch
@@ -21,13 +20,7 @@ def test_a_writer_that_is_killed_has_kept_what_it_told():
 
 
 def test_a_server_that_is_killed_has_kept_what_its_page_showed(tmp_path):
-    tally = kill_servers(3, tmp_path)
-    assert not tally.wrong and tally.kills == 3 and tally.confirmed > 3, tally.wrong
-
-
-@pytest.mark.slow
-def test_ten_servers_that_are_killed_have_kept_what_their_pages_showed(tmp_path):
-    tally = kill_servers(10, tmp_path, seed=1)
+    tally = kill_servers(10, tmp_path)
     assert not tally.wrong and tally.kills == 10 and tally.confirmed > 10, tally.wrong
 
 

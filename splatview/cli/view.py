@@ -69,10 +69,13 @@ class Command:
             scene, document = open_document(path, self.changed, self.sources)
         draw = renderer(settings.backend)
         try:
-            with users_fault(OSError, ValueError):
-                serve(scene, settings, renderer=draw, key=str(path.resolve()), document=document, path=path)
+            with users_fault(OSError, ValueError), waiting(f"opening {path}") as progress:
+                known = {"key": str(path.resolve()), "document": document, "path": path}
+                viewer = serve(scene, settings, renderer=draw, progress=progress, block=False, **known)
         except Locked as error:
             raise UserError(f"{path}: {error}") from error
+        with viewer:
+            viewer.wait()
 
 
 @contextmanager

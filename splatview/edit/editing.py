@@ -113,6 +113,8 @@ class Editing:
         state = self._shelf.take(keys[done]) if done else self._start
         for count in range(done + 1, len(operations) + 1):
             operation = operations[count - 1]
+            if len(operations) - done > 1:
+                self.tools.progress((count - 1 - done) / (len(operations) - done), operation.label)
             try:
                 state = operation.apply(state, self.tools)
             except ValueError as error:

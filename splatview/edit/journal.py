@@ -21,6 +21,7 @@ from splatview.edit.document import Change, Document, decode, decode_change, enc
 
 HEAD = b"splatview journal 1\n"
 RECORD = struct.Struct("<II")
+ASIDE = 20  # journals of a document that are kept under other names: the oldest go
 
 
 class Locked(Exception):
@@ -81,8 +82,11 @@ class Journal:
         self._check_open()
         if not self.path.exists():
             return None
+        before = sorted(self.path.parent.glob(f"{self.path.stem}.kept-*"), key=lambda path: path.stat().st_mtime)
         kept = next(path for n in range(1, 10**6) if not (path := self.path.with_suffix(f".kept-{n}")).exists())
         self.path.replace(kept)
+        for old in before[: max(0, len(before) + 1 - ASIDE)]:
+            old.unlink(missing_ok=True)
         sync_folder(self.path.parent)
         self.document, self._end = None, 0
         return kept

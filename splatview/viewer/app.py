@@ -14,6 +14,7 @@ from pathlib import Path
 import viser
 
 from splatview.edit.document import Document
+from splatview.edit.progress import Progress, silent
 from splatview.edit.select import Tools
 from splatview.frame import Renderer
 from splatview.framing import frame_scene
@@ -46,7 +47,7 @@ class Viewer:
 
     `key` names the scene, by the files it came from, say: with it, the panel's settings, saved views, and how layers of files stand
     are remembered for the next viewer with the same key, and edits are journalled. `document` is what was made of `scene` in the file
-    `path`.
+    `path`; doing its operations again tells `progress`.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Viewer:
         key: str | None = None,
         document: Document | None = None,
         path: Path | None = None,
+        progress: Progress = silent,
     ) -> None:
         listener = listen(settings.host, settings.port)  # first: a taken port is told before anything is loaded
         begun = ExitStack()  # what has to be closed if something fails further on
@@ -78,7 +80,7 @@ class Viewer:
             turns = TakingTurns(self.renderer, self._pipeline)
             self.desk = Desk(scene, key, document, path)
             begun.callback(self.desk.close)
-            self._tools = Tools(lambda: turns, self.desk.load)
+            self._tools = Tools(lambda: turns, self.desk.load, progress)
             self.world = World(scene, self._tools, self._world_changed, self.desk.document, self.desk.record)
             begun.callback(self.world.close)
             self.world.busy_changed = self._busy_changed
@@ -221,13 +223,14 @@ def serve(
     key: str | None = None,
     document: Document | None = None,
     path: Path | None = None,
+    progress: Progress = silent,
     block: bool = True,
 ) -> Viewer:
     """Show `scene` in the browser; returns when the viewer is closed or Ctrl+C is pressed, at once if not `block`.
 
     Prints one line with the page's address when it is ready. OSError if the port is taken.
     """
-    viewer = Viewer(scene, settings, renderer=renderer, key=key, document=document, path=path)
+    viewer = Viewer(scene, settings, renderer=renderer, key=key, document=document, path=path, progress=progress)
     print(f"splatview is ready: {viewer.url}", flush=True)
     if settings.open and (sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
         webbrowser.open(viewer.url)  # without a display it would be a text browser, in the terminal

@@ -65,6 +65,7 @@ class World:
         self.busy: Busy | None = None
         self.undone: tuple[str, str] = ("", "")  # who changed what of the history, last
         self._keep = record  # brings a change of a document to the disk
+        self._opening = tools.progress  # told how far it is as long as nothing was asked for
         self._tools = replace(tools, progress=self._progress)
         self._worker = Worker("splatview-edit")
         self._lock, self._telling = threading.Lock(), threading.Lock()
@@ -303,6 +304,8 @@ class World:
         if self._cancel.is_set() or self._worker.closed:
             raise Cancelled
         label, began = job = self._job
+        if not label:
+            self._opening(fraction, text)
         news = self.busy is None or fraction - self.busy.fraction > 0.02 or text != self.busy.text
         if label and news and time.monotonic() - began > PATIENCE:
             self._tell(Busy(label, fraction, text), job)
