@@ -10,9 +10,9 @@ import numpy as np
 
 from splatview.arrays import Doubles
 from splatview.edit.document import Entry
-from splatview.edit.operations import ALL, Relight, Selection
+from splatview.edit.operations import ALL, Relight
 from splatview.edit.relight import Directional, Light, Point
-from splatview.edit.select import Current
+from splatview.edit.select import Current, Selection
 from splatview.edit.state import State
 from splatview.geometry import Similarity
 from splatview.viewer.editor import Editor
