@@ -132,6 +132,16 @@ def test_the_end_while_a_picture_at_rest_and_a_screenshot_are_drawn(large_file):
         assert asyncio.run(script(process, url)) < SECOND
 
 
+def test_waiting_takes_no_lock_that_the_end_needs(scene_file, monkeypatch):
+    """A signal between the taking and the giving back would leave it taken: so one viewer hung for ever."""
+    with viewing(load(scene_file)) as viewer:
+        monkeypatch.setattr(viewer._closed, "wait", lambda *_: pytest.fail("the event's lock was taken"))
+        closing = threading.Timer(0.3, viewer.close)
+        closing.start()
+        viewer.wait()
+        closing.join()
+
+
 def test_a_closed_viewer_leaves_no_thread(scene_file):
     before = set(threading.enumerate())
     with viewing(load(scene_file)) as viewer:

@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 import threading
+import time
 import webbrowser
 from contextlib import ExitStack
 from pathlib import Path
@@ -143,8 +144,8 @@ class Viewer:
 
     def wait(self) -> None:
         """Return when the viewer was closed."""
-        while not self._closed.wait(0.5):  # in slices, so that Ctrl+C is heard everywhere
-            pass
+        while not self._closed.is_set():
+            time.sleep(0.1)  # not the event's own wait: a signal as that takes its lock would leave it taken, and `close` stuck
 
     def close(self) -> None:
         """Close every page, free the port and stop drawing."""
