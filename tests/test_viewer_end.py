@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from aiohttp import ClientSession
 from scripted_client import ScriptedClient
-from test_viewer import coloured_ball
+from test_viewer import coloured_ball, nobody_left
 from test_viewer_bad_days import come_and_go, viewing
 
 from splatview import Gaussians, Scene, load, save
@@ -156,6 +156,7 @@ def test_a_closed_viewer_lets_go_of_its_scene(scene_file):
 
     async def script(viewer):
         await come_and_go(viewer.url, 3, at_once=3)
+        await asyncio.to_thread(nobody_left, viewer)  # viser warns of what is told to a page that is just leaving
         async with ClientSession(headers={"Origin": viewer.url.rstrip("/")}) as http:
             answer = await http.post(f"{viewer.url}upload?name=ball.ply", data=scene_file.read_bytes())
             assert await answer.json() == {"added": "ball 2"}
