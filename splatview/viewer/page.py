@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib.resources import files
 from typing import Any
 
@@ -149,6 +150,10 @@ class Page:
     def open(self) -> bool:
         """Whether the tab is still there. What is sent to one that is not is lost, and viser warns about it."""
         return not self._connection.get_message_buffer().done
+
+    def perhaps_gone(self) -> AbstractContextManager[None]:
+        """Within it, what is told to a tab that leaves meanwhile is lost without a warning."""
+        return self._connection.get_message_buffer().sanctioned_dead_writes()
 
     @property
     def pose(self) -> Pose:

@@ -84,11 +84,12 @@ class Panel:
             self.layers, self.select, self.arrange, self.grade, self.lights, self.cleaning, self.data, self.history, self.repaint,
             self.document, self.exporting,
         )  # fmt: skip
-        for show in (*(part.show for part in parts), self.doctor.world_changed):
-            try:
-                show()
-            except Exception:
-                log.exception("could not show the scene in a panel")
+        with self.page.perhaps_gone():
+            for show in (*(part.show for part in parts), self.doctor.world_changed):
+                try:
+                    show()
+                except Exception:
+                    log.exception("could not show the scene in a panel")
 
     def close(self) -> None:
         """The page has gone: a stroke that is under way is given up, and what it showed to everybody."""
@@ -98,8 +99,10 @@ class Panel:
 
     def busy_changed(self) -> None:
         """Say what is being worked at."""
-        self.history.busy_changed()
+        with self.page.perhaps_gone():
+            self.history.busy_changed()
 
     def bookmarks_changed(self) -> None:
         """Show the saved views as they are now."""
-        self.bookmarks.show()
+        with self.page.perhaps_gone():
+            self.bookmarks.show()
