@@ -142,7 +142,7 @@ class ScriptedClient:
                 await self._changed.wait()
             return found
 
-    async def rest(self, quiet: float = 0.5, timeout: float = 10.0) -> Arrival:
+    async def rest(self, quiet: float = 0.8, timeout: float = 10.0) -> Arrival:
         """The last picture, once no other has come for `quiet` seconds, and for as many turns of the loop as those have when it is idle."""
         last, turns = None, 0
         async with asyncio.timeout(max(timeout, 4 * quiet)):
