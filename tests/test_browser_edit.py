@@ -51,6 +51,8 @@ def page(chromium, viewer):  # noqa: F811
 def session(page, viewer):
     """The page's session at rest, the document as it began, nothing selected and no tool in hand."""
     [only] = viewer.sessions
+    page.evaluate("document.activeElement?.blur()")
+    page.keyboard.press("Escape")  # before the click, which a tool would take for one of its own
     page.mouse.click(60, SIZE[1] - 20)
     page.keyboard.press("Escape")
     viewer.world.jump(0).result()
