@@ -46,6 +46,7 @@ FIELDS: Mapping[tuple[str, str], st.SearchStrategy] = {  # where a class asks fo
     ("SaveSet", "name"): st.sampled_from(["a", "b2", "größe"]),
     ("CapDegree", "degree"): st.integers(0, 4),
     ("Merge", "layers"): st.sampled_from([("a", "b"), ("b", "a", "c")]),
+    ("Floaters", "neighbours"): st.integers(1, 10_000),
     ("Simplify", "count"): st.integers(1, 10**9),
     ("Grading", "exposure"): st.floats(-20, 20),
     ("Grading", "tint"): st.tuples(*[st.floats(0, 100)] * 3),

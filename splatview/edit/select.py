@@ -330,6 +330,10 @@ class Floaters:
     radius: float | None = None
     neighbours: int = cleanup.FEW
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.neighbours <= 10_000:
+            raise ValueError(f"Floaters.neighbours: expected 1 to 10,000, got {self.neighbours}")
+
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
         def lonely(splats: Gaussians, which: Bools, radius: float | None) -> Bools:
             return cleanup.floaters(splats, radius, self.neighbours)
