@@ -9,9 +9,8 @@ NATIVE := $(wildcard splatview/native/*.cpp splatview/native/*.hpp) splatview/na
 view: $(VENV)/.base
 	$(BIN)/splatview view $(SCENE)
 
-# What fails while two workers and a browser share two cores is tried once more, alone; what fails then, too, has failed.
 test: lint
-	$(BIN)/pytest || $(BIN)/pytest -n 0 --last-failed
+	$(BIN)/pytest
 
 test-all: lint
 	$(BIN)/pytest -m "not gpu"

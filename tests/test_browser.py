@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from chromium import CHROMIUM, CHROMIUM_FLAGS
+from chromium import CHROMIUM, CHROMIUM_FLAGS, LAUNCHER
 from PIL import Image
 from test_viewer import coloured_ball, nobody_left
 
@@ -31,7 +31,7 @@ def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(executable_path=LAUNCHER, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
-from chromium import CHROMIUM, CHROMIUM_FLAGS
+from chromium import CHROMIUM, CHROMIUM_FLAGS, LAUNCHER
 from hypothesis import given
 from hypothesis import strategies as st
 from test_viewer import coloured_ball
@@ -375,7 +375,7 @@ def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(executable_path=LAUNCHER, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 CHROMIUM = Path("/usr/bin/chromium")
+LAUNCHER = Path(__file__).with_suffix(".sh")  # what is to be started
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--use-gl=angle",
