@@ -215,6 +215,7 @@ def test_points_are_picked_one_by_one_and_the_tool_comes_back(hands):
     assert editor.tool == "brush" and np.allclose(got[0], [(0.2, 0.3, 0), (0.4, 0.5, 0)])
     editor.pick(1, "One", got.append)
     editor.left()  # Escape
+    assert hand.used[-1] == ("none", None)  # also a page that a tool was on its way to
     stroke("pick", (0.4, 0.5))
     assert len(got) == 1 and editor.tool == "none"
 

@@ -206,9 +206,8 @@ class Editor:
         self.use("none" if self.tool == tool else tool)
 
     def left(self) -> None:
-        """The person has put the tool down in the page."""
-        self._waiting, self.tool = None, "none"
-        self.tool_changed()
+        """The person has put the tool down in the page. It is told so once more: another tool may have been on its way to it."""
+        self.use("none")
 
     def set_radius(self, fraction_of_height: float) -> None:
         self._hand.radius(fraction_of_height)
