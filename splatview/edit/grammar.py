@@ -7,6 +7,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -252,9 +253,9 @@ def constant(node: ast.expr) -> float | None:
     return as_float(node.value) if isinstance(node, ast.Constant) and type(node.value) in (int, float) else None
 
 
-def as_float(value: object) -> float:
+def as_float(value: Any) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     except OverflowError:
         return np.inf
 

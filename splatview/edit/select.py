@@ -21,7 +21,7 @@ from splatview.edit.footprints import centres_in, ellipses_in
 from splatview.edit.region import Lasso, Polygon, Rectangle, Stroke, colour_within, flood
 from splatview.edit.state import State, living_layers, trimmed
 from splatview.edit.volumes import Volume
-from splatview.frame import Masks, Renderer, RenderOptions
+from splatview.frame import Masks, Output, Renderer, RenderOptions
 from splatview.gaussians import Gaussians
 from splatview.inspection import GIANT, INVISIBLE, ProblemKind, problems
 from splatview.scene import Layer, Scene
@@ -89,13 +89,13 @@ class Look:
     near: float = 0.01  # scene units
     splat_scale: float = 1.0
 
-    def options(self, state: State, *outputs: str) -> RenderOptions:
+    def options(self, state: State, *outputs: Output) -> RenderOptions:
         return RenderOptions(
             antialiased=self.antialiased,
             near=self.near,
             splat_scale=self.splat_scale,
             hidden=state.undrawn,
-            outputs=outputs or ("depth",),  # type: ignore[arg-type]
+            outputs=outputs or ("depth",),
         )
 
 

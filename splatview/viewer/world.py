@@ -178,7 +178,7 @@ class World:
         old = self.document.entries[self.document.place(id)].operation
         mine, given = getattr(old, "selection", None), getattr(operation, "selection", None)
         keeps = isinstance(mine, Selection) and isinstance(given, Selection) and given.rows is None
-        return Amend(id, replace(operation, selection=mine) if keeps else operation)  # type: ignore[call-arg]
+        return Amend(id, replace(operation, selection=mine) if keeps else operation)
 
     def reorder(self, id: str, to: int, author: str = "") -> Future[State]:
         """Move an operation to another place of the history."""

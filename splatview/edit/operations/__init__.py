@@ -67,4 +67,4 @@ def bound(operation: AnyOperation, state: State, tools: Tools) -> AnyOperation:
     asked = Selection.asked(selection.query, state, tools)
     if not asked.masks and not isinstance(operation, SaveSet):
         raise ValueError("nothing is selected: select something first")
-    return replace(operation, selection=asked)  # type: ignore[call-arg]
+    return replace(operation, selection=asked)

@@ -50,7 +50,7 @@ class Grade:
     grading: Grading
     selection: Selection = HERE
     volume: Volume | None = None
-    label: ClassVar[str] = "Grade"  # type: ignore[misc]
+    label: ClassVar[str] = "Grade"
 
     def apply(self, state: State, tools: Tools) -> State:
         def change(name: str, layer: Layer, which: Bools) -> Mapping[str, Floats]:
@@ -70,7 +70,7 @@ class Paint:
 
     painting: Painting
     selection: Selection = HERE
-    label: ClassVar[str] = "Paint"  # type: ignore[misc]
+    label: ClassVar[str] = "Paint"
 
     def apply(self, state: State, tools: Tools) -> State:
         def change(name: str, layer: Layer, which: Bools) -> Mapping[str, Floats]:
@@ -88,7 +88,7 @@ class Relight:
     ambient: tuple[float, float, float] = (1.0, 1.0, 1.0)
     smoothing: int = relight.SMOOTHING  # how often normals are averaged with their neighbours
     selection: Selection = ALL
-    label: ClassVar[str] = "Relight"  # type: ignore[misc]
+    label: ClassVar[str] = "Relight"
 
     def __post_init__(self) -> None:
         if not 0 <= self.smoothing <= 100:
@@ -130,7 +130,7 @@ class Normalise:
     """Make quaternions unit; the picture does not change."""
 
     layer: str
-    label: ClassVar[str] = "Normalise quaternions"  # type: ignore[misc]
+    label: ClassVar[str] = "Normalise quaternions"
 
     def apply(self, state: State, tools: Tools) -> State:
         from splatview.inspection import with_unit_quats

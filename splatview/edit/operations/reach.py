@@ -35,7 +35,7 @@ class Restore:
     """Bring back what was deleted of all layers, or of one."""
 
     layer: str | None = None
-    label: ClassVar[str] = "Restore deleted"  # type: ignore[misc]
+    label: ClassVar[str] = "Restore deleted"
 
     def apply(self, state: State, tools: Tools) -> State:
         return replace(state, deleted=_only_others(state.deleted, self.layer))
@@ -64,7 +64,7 @@ class ShowHidden:
     """Draw again what was hidden of all layers, or of one."""
 
     layer: str | None = None
-    label: ClassVar[str] = "Show hidden"  # type: ignore[misc]
+    label: ClassVar[str] = "Show hidden"
 
     def apply(self, state: State, tools: Tools) -> State:
         return replace(state, hidden=_only_others(state.hidden, self.layer))
@@ -75,7 +75,7 @@ class Lock:
     """Keep Gaussians out of reach; they are drawn."""
 
     selection: Selection = HERE
-    label: ClassVar[str] = "Lock"  # type: ignore[misc]
+    label: ClassVar[str] = "Lock"
 
     def apply(self, state: State, tools: Tools) -> State:
         masks = changeable(state, self.selection, tools)
@@ -87,7 +87,7 @@ class Unlock:
     """Put what was locked of all layers, or of one, within reach again."""
 
     layer: str | None = None
-    label: ClassVar[str] = "Unlock"  # type: ignore[misc]
+    label: ClassVar[str] = "Unlock"
 
     def apply(self, state: State, tools: Tools) -> State:
         return replace(state, locked=_only_others(state.locked, self.layer))

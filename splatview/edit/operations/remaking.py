@@ -78,7 +78,7 @@ class Merge:
 class Bake:
     """Write the state into the Gaussians: what is deleted goes for good, and placements become positions."""
 
-    label: ClassVar[str] = "Bake"  # type: ignore[misc]
+    label: ClassVar[str] = "Bake"
 
     def apply(self, state: State, tools: Tools) -> State:
         for name in list(state.scene.layers):
