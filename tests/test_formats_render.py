@@ -11,6 +11,7 @@ from splatview.camera import Camera
 from splatview.formats import FORMATS
 from splatview.formats.packing import dc_from_colours
 from splatview.frame import RenderOptions
+from splatview.framing import frame_scene
 from splatview.scene import Layer, Scene
 
 LEAST = 35.0  # dB
@@ -60,6 +61,15 @@ def test_leica_looks_like_its_ply(data, leica, pictures, name):
     [layer] = scene.layers.values()
     as_it_lies, degree = Scene({"a": Layer(layer.content)}), layer.content.sh_degree  # a run's frame is the ply's
     assert likeness(pictures(leica, degree), pictures(as_it_lies), Path(name).suffix) >= LEAST
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1280, 720)])
+def test_a_splat_file_is_opened_on_a_view_that_looks_like_its_ply(data, leica, size):
+    """The view that the viewer and `splatview render` begin with; others show more of the highlights that the format cuts."""
+    [layer] = leica.layers.values()
+    flat, camera = Scene({"a": Layer(layer.content.with_max_degree(0))}), frame_scene(leica).camera(*size)
+    scene, renderer = splatview.load(data / "splats" / "leica_derived" / "leica.splat"), splatview.open_renderer("cpu")
+    assert psnr(*(renderer.render(one, camera).rgb for one in (flat, scene))) >= LEAST
 
 
 def test_a_splat_file_only_lacks_the_colours_out_of_range(data, leica, pictures):
