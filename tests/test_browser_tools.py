@@ -199,7 +199,7 @@ def test_the_camera_still_moves_while_a_tool_is_chosen(drawing, how):
 
 
 def test_without_a_tool_the_left_button_orbits_and_nothing_is_drawn(drawing):
-    assert drawing.tab.evaluate(f"[{DRAWS}, {HINT}.style.display]") == [False, "none"]
+    until(drawing.tab, lambda: drawing.tab.evaluate(f"[{DRAWS}, {HINT}.style.display]") == [False, "none"])  # once the tool before is gone
     before = drawing.page.pose
     drawing.drag(waves(5))
     until(drawing.tab, lambda: not settled(drawing.page.pose, before))
