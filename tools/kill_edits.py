@@ -345,7 +345,7 @@ async def one_round(server: Server, chance: random.Random, found: Document | Non
 
 
 async def wait_a_little(page: Person, true: Callable[[], bool]) -> None:
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, ConnectionError):
         await page.until(true, 0.3)
 
 

@@ -59,6 +59,7 @@ class ScriptedClient:
     on_picture: Callable[[Arrival], None] = lambda arrival: None
     _pending: dict[str, tuple[str, int, list[bytes]]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _listening: asyncio.Task[None] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -66,7 +67,8 @@ class ScriptedClient:
         """A client of the viewer at `url` (http://...), listening until the block ends."""
         async with ClientSession() as http, http.ws_connect(url, protocols=[PROTOCOL], max_msg_size=0, compress=0) as socket:
             client = cls(socket, **settings)
-            listening = asyncio.create_task(client._listen())
+            listening = client._listening = asyncio.create_task(client._listen())
+            listening.add_done_callback(lambda _: client._changed.set())
             try:
                 yield client
             finally:
@@ -138,15 +140,23 @@ class ScriptedClient:
         """Wait until `true()` is, and return it; TimeoutError if it never is."""
         async with asyncio.timeout(timeout):
             while not (found := true()):
+                self._check()
                 self._changed.clear()
                 await self._changed.wait()
             return found
+
+    def _check(self) -> None:
+        """ConnectionError if nothing will come any more, with what there is to say about it."""
+        if self._listening is not None and self._listening.done():
+            error = None if self._listening.cancelled() else self._listening.exception()
+            raise ConnectionError(f"the server has closed the connection ({self.socket.close_code})") from error
 
     async def rest(self, quiet: float = 0.8, timeout: float = 10.0) -> Arrival:
         """The last picture, once no other has come for `quiet` seconds, and for as many turns of the loop as those have when it is idle."""
         last, turns = None, 0
         async with asyncio.timeout(max(timeout, 4 * quiet)):
             while last is None or time.perf_counter() - last.at < quiet or turns < 50 * quiet:
+                self._check()
                 await asyncio.sleep(0.02)
                 last, turns = (last, turns + 1) if self.arrivals and self.arrivals[-1] is last else (next(reversed(self.arrivals), None), 0)
         return last
