@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -79,6 +80,8 @@ class Placement:
         self._page, self._world, self._placing, self._editor, self._chosen = page, studio.world, studio.placing, editor, chosen
         self._gesture: object = None  # of the drag under way
         self._typed_at, self._typing = -1e9, object()
+        self._told: tuple[str, Similarity] | None = None  # what the numbers show, or what was typed last
+        self._asked: tuple[str, Future[State]] | None = None  # what was typed last, on its way
         gui, step = page.gui, 10.0 ** np.floor(np.log10(0.01 * 3 / studio.placing.scale))
         self._gizmo_on = gui.add_checkbox("Gizmo", initial_value=False, hint="Drag the layer in the picture (key T)")
         self._position = gui.add_vector3("Position", (0.0, 0.0, 0.0), step=step, hint="Of the file's origin, in the world")
@@ -104,6 +107,10 @@ class Placement:
             pose = gizmo_pose(layer, self._placing)
             with self._page.client.atomic():
                 self._gizmo.wxyz, self._gizmo.position = pose.quat, pose.translation
+        told = name, layer.placement
+        if told == self._told or (self._asked is not None and self._asked[0] == name and not self._asked[1].done()):
+            return  # what was typed before the last number must not come back over it
+        self._told = told
         if not _close(self._typed(), layer.placement):
             self._position.value = layer.placement.translation
             self._degrees.value = degrees_from_quat(layer.placement.quat)
@@ -122,9 +129,19 @@ class Placement:
         if now - self._typed_at > TYPING:
             self._typing = object()
         self._typed_at = now
-        typed = self._typed()
-        if typed is not None:
-            self._place(lambda layer: typed, self._typing)
+        typed, name = self._typed(), self._chosen()
+        if typed is None or name is None:
+            return
+        asked = self._place(lambda layer: typed, self._typing)
+        if asked is not None:
+            self._told, self._asked = (name, typed), (name, asked)
+            asked.add_done_callback(lambda _: self._settle())
+
+    def _settle(self) -> None:
+        """Show what became of what was typed."""
+        if self._page.open:
+            with self._page.perhaps_gone():
+                self.show()
 
     async def _drag(self, event: Any) -> None:
         if event.phase == "start":
@@ -145,10 +162,11 @@ class Placement:
         else:
             self._world.preview(Place(name, placement))
 
-    def _place(self, where: Callable[[Layer], Similarity], gesture: object = None) -> None:
+    def _place(self, where: Callable[[Layer], Similarity], gesture: object = None) -> Future[State] | None:
         name = self._chosen()
-        if name is not None and name in self._world.scene.layers:
-            self._editor.edit(lambda state: self._placed(state, name, where), gesture)
+        if name is None or name not in self._world.scene.layers:
+            return None
+        return self._editor.edit(lambda state: self._placed(state, name, where), gesture)
 
     def _placed(self, state: State, name: str, where: Callable[[Layer], Similarity]) -> Place | None:
         layer = state.scene.layers.get(name)
