@@ -199,13 +199,16 @@ def test_view_serves_the_page_until_ctrl_c(scene_file):
     words = [sys.executable, "-m", "splatview", "view", str(scene_file), "--port", "0", "--no-open"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stderr
-        ready = process.stdout.readline()
-        (address,) = re.findall(r"http://\S+", ready)
-        with urllib.request.urlopen(address, timeout=20) as page:
-            assert page.status == 200 and b"<html" in page.read().lower()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-        assert "Traceback" not in process.stderr.read()
+        try:
+            ready = process.stdout.readline()
+            (address,) = re.findall(r"http://\S+", ready)
+            with urllib.request.urlopen(address, timeout=20) as page:
+                assert page.status == 200 and b"<html" in page.read().lower()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
 
 
 def test_info_tells_the_facts_as_json(capsys, scene_file, splats):

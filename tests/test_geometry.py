@@ -103,7 +103,7 @@ def test_composition_applies_the_right_one_first(a, b, point):
 @given(similarities, points)
 def test_the_matrix_does_what_apply_does(a, point):
     np.testing.assert_allclose(a.matrix[:3] @ [*point, 1], a.apply(point), atol=1e-9)
-    np.testing.assert_allclose(a.apply([point, point])[1], a.apply(point))
+    np.testing.assert_allclose(a.apply([point, point])[1], a.apply(point), atol=1e-9)
 
 
 @given(similarities)
