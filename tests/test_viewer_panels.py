@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import os
+import threading
 import time
 from dataclasses import replace
 
@@ -289,6 +290,33 @@ def test_numbers_place_a_layer_and_typing_is_one_step(viewer):
 
     placement = scripted(viewer, script)
     assert np.allclose(placement.matrix @ [1, 0, 0, 1], [1.52, 2, 0, 1])
+
+
+def test_what_is_typed_stays_while_what_was_typed_before_is_on_its_way(viewer):
+    async def script(client):
+        await ready(client)
+        await client.rest()
+        first, second, told, heed = threading.Event(), threading.Event(), [], client._heed
+
+        async def heed_and_note(message):
+            await heed(message)
+            told.append(value(client, "Rotation"))
+
+        for going, label, typed in ((first, "Position", [1.0, 0.0, 0.0]), (second, "Rotation", [0.0, 0.0, 90.0])):
+            viewer.world.call(lambda going=going: going.wait(10))
+            await client.set(label, typed)
+            await asyncio.sleep(0.3)
+        client._heed = heed_and_note
+        first.set()
+        await seen(lambda: viewer.scene.layers["ball"].placement.translation == (1.0, 0.0, 0.0))
+        await asyncio.sleep(0.3)
+        second.set()
+        await seen(lambda: np.allclose(viewer.scene.layers["ball"].placement.matrix @ [1, 0, 0, 1], [1, 1, 0, 1]))
+        await client.rest()
+        return told
+
+    told = scripted(viewer, script)
+    assert told and np.allclose(told, [0, 0, 90])
 
 
 def test_a_drag_of_the_gizmo_is_one_step_and_nonsense_is_none(viewer):
