@@ -101,7 +101,7 @@ class Placement:
         name = self._chosen()
         layer = None if name is None else self._world.scene.layers.get(name)
         self._gizmo.visible = bool(self._gizmo_on.value and layer is not None and len(layer.content))
-        if layer is None:
+        if name is None or layer is None:
             return
         if self._gizmo.visible and self._gesture is None:
             pose = gizmo_pose(layer, self._placing)
