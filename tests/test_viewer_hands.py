@@ -466,6 +466,7 @@ def test_numbers_move_turn_and_scale_about_a_pivot_that_was_set(viewer):
         await ready(client)
         await client.trigger("Select all")
         await seen(lambda: viewer.world.state.selected_count == 3000)
+        await client.until(lambda: any(value(client, "Pivot")))  # the selection's middle is shown
         before = viewer.scene.layers["ball"].content.means
         await client.set("Pivot", [1.0, 0.0, 0.0])
         await client.set("Rotate by", [0.0, 0.0, 90.0])

@@ -346,6 +346,33 @@ def test_what_takes_long_is_told_and_can_be_given_up(scene):
         assert not world.do(ShowLayer("a", False)).result(5).scene.layers["a"].visible  # and the next one works
 
 
+def test_what_tells_nothing_can_be_given_up_as_well_and_is_not_heard_afterwards(scene):
+    free, ended = threading.Event(), threading.Event()
+
+    class Silent(Slow):
+        def apply(self, state, tools):
+            self.began.set()
+            free.wait(10)
+            try:
+                tools.progress(0.5, "too late")
+            finally:
+                ended.set()
+            return state
+
+    with worlds(scene) as world:
+        before, silent, told = (world.state, world.document), Silent(), []
+        world.busy_changed = lambda: told.append(world.busy)
+        done = world.do(silent)
+        assert silent.began.wait(5)
+        world.cancel()
+        with pytest.raises(Cancelled):
+            done.result(5)
+        assert (world.state, world.document) == before
+        free.set()
+        assert ended.wait(5) and not any(busy and "too late" in busy.text for busy in told)
+        assert not world.do(ShowLayer("a", False)).result(5).scene.layers["a"].visible
+
+
 def test_what_is_quick_is_not_told(scene):
     with worlds(scene) as world:
         told = []
@@ -371,4 +398,7 @@ def test_a_world_that_is_closed_ends_at_once_and_its_thread_with_it(scene):
         under_way.result(1)
     with pytest.raises(CancelledError):
         world.do(ShowLayer("a", False)).result(1)
-    assert not [one for one in set(threading.enumerate()) - before if one.name.startswith("splatview")]
+    end = time.monotonic() + 5
+    while left := [one for one in set(threading.enumerate()) - before if one.name.startswith("splatview")]:
+        assert time.monotonic() < end, left
+        time.sleep(0.01)

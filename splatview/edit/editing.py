@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from splatview.edit.document import EMPTY, Amend, Change, Do, Document, Entry, Jump, Reorder, Switch
 from splatview.edit.operations import AnyOperation, Select, bound
+from splatview.edit.patience import apart
 from splatview.edit.select import AnyQuery, How, Tools
 from splatview.edit.state import State
 from splatview.frame import Renderer
@@ -62,16 +63,18 @@ class Editing:
     def do(self, operation: AnyOperation, author: str = "") -> State:
         """Apply an operation and append it; a selection that was not asked yet is asked now, and kept with its masks."""
         with self._lock:
-            return self.change(Do(Entry.new(bound(operation, self._state, self.tools), author)))
+            return self.change(Do(Entry.new(self._bound(operation), author)))
 
     def select(self, query: AnyQuery, how: How = "set", author: str = "") -> State:
         """Select what `query` finds, combined with what is selected."""
         with self._lock:
-            return self.do(Select.asked(query, self._state, self.tools, how), author)
+            state = self._state
+            return self.do(apart(lambda tools: Select.asked(query, state, tools, how), self.tools), author)
 
     def preview(self, operation: AnyOperation) -> State:
         """The state after an operation, which is not kept."""
-        return bound(operation, self._state, self.tools).apply(self._state, self.tools)
+        state = self._state
+        return apart(lambda tools: bound(operation, state, tools).apply(state, tools), self.tools)
 
     def preview_change(self, change: Change) -> State:
         """The state after a change, which does not happen."""
@@ -106,6 +109,13 @@ class Editing:
     def reorder(self, id: str, to: int) -> State:
         return self.change(Reorder(id, to))
 
+    def _bound(self, operation: AnyOperation) -> AnyOperation:
+        state = self._state
+        return apart(lambda tools: bound(operation, state, tools), self.tools)
+
+    def _applied(self, operation: AnyOperation, state: State) -> State:
+        return apart(lambda tools: operation.apply(state, tools), self.tools)
+
     def _play(self, operations: Sequence[AnyOperation], keep: bool = True) -> State:
         """The state that the operations make, from the nearest one at hand."""
         keys = _keys(operations)
@@ -116,7 +126,7 @@ class Editing:
             if len(operations) - done > 1:
                 self.tools.progress((count - 1 - done) / (len(operations) - done), operation.label)
             try:
-                state = operation.apply(state, self.tools)
+                state = self._applied(operation, state)
             except ValueError as error:
                 if count == len(operations):
                     raise

@@ -37,6 +37,9 @@ class Tools:
     renderer: Callable[[], Renderer]
     load: Callable[[str, int | None], Scene]  # a source's path and level of detail
     progress: Callable[[float, str], None] = lambda fraction, text: None  # may raise, to end what takes long
+    stop: Callable[[], None] | None = (
+        None  # asked while something runs; raises to end it at once, wherever it is
+    )
 
 
 class Query(Protocol):
@@ -202,7 +205,12 @@ class Inside:
     volume: Volume
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        return _each(state, lambda name, layer: self.volume.contains(layer.placement.apply(layer.content.means)))
+        return _each(state, lambda name, layer: _in_volume(self.volume, layer))
+
+
+def _in_volume(volume: Volume, layer: Layer) -> Bools:
+    """[N] the layer's Gaussians whose middle is in a volume of the world, which is sooner moved to them than they to it."""
+    return volume.moved(layer.placement.inverse()).contains(layer.content.means)
 
 
 @dataclass(frozen=True)
@@ -281,7 +289,7 @@ class Matching:
         def holds(name: str, layer: Layer) -> Bools:
             def within(what: str) -> Bools:
                 if what in self.volumes:
-                    return self.volumes[what].contains(layer.placement.apply(layer.content.means))
+                    return _in_volume(self.volumes[what], layer)
                 if what in state.sets:
                     return state.sets[what].get(name, np.zeros(len(layer.content), np.bool_))
                 known = ", ".join([*self.volumes, *state.sets]) or "none"

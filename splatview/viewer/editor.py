@@ -14,6 +14,7 @@ from splatview.arrays import Doubles
 from splatview.camera import Camera
 from splatview.edit.grade import Painting
 from splatview.edit.operations import AnyOperation, Paint, Select
+from splatview.edit.patience import apart
 from splatview.edit.region import MAX_POINTS, Lasso, Polygon, Rectangle, Stroke
 from splatview.edit.select import (
     AnyQuery,
@@ -281,7 +282,7 @@ class Editor:
         return ColourLike((red, green, blue), tolerance)
 
     def _painted(self, state: State, query: AnyQuery, painting: Painting) -> Paint | None:
-        selection = Selection.asked(query, state, self._tools)
+        selection = apart(lambda tools: Selection.asked(query, state, tools), self._world.tools)
         return Paint(painting, selection) if selection.masks else None
 
     def _pick(self, number: int, x: float, y: float) -> None:

@@ -66,7 +66,7 @@ class World:
         self.undone: tuple[str, str] = ("", "")  # who changed what of the history, last
         self._keep = record  # brings a change of a document to the disk
         self._opening = tools.progress  # told how far it is as long as nothing was asked for
-        self._tools = replace(tools, progress=self._progress)
+        self._tools = replace(tools, progress=self._progress, stop=self._stop)
         self._worker = Worker("splatview-edit")
         self._lock, self._telling = threading.Lock(), threading.Lock()
         self._previews = 0
@@ -300,9 +300,12 @@ class World:
             self._job = "", 0.0
             self._tell(None)
 
-    def _progress(self, fraction: float, text: str) -> None:
+    def _stop(self) -> None:
         if self._cancel.is_set() or self._worker.closed:
             raise Cancelled
+
+    def _progress(self, fraction: float, text: str) -> None:
+        self._stop()
         label, began = job = self._job
         if not label:
             self._opening(fraction, text)

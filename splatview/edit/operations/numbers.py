@@ -57,7 +57,7 @@ class Grade:
             splats, weights = layer.content, which
             if self.volume is not None:
                 weights = np.zeros(len(splats), np.float32)
-                weights[which] = self.volume.weights(layer.placement.apply(splats.means[which]))
+                weights[which] = self.volume.moved(layer.placement.inverse()).weights(splats.means[which])
             sh, opacity_logits = graded(splats.sh, splats.opacity_logits, weights, self.grading)
             return {"sh": sh, "opacity_logits": opacity_logits}
 
