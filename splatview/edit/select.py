@@ -37,9 +37,7 @@ class Tools:
     renderer: Callable[[], Renderer]
     load: Callable[[str, int | None], Scene]  # a source's path and level of detail
     progress: Callable[[float, str], None] = lambda fraction, text: None  # may raise, to end what takes long
-    stop: Callable[[], None] | None = (
-        None  # asked while something runs; raises to end it at once, wherever it is
-    )
+    stop: Callable[[], None] | None = None  # asked while something runs; raises to end it at once, wherever it is
 
 
 class Query(Protocol):
