@@ -1,0 +1,239 @@
+"""The HashGrid value: a radiance field in a multiresolution hash encoding and two small networks (Müller et al. 2022).
+
+One value holds what instant-ngp and nerfstudio train. Its conventions are instant-ngp's; readers of other kinds bring what they find into
+them: the order of the colour network's inputs, the signs of the harmonics, inputs that are the same everywhere (which go into a bias).
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from splatview.arrays import Bools, Doubles, Floats, frozen
+
+PRIMES = 1, 2654435761, 805459861  # of the spatial hash (Teschner et al. 2003)
+BLOCK = 1 << 14  # points that are asked about at once
+HARMONICS = 16  # of degree 3, by which the colour network sees where it is looked from
+MOST_LEVELS = 32
+
+Warp = Literal["box", "contraction"]
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One grid of the encoding: features at its corners, all of them or hashed."""
+
+    table: Floats  # [T, F]
+    scale: float  # cells along an axis of the unit cube
+    resolution: int = 0  # corners along an axis where the table has one entry for each, x fastest; 0: hashed
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", frozen("Level.table", self.table, np.float32, None, None))
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"Level.scale: expected a number > 0, got {self.scale}")
+        if not 1 <= len(self.table) <= 1 << 32 or self.table.shape[1] not in (1, 2, 4, 8):
+            raise ValueError(f"Level.table: expected 1 to 2^32 entries of 1, 2, 4 or 8 features, got {list(self.table.shape)}")
+        if not (self.resolution == 0 or 0 < self.resolution**3 <= len(self.table)):
+            raise ValueError(f"Level.resolution: expected 0, or a grid of at most {len(self.table)} corners, got {self.resolution}^3")
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A multilayer perceptron: linear layers with max(0, x) in between."""
+
+    weights: tuple[Floats, ...]  # [out, in] each
+    biases: tuple[Floats, ...] = ()  # [out] each; none: zero
+
+    def __post_init__(self) -> None:
+        weights = tuple(frozen("Network.weights", one, np.float32, None, None) for one in self.weights)
+        if not weights or any(before.shape[0] != after.shape[1] for before, after in itertools.pairwise(weights)):
+            raise ValueError(f"Network.weights: expected layers that fit each other, got {[list(one.shape) for one in weights]}")
+        biases = self.biases or tuple(np.zeros(len(one), np.float32) for one in weights)
+        if len(biases) != len(weights):
+            raise ValueError(f"Network.biases: expected one for each of {len(weights)} layers, got {len(biases)}")
+        pairs = zip(biases, weights, strict=True)
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "biases", tuple(frozen("Network.biases", one, np.float32, len(layer)) for one, layer in pairs))
+
+    @property
+    def inputs(self) -> int:
+        return self.weights[0].shape[1]
+
+    @property
+    def outputs(self) -> int:
+        return self.weights[-1].shape[0]
+
+    def __call__(self, values: Floats) -> Floats:
+        """[N, outputs] of `values` [N, inputs]."""
+        for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            values = (np.maximum(values, 0) if place else values) @ weight.T + bias
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class Occupancy:
+    """Where there is something: nested grids of boxes, which a ray skips where they are empty."""
+
+    cells: Bools  # [C, X, Y, Z]
+    boxes: Doubles  # [C, 2, 3] low and high corner of each grid, each inside the next
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", frozen("Occupancy.cells", self.cells, np.bool_, None, None, None, None))
+        object.__setattr__(self, "boxes", frozen("Occupancy.boxes", self.boxes, np.float64, len(self.cells), 2, 3))
+        if not (np.isfinite(self.boxes).all() and (self.boxes[:, 0] < self.boxes[:, 1]).all()):
+            raise ValueError("Occupancy.boxes: expected boxes whose low corner is below the high one")
+
+
+@dataclass(frozen=True)
+class Marching:
+    """How far apart the samples of a ray are, in the units of the field."""
+
+    step: float  # the least
+    cone: float = 0.0  # what a step grows by for each unit of distance
+    longest: float = np.inf
+    near: float = 0.0
+    least_alpha: float = 0.0  # of a sample that counts
+
+    def __post_init__(self) -> None:
+        if not (0 < self.step <= self.longest and np.isfinite(self.step)):
+            raise ValueError(f"Marching: expected 0 < step <= longest, got {self.step} and {self.longest}")
+        if not (0 <= self.cone < 1 and 0 <= self.near < np.inf and 0 <= self.least_alpha < 1):
+            raise ValueError(f"Marching: expected cone and least_alpha from 0 to 1, and near >= 0, got {self}")
+
+
+@dataclass(frozen=True, eq=False)
+class HashGrid:
+    """A trained field, compared by identity: density and colour at a point, seen along a direction."""
+
+    levels: tuple[Level, ...]
+    density: Network  # from the features; output 0 is the log of the density
+    colour: Network  # from the density network's outputs from `geometry` on, then the harmonics; its first three outputs are r, g, b
+    box: Doubles  # [2, 3] low and high corner of what was trained, in the units of the field
+    marching: Marching
+    occupancy: Occupancy | None = None  # None: everywhere
+    warp: Warp = (
+        "box"  # how points get into the unit cube: the box is it, or all space is contracted into it (Barron et al. 2022, L-infinity)
+    )
+    offset: float = 0.5  # of the grids' corners, in cells
+    geometry: int = 0  # the first output of the density network that the colour network sees
+    density_factor: float = 1.0
+    shifted_directions: bool = False  # the harmonics are taken at (d + 1) / 2, as nerfstudio's own do
+    hdr: bool = False  # colours are exp of the network's output rather than its sigmoid
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    exposure: float = 0.0  # stops
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "box", frozen("HashGrid.box", self.box, np.float64, 2, 3))
+        if not (np.isfinite(self.box).all() and (self.box[0] < self.box[1]).all()):
+            raise ValueError(f"HashGrid.box: expected a low corner below the high one, got {self.box.tolist()}")
+        if not 1 <= len(self.levels) <= MOST_LEVELS:
+            raise ValueError(f"HashGrid.levels: expected 1 to {MOST_LEVELS}, got {len(self.levels)}")
+        if self.warp not in get_args(Warp):
+            raise ValueError(f"HashGrid.warp: expected one of {get_args(Warp)}, got {self.warp!r}")
+        features = sum(level.table.shape[1] for level in self.levels)
+        if self.density.inputs != features:
+            raise ValueError(f"HashGrid.density: expected {features} inputs, the features of all levels, got {self.density.inputs}")
+        seen = self.density.outputs - self.geometry + HARMONICS
+        if not 0 <= self.geometry < self.density.outputs or self.colour.inputs != seen or self.colour.outputs < 3:
+            raise ValueError(
+                f"HashGrid.colour: expected {seen} inputs and 3 outputs or more, got {self.colour.inputs} and {self.colour.outputs}"
+            )
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were trained."""
+        tables = sum(level.table.size for level in self.levels)
+        return tables + sum(one.size for network in (self.density, self.colour) for one in (*network.weights, *network.biases))
+
+    def query(self, positions: ArrayLike, directions: ArrayLike) -> tuple[Floats, Floats]:
+        """Density [N] (per unit) and rgb [N, 3] at `positions` [N, 3] seen along `directions` [N, 3] (any length), in the field's frame.
+
+        Nothing has a density outside of what was trained. ValueError for other shapes.
+        """
+        at, along = (np.asarray(values, np.float32) for values in (positions, directions))
+        if at.ndim != 2 or at.shape[1] != 3 or along.shape != at.shape:
+            raise ValueError(f"query: expected positions and directions of shape [N, 3], got {list(at.shape)} and {list(along.shape)}")
+        density, rgb = np.empty(len(at), np.float32), np.empty((len(at), 3), np.float32)
+        for start in range(0, len(at), BLOCK):
+            part = slice(start, start + BLOCK)
+            density[part], rgb[part] = self._query(at[part], along[part])
+        return density, rgb
+
+    def _query(self, positions: Floats, directions: Floats) -> tuple[Floats, Floats]:
+        unit = self.warped(positions)
+        inside: Bools = np.all((unit > 0) & (unit < 1), axis=1)  # a NaN is nowhere
+        unit = np.where(inside[:, None], unit, np.float32(0))
+        raw = self.density(np.concatenate([self._features(level, unit) for level in self.levels], axis=1))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            density = np.where(inside, np.float32(self.density_factor) * np.exp(raw[:, 0]), np.float32(0))
+            along = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+            seen = harmonics_of((along + 1) / 2 if self.shifted_directions else along)
+            colour = self.colour(np.concatenate([raw[:, self.geometry :], seen], axis=1))[:, :3]
+            rgb = np.exp(np.clip(colour, -10, 10)) if self.hdr else 1 / (1 + np.exp(-colour))
+        return density.astype(np.float32), rgb.astype(np.float32)
+
+    def warped(self, positions: Floats) -> Floats:
+        """`positions` [N, 3] in the unit cube, or beyond it where nothing was trained."""
+        if self.warp == "box":
+            low, high = self.box.astype(np.float32)
+            return ((positions - low) / (high - low)).astype(np.float32)
+        size = np.maximum(np.abs(positions).max(axis=1, keepdims=True), 1)
+        with np.errstate(invalid="ignore"):
+            contracted = (2 - 1 / size) * (positions / size)
+        return ((contracted + 2) / 4).astype(np.float32)
+
+    def _features(self, level: Level, unit: Floats) -> Floats:
+        """The features [N, F] at points of the unit cube [N, 3], trilinear between the eight corners around."""
+        scaled = unit * np.float32(level.scale) + np.float32(self.offset)
+        low = np.floor(scaled)
+        share = scaled - low
+        corner = low.astype(np.uint32)
+        found = np.zeros((len(unit), level.table.shape[1]), np.float32)
+        for number in range(8):
+            bits = np.array([number & 1, number >> 1 & 1, number >> 2 & 1], np.uint32)
+            weight = np.where(bits == 1, share, 1 - share).prod(axis=1)
+            found += weight[:, None] * level.table[_entry(level, corner + bits)]
+        return found
+
+
+def _entry(level: Level, corners: np.ndarray) -> np.ndarray:
+    """The rows [N] of a level's table for its `corners` [N, 3] (uint32)."""
+    if level.resolution:
+        factors = np.array([1, level.resolution, level.resolution**2], np.uint32)
+        place = (corners * factors).sum(axis=1, dtype=np.uint32)
+    else:
+        x, y, z = (corners * np.array(PRIMES, np.uint32)).T
+        place = x ^ y ^ z
+    return place % np.uint32(len(level.table)) if len(level.table) < 1 << 32 else place
+
+
+def harmonics_of(vectors: Floats) -> Floats:
+    """The sixteen functions [N, 16] up to degree 3 at `vectors` [N, 3] of any length (Sloan 2013, with Condon-Shortley signs).
+
+    On the sphere they are `harmonics.basis`; off it, as polynomials, they differ.
+    """
+    x, y, z = vectors.T
+    xx, yy, zz = x * x, y * y, z * z
+    columns = [
+        np.full_like(x, 0.28209479177387814),
+        -0.48860251190291987 * y,
+        0.48860251190291987 * z,
+        -0.48860251190291987 * x,
+        1.0925484305920792 * x * y,
+        -1.0925484305920792 * y * z,
+        0.94617469575755997 * zz - 0.31539156525251999,
+        -1.0925484305920792 * x * z,
+        0.54627421529603959 * (xx - yy),
+        0.59004358992664352 * y * (yy - 3 * xx),
+        2.8906114426405538 * x * y * z,
+        0.45704579946446572 * y * (1 - 5 * zz),
+        0.37317633259011546 * z * (5 * zz - 3),
+        0.45704579946446572 * x * (1 - 5 * zz),
+        1.4453057213202769 * z * (xx - yy),
+        0.59004358992664352 * x * (3 * yy - xx),
+    ]
+    return np.stack(columns, axis=1)
