@@ -319,6 +319,18 @@ def test_what_is_typed_stays_while_what_was_typed_before_is_on_its_way(viewer):
     assert told and np.allclose(told, [0, 0, 90])
 
 
+def test_numbers_that_are_no_placement_do_not_stay(viewer):
+    async def script(client):
+        await ready(client)
+        await client.rest()
+        await client.set("Scale", math.nan)
+        await client.press("Reset placement")
+        await client.until(lambda: value(client, "Scale") == 1.0)
+
+    scripted(viewer, script)
+    assert viewer.scene.layers["ball"].placement == Similarity() and not viewer.world.document.entries
+
+
 def test_a_drag_of_the_gizmo_is_one_step_and_nonsense_is_none(viewer):
     gizmo = {"name": "/layer", "wxyz": [1.0, 0, 0, 0]}
 

@@ -131,6 +131,7 @@ class Placement:
         self._typed_at = now
         typed, name = self._typed(), self._chosen()
         if typed is None or name is None:
+            self._told = None  # whatever it says now, it is not that
             return
         asked = self._place(lambda layer: typed, self._typing)
         if asked is not None:
