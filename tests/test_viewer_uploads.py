@@ -417,9 +417,9 @@ def test_files_are_dropped_on_the_page_or_chosen(chromium, files):
         assert "larger than 1.0 MB" in rows.filter(has_text="large.ply").inner_text()
 
         [session] = viewer.sessions
-        tab.mouse.click(300, 200)  # a browser opens its window of files only after a click
         with tab.expect_file_chooser() as chosen:
             session._page.choose_file()
+            tab.mouse.click(300, 200)  # a browser opens its window of files only after a click, before or after it was told to
         chosen.value.set_files(files / "twin.ply")
         rows.filter(has_text="added as twin 2").wait_for()
         assert list(viewer.scene.layers) == ["ball", "twin", "twin 2"]

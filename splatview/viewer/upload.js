@@ -75,6 +75,10 @@
     addEventListener(name, (event) => { if (carriesFiles(event)) { event.preventDefault(); event.stopPropagation(); listeners[name](event); } }, true);
   }
   const choose = () => {
+    if (navigator.userActivation?.isActive === false) {  // browsers open the window within seconds of a click: it came late, wait for the next
+      addEventListener("click", choose, { capture: true, once: true });
+      return;
+    }
     const input = document.createElement("input");
     input.type = "file";
     input.multiple = true;
