@@ -2,6 +2,12 @@
 
 One value holds what instant-ngp and nerfstudio train. Its conventions are instant-ngp's; readers of other kinds bring what they find into
 them: the order of the colour network's inputs, the signs of the harmonics, inputs that are the same everywhere (which go into a bias).
+
+A picture of it, by whatever renderer: along a ray o + t d (|d| = 1, in the field's frame) that is in `HashGrid.bounds` from t_in (at least
+`Marching.near`) to t_out, the samples are at t_k = distance(count(t_in) + 1/2 + k), k = 0, 1, ..., as long as t_k < t_out; those in
+`Occupancy` count. One of density s covers a = 1 - exp(-s (distance(x + 1/2) - distance(x - 1/2))) of what is behind it, if a is
+`Marching.least_alpha` or more, and is blended with the weight T a, front to back, T being the transmittance so far, until T < LAST_TRANSMITTANCE.
+The picture is the sum of the weights times colours, see `HashGrid.developed`; its depth is that of the samples along the view axis.
 """
 
 from __future__ import annotations
@@ -18,6 +24,8 @@ from splatview.arrays import Bools, Doubles, Floats, frozen
 PRIMES = 1, 2654435761, 805459861  # of the spatial hash (Teschner et al. 2003)
 BLOCK = 1 << 14  # points that are asked about at once
 HARMONICS = 16  # of degree 3, by which the colour network sees where it is looked from
+LAST_TRANSMITTANCE = 1e-3  # below it a ray ends
+FAR = 1000.0  # where rays end in a field that has no end
 MOST_LEVELS = 32
 
 Warp = Literal["box", "contraction"]
@@ -86,6 +94,20 @@ class Occupancy:
         object.__setattr__(self, "boxes", frozen("Occupancy.boxes", self.boxes, np.float64, len(self.cells), 2, 3))
         if not (np.isfinite(self.boxes).all() and (self.boxes[:, 0] < self.boxes[:, 1]).all()):
             raise ValueError("Occupancy.boxes: expected boxes whose low corner is below the high one")
+        if not self.cells.size:
+            raise ValueError(f"Occupancy.cells: expected one cell or more, got {list(self.cells.shape)}")
+
+    def at(self, points: ArrayLike) -> Bools:
+        """[...] whether there may be something at `points` [..., 3]: what the first grid says whose box holds the point, low sides included."""
+        points = np.asarray(points, np.float32)
+        found, known = np.zeros(points.shape[:-1], np.bool_), np.zeros(points.shape[:-1], np.bool_)
+        size = np.array(self.cells.shape[1:])
+        for cells, (low, high) in zip(self.cells, self.boxes.astype(np.float32), strict=True):
+            unit = (points - low) / (high - low)
+            here = ((unit >= 0) & (unit < 1)).all(-1) & ~known
+            x, y, z = np.minimum((unit[here] * size).astype(np.int64), size - 1).T
+            found[here], known[here] = cells[x, y, z], True
+        return found
 
 
 @dataclass(frozen=True)
@@ -103,6 +125,34 @@ class Marching:
             raise ValueError(f"Marching: expected 0 < step <= longest, got {self.step} and {self.longest}")
         if not (0 <= self.cone < 1 and 0 <= self.near < np.inf and 0 <= self.least_alpha < 1):
             raise ValueError(f"Marching: expected cone and least_alpha from 0 to 1, and near >= 0, got {self}")
+
+    @property
+    def _turns(self) -> tuple[float, float, float]:
+        """The logarithm by which steps grow, and from which distance to which they do."""
+        rate = float(np.log1p(self.cone))
+        return rate, self.step / rate, self.longest / rate
+
+    def count(self, distance: ArrayLike) -> Doubles:
+        """How many steps lead to a distance: even ones at first, then growing ones, then even ones of the greatest length.
+
+        Counted from where they begin to grow, if they do; a real number, with `step` <= d distance / d count <= `longest`.
+        """
+        t = np.asarray(distance, np.float64)
+        if not self.cone:
+            return t / self.step
+        rate, first, last = self._turns
+        growing = np.log(np.clip(t, first, last) / first) / rate
+        return growing + np.minimum(t - first, 0) / self.step + np.maximum(t - last, 0) / self.longest
+
+    def distance(self, count: ArrayLike) -> Doubles:
+        """The distance to which so many steps lead: the inverse of `count`."""
+        x = np.asarray(count, np.float64)
+        if not self.cone:
+            return x * self.step
+        rate, first, last = self._turns
+        end = np.log(last / first) / rate
+        beyond = np.maximum(x - end, 0) * self.longest if np.isfinite(end) else 0.0
+        return first * np.exp(rate * np.clip(x, 0, end)) + np.minimum(x, 0) * self.step + beyond
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +198,25 @@ class HashGrid:
         """Numbers that were trained."""
         tables = sum(level.table.size for level in self.levels)
         return tables + sum(one.size for network in (self.density, self.colour) for one in (*network.weights, *network.biases))
+
+    @property
+    def bounds(self) -> Doubles:
+        """[2, 3] low and high corner of where there may be something."""
+        if self.warp == "box":
+            return self.box
+        return np.array([[-FAR] * 3, [FAR] * 3]) if self.occupancy is None else self.occupancy.boxes[-1]
+
+    def developed(self, colour: Floats, alpha: Floats) -> Floats:
+        """What a pixel shows, [..., 3] in sRGB and still times alpha, of blended `colour` [..., 3] and `alpha` [...]: with the exposure."""
+        if not self.hdr and not self.exposure:
+            return colour
+        covered = np.maximum(alpha, 1e-6)[..., None]
+        linear = colour / covered
+        if not self.hdr:
+            linear = np.where(linear <= 0.04045, linear / 12.92, ((np.maximum(linear, 0) + 0.055) / 1.055) ** 2.4)
+        linear = linear * np.float32(2.0**self.exposure)
+        shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+        return (shown * covered).astype(np.float32)
 
     def query(self, positions: ArrayLike, directions: ArrayLike) -> tuple[Floats, Floats]:
         """Density [N] (per unit) and rgb [N, 3] at `positions` [N, 3] seen along `directions` [N, 3] (any length), in the field's frame.
