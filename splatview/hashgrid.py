@@ -14,8 +14,9 @@ samples along the view axis.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -128,7 +129,7 @@ class Marching:
             raise ValueError(f"Marching: expected cone and least_alpha from 0 to 1, and near >= 0, got {self}")
 
     @property
-    def _turns(self) -> tuple[float, float, float]:
+    def turns(self) -> tuple[float, float, float]:
         """The logarithm by which steps grow, and from which distance to which they do."""
         rate = float(np.log1p(self.cone))
         return rate, self.step / rate, self.longest / rate
@@ -141,7 +142,7 @@ class Marching:
         t = np.asarray(distance, np.float64)
         if not self.cone:
             return t / self.step
-        rate, first, last = self._turns
+        rate, first, last = self.turns
         growing = np.log(np.clip(t, first, last) / first) / rate
         return growing + np.minimum(t - first, 0) / self.step + np.maximum(t - last, 0) / self.longest
 
@@ -150,7 +151,7 @@ class Marching:
         x = np.asarray(count, np.float64)
         if not self.cone:
             return x * self.step
-        rate, first, last = self._turns
+        rate, first, last = self.turns
         end = np.log(last / first) / rate
         beyond = np.maximum(x - end, 0) * self.longest if np.isfinite(end) else 0.0
         return first * np.exp(rate * np.clip(x, 0, end)) + np.minimum(x, 0) * self.step + beyond
@@ -270,6 +271,20 @@ class HashGrid:
         return found
 
 
+def level_shapes(count: int, log2_size: int, coarsest: int, growth: float) -> list[tuple[float, int, int]]:
+    """Of each level of instant-ngp's grids its scale, the corners along an axis (0: it is hashed) and the entries of its table.
+
+    `coarsest`: corners of the first level; `growth`: of the scale from one level to the next; tables have up to 2^`log2_size` entries.
+    """
+    found = []
+    for level in range(count):
+        scale = float(np.float32(2.0 ** (level * np.log2(growth)) * coarsest - 1.0))
+        corners = math.ceil(scale) + 1
+        entries = min(-(-(corners**3) // 8) * 8, 1 << log2_size)
+        found.append((scale, corners if corners**3 <= entries else 0, entries))
+    return found
+
+
 def _entry(level: Level, corners: np.ndarray) -> np.ndarray:
     """The rows [N] of a level's table for its `corners` [N, 3] (uint32)."""
     if level.resolution:
@@ -286,10 +301,14 @@ def harmonics_of(vectors: Floats) -> Floats:
 
     On the sphere they are `harmonics.basis`; off it, as polynomials, they differ.
     """
-    x, y, z = vectors.T
+    return np.stack(harmonic_columns(*vectors.T), axis=1)
+
+
+def harmonic_columns(x: Any, y: Any, z: Any) -> list[Any]:
+    """Each of them, of the coordinates as arrays of any library."""
     xx, yy, zz = x * x, y * y, z * z
-    columns = [
-        np.full_like(x, 0.28209479177387814),
+    return [
+        0 * x + 0.28209479177387814,
         -0.48860251190291987 * y,
         0.48860251190291987 * z,
         -0.48860251190291987 * x,
@@ -306,4 +325,3 @@ def harmonics_of(vectors: Floats) -> Floats:
         1.4453057213202769 * z * (xx - yy),
         0.59004358992664352 * x * (3 * yy - xx),
     ]
-    return np.stack(columns, axis=1)

@@ -1,0 +1,86 @@
+"""The multiresolution hash encoding with its gradient: native on a CPU, Triton on a GPU, and in readable torch, which both are held to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from splatview.hashgrid import PRIMES
+
+OFFSET = 0.5  # of the grids' corners, in cells
+WRAP = 0xFFFFFFFF  # the hash is of 32 bits
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Levels whose tables lie one after another in one array [rows, F]."""
+
+    levels: tuple[tuple[float, int, int], ...]  # scale, corners along an axis (0: hashed), entries
+    firsts: tuple[int, ...]  # row where each level's table begins
+    features: int
+    scales: Tensor  # [L] float32; these four on the device
+    corners: Tensor  # [L] int32
+    entries: Tensor  # [L] int32
+    begins: Tensor  # [L] int32
+
+    @staticmethod
+    def of(levels: Sequence[tuple[float, int, int]], features: int, device: torch.device) -> Grid:
+        scales, corners, entries = zip(*levels, strict=True)
+        firsts = [sum(entries[:place]) for place in range(len(levels))]
+        numbers = [torch.tensor(values, dtype=torch.int32, device=device) for values in (corners, entries, firsts)]
+        return Grid(tuple(levels), tuple(firsts), features, torch.tensor(scales, dtype=torch.float32, device=device), *numbers)
+
+    @property
+    def rows(self) -> int:
+        return self.firsts[-1] + self.levels[-1][2]
+
+
+def encode(unit: Tensor, table: Tensor, grid: Grid) -> Tensor:
+    """Features [N, L F] at points [N, 3] of the unit cube, levels side by side; its gradient reaches the `table` [rows, F] alone."""
+    return _Encoding.apply(unit, table, grid)  # pyright: ignore[reportReturnType]
+
+
+class _Encoding(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, unit: Tensor, table: Tensor, grid: Grid) -> Tensor:
+        ctx.save_for_backward(unit)
+        ctx.grid, ctx.shape = grid, table.shape
+        if unit.is_cuda:
+            from splatview.fit import encoding_kernels
+
+            return encoding_kernels.forward(unit.contiguous(), table, grid)
+        return encoded(unit, table, grid)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[None, Tensor, None]:
+        (unit,), (gradient,) = ctx.saved_tensors, gradients
+        if unit.is_cuda:
+            from splatview.fit import encoding_kernels
+
+            return None, encoding_kernels.backward(unit.contiguous(), gradient.contiguous(), ctx.shape, ctx.grid), None
+        table = torch.zeros(ctx.shape, requires_grad=True)
+        with torch.enable_grad():
+            encoded(unit, table, ctx.grid).backward(gradient)
+        return None, table.grad, None  # pyright: ignore[reportReturnType]
+
+
+def encoded(unit: Tensor, table: Tensor, grid: Grid) -> Tensor:
+    """The same, level by level and corner by corner."""
+    found = []
+    for (scale, corners, entries), first in zip(grid.levels, grid.firsts, strict=True):
+        scaled = unit * scale + OFFSET
+        low = scaled.floor()
+        share, corner = scaled - low, low.long()
+        features = torch.zeros(len(unit), table.shape[1], device=unit.device)
+        for number in range(8):
+            bits = torch.tensor([number & 1, number >> 1 & 1, number >> 2 & 1], device=unit.device)
+            weight = torch.where(bits == 1, share, 1 - share).prod(-1)
+            x, y, z = (corner + bits).unbind(-1)
+            dense, hashed = x + y * corners + z * corners**2, x * PRIMES[0] & WRAP ^ y * PRIMES[1] & WRAP ^ z * PRIMES[2] & WRAP
+            place = dense if corners else hashed
+            features = features + weight[:, None] * table[first + place % entries]
+        found.append(features)
+    return torch.cat(found, -1)

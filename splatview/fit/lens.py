@@ -1,0 +1,66 @@
+"""How a camera's glass bends rays: OpenCV's models, and the way back from a pixel to its ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from splatview.arrays import Doubles, Floats
+
+MOST_PIXELS = 1 << 28
+ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Intrinsics in pixels, the centre of the first pixel at (0.5, 0.5); distortion as OpenCV numbers it, or its fisheye model's."""
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: tuple[float, ...] = ()  # k1 k2 p1 p2 k3 k4 k5 k6; fisheye: k1 k2 k3 k4
+    fisheye: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = self.fx, self.fy, self.cx, self.cy, *self.distortion
+        if not (min(self.width, self.height) > 0 and self.width * self.height <= MOST_PIXELS):
+            raise ValueError(f"expected a picture of up to {MOST_PIXELS:,} pixels, got {self.width} x {self.height}")
+        if not (np.isfinite(numbers).all() and self.fx > 0 and self.fy > 0):
+            raise ValueError(f"expected finite intrinsics and focal lengths > 0, got {numbers}")
+
+    def sized(self, width: int, height: int) -> Lens:
+        """The same lens before another number of pixels."""
+        across, down = width / self.width, height / self.height
+        return replace(self, width=width, height=height, fx=self.fx * across, cx=self.cx * across, fy=self.fy * down, cy=self.cy * down)
+
+    def rays(self) -> Floats:
+        """x / z and y / z [H, W, 2] of the ray through each pixel's centre, in the camera's frame (x right, y down)."""
+        u, v = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
+        pixels = np.stack([u, v], -1).reshape(-1, 1, 2)
+        K = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
+        seen = (pixels - [self.cx, self.cy]) / [self.fx, self.fy]
+        if self.fisheye:
+            seen = cv2.fisheye.undistortPoints(pixels, K, np.array([*self.distortion, 0, 0, 0, 0][:4]))
+        elif any(self.distortion):
+            seen = self._straight(seen[:, 0])
+        return seen.reshape(self.height, self.width, 2).astype(np.float32)
+
+    def _straight(self, seen: Doubles) -> Doubles:
+        """Points [N, 2] of the undistorted plane z = 1 whose images are at `seen`: what the lens adds there is taken off, again and again.
+
+        OpenCV's does the same five times, which is too few for strong lenses.
+        """
+        k1, k2, p1, p2, k3, k4, k5, k6 = (*self.distortion, *[0.0] * 8)[:8]
+        points = seen
+        for _ in range(ROUNDS):
+            x, y = points.T
+            rr = x * x + y * y
+            radial = (1 + rr * (k1 + rr * (k2 + rr * k3))) / (1 + rr * (k4 + rr * (k5 + rr * k6)))
+            shift = np.stack([2 * p1 * x * y + p2 * (rr + 2 * x * x), p1 * (rr + 2 * y * y) + 2 * p2 * x * y], -1)
+            points = (seen - shift) / np.where(np.abs(radial) > 1e-3, radial, 1e-3)[:, None]
+        return points

@@ -1,0 +1,87 @@
+"""Where there is something, learned while training: a decaying record of the largest density seen in each cell (Müller et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from splatview.hashgrid import Marching, Occupancy
+
+SIZE = 128  # cells along an axis, in instant-ngp's files
+DECAY = 0.8  # of what was seen, whenever a cell is looked at again
+LEAST = 0.01  # optical thickness of a least step, above which a cell is occupied
+SHARE = 8  # one cell of so many is asked about in an update, all of them in turn, and as many again of those that are occupied
+
+
+class OccupancyGrid:
+    """Nested grids of SIZE^3 cells around (0.5, 0.5, 0.5), each twice as large as the one before. All are occupied to begin with."""
+
+    def __init__(self, box_scale: int, marching: Marching, device: torch.device) -> None:
+        self._cascades, self._step, self._device = max(1, box_scale.bit_length()), marching.step, device
+        self.thickness = torch.full((self._cascades, SIZE, SIZE, SIZE), 1.1 * LEAST, device=device)  # optical, of a least step
+        self.cells = torch.ones_like(self.thickness, dtype=torch.bool)
+        self._order = torch.randperm(self.thickness.numel() // self._cascades, device=device)
+        self._turn = 0
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """[C, 2, 3] low and high corners."""
+        sides = 2.0 ** np.arange(self._cascades)
+        return 0.5 + 0.5 * sides[:, None, None] * np.array([-1.0, 1.0])[None, :, None] * np.ones((1, 1, 3))
+
+    def at(self, points: Tensor) -> Tensor:
+        """[...] whether there may be something at `points` [..., 3], as `splatview.hashgrid.Occupancy.at`."""
+        centred = points - 0.5
+        reach = 2 * centred.abs().amax(-1)
+        cascade = reach.clamp_min(1).log2().ceil()
+        inside = cascade < self._cascades
+        cell = ((centred * torch.exp2(-cascade)[..., None] + 0.5) * SIZE).long().clamp(0, SIZE - 1)
+        place = ((cascade.clamp_max(self._cascades - 1).long() * SIZE + cell[..., 0]) * SIZE + cell[..., 1]) * SIZE + cell[..., 2]
+        return self.cells.view(-1)[place] & inside
+
+    @torch.no_grad()
+    def update(self, density_at: Callable[[Tensor], Tensor], generator: torch.Generator) -> None:
+        """Ask about some cells of each grid, at a random point of each."""
+        count = len(self._order) // SHARE
+        everywhere = self._order[self._turn * count : (self._turn + 1) * count]
+        self._turn = (self._turn + 1) % SHARE
+        for cascade in range(self._cascades):
+            occupied = torch.nonzero(self.cells[cascade].view(-1))[:, 0]
+            some = torch.randint(max(1, len(occupied)), (min(count, len(occupied)),), generator=generator, device=generator.device)
+            cells = torch.cat([everywhere, occupied[some.to(self._device)]])
+            corner = torch.stack([cells // SIZE**2, cells // SIZE % SIZE, cells % SIZE], -1)
+            within = torch.rand((len(cells), 3), generator=generator, device=generator.device).to(self._device)
+            points = ((corner + within) / SIZE - 0.5) * 2.0**cascade + 0.5
+            found = density_at(points) * self._step
+            flat = self.thickness[cascade].view(-1)
+            flat[cells] = torch.maximum(flat[cells] * DECAY, found)
+        self._decide()
+
+    def _decide(self) -> None:
+        level = min(LEAST, float(self.thickness[0].mean()))
+        self.cells = self.thickness > level
+        for finer, coarser in zip(self.cells, self.cells[1:], strict=False):  # a coarse cell holds what its fine ones do
+            half = finer.view(SIZE // 2, 2, SIZE // 2, 2, SIZE // 2, 2).any(5).any(3).any(1)
+            inner = slice(SIZE // 4, 3 * SIZE // 4)
+            coarser[inner, inner, inner] |= half
+
+    def state(self) -> dict[str, Any]:
+        return {"thickness": self.thickness, "order": self._order, "turn": self._turn}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.thickness.copy_(state["thickness"])
+        self._order.copy_(state["order"])
+        self._turn = state["turn"]
+        self._decide()
+
+    def value(self) -> Occupancy:
+        return Occupancy(self.cells.cpu().numpy(), self.boxes)
+
+    @property
+    def share(self) -> float:
+        """Of all cells those that are occupied."""
+        return float(self.cells.float().mean())

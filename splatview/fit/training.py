@@ -1,0 +1,203 @@
+"""Training a field from a capture, step by step (Müller et al. 2022)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from splatview.arrays import Bytes
+from splatview.fit.capture import Capture, Photo
+from splatview.fit.field import Field, Shape
+from splatview.fit.marching import Samples, march, weights
+from splatview.fit.occupancy import OccupancyGrid
+from splatview.fit.optimiser import SparseAdam
+from splatview.hashgrid import HashGrid, Marching
+
+STEP = math.sqrt(3) / 1024  # the least, in the unit box: instant-ngp's
+CONE, LONGEST, NEAR = 1 / 256, 128 * STEP, 0.05
+NEAR_WHILE_TRAINING = 0.1  # closer to a camera nothing is learned: it would be seen by that camera alone
+HUBER = 0.1
+UPDATE_EVERY = 16  # steps
+HELD_OUT = 8  # one photo of so many is not trained on
+FIRST_RAYS = 1 << 12
+MOST_RAYS = 1 << 17
+RATE, LAST_RATE, FALLS_AFTER = 1e-2, 0.03, 0.3  # of learning; what is left of it in the end; the share of the time before it falls
+DECAY = 1e-6  # of the networks' weights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a field is trained."""
+
+    shape: Shape = field(default_factory=Shape)
+    samples: int = 1 << 18  # per step, about
+    seed: int = 0
+
+
+class Training:
+    """A field in the making. Photos of which `HELD_OUT` divides the number are kept for `evaluate`."""
+
+    def __init__(self, capture: Capture, recipe: Recipe, device: str | torch.device = "cpu") -> None:
+        self.capture, self.recipe, self.device = capture, recipe, torch.device(device)
+        self.steps = 0
+        self.marching = Marching(STEP, 0.0 if capture.box_scale == 1 else CONE, LONGEST, NEAR)
+        self._while_training = Marching(self.marching.step, self.marching.cone, LONGEST, NEAR_WHILE_TRAINING)
+        self._random = torch.Generator(self.device).manual_seed(recipe.seed)
+        self.field = Field(recipe.shape, capture.box, self.device, torch.Generator().manual_seed(recipe.seed))
+        self.grid = OccupancyGrid(capture.box_scale, self.marching, self.device)
+        networks = [*self.field.density, *self.field.colour]
+        adam = {"betas": (0.9, 0.99), "eps": 1e-15}
+        self._networks = torch.optim.Adam(networks, RATE, weight_decay=DECAY, **adam, fused=True)
+        self._table = SparseAdam(self.field.table, **adam)
+        few = len(capture.photos) < 2
+        self.trained_on = [photo for place, photo in enumerate(capture.photos) if few or place % HELD_OUT]
+        self.held_out = [photo for place, photo in enumerate(capture.photos) if not few and place % HELD_OUT == 0]
+        self._pixels = _Pixels(self.trained_on, capture, self.device)
+        self._rays = FIRST_RAYS
+
+    def step(self, progress: float) -> Tensor:
+        """Learn from some rays; `progress` (0..1) is how much of the training is over. The loss."""
+        if self.steps % UPDATE_EVERY == 0:
+            self.grid.update(self.field.density_at, self._random)
+        rate = RATE * LAST_RATE ** (max(0.0, progress - FALLS_AFTER) / (1 - FALLS_AFTER))
+        origins, directions, wanted = self._pixels.drawn(self._rays, self._random)
+        behind = torch.rand(wanted.shape[0], 3, generator=self._random, device=self.device)
+        shift = torch.rand(len(origins), generator=self._random, device=self.device)
+        samples = self._march(origins, directions, shift, self._while_training)
+        most = 2 * self.recipe.samples
+        if len(samples.ray) > most:  # a lucky draw of long rays; they come again
+            samples, origins, directions, wanted, behind = _cut(samples, most, origins, directions, wanted, behind)
+        shown, alpha = self._blended(origins, directions, samples)
+        pixel = wanted[:, :3] * wanted[:, 3:] + behind * (1 - wanted[:, 3:])
+        loss = functional.huber_loss(shown + behind * (1 - alpha[:, None]), pixel, delta=HUBER)
+        self._networks.zero_grad(set_to_none=True)
+        self.field.table.grad = None
+        loss.backward()
+        for group in self._networks.param_groups:
+            group["lr"] = rate
+        self._networks.step()
+        self._table.step(rate)
+        self.steps += 1
+        ratio = self.recipe.samples / max(1, len(samples.ray))
+        self._rays = min(MOST_RAYS, max(64, int(self._rays * min(2.0, max(0.5, ratio)))))
+        return loss.detach()
+
+    def _march(self, origins: Tensor, directions: Tensor, shift: Tensor, marching: Marching) -> Samples:
+        low, high = self.capture.box[:, 0].tolist()
+        return march(origins, directions, shift, self.grid, marching, low, high)
+
+    def _blended(self, origins: Tensor, directions: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
+        """Colour [R, 3] over black and alpha [R] of rays."""
+        along = directions[samples.ray]
+        density, rgb = self.field(origins[samples.ray] + samples.distance[:, None] * along, along)
+        weight = weights(density, samples)
+        shown = torch.zeros(len(origins), 3, device=self.device).index_add(0, samples.ray, weight[:, None] * rgb)
+        return shown, torch.zeros(len(origins), device=self.device).index_add(0, samples.ray, weight)
+
+    @torch.no_grad()
+    def picture(self, photo: Photo) -> tuple[Tensor, Tensor]:
+        """What the field shows where `photo` was taken: rgb [H, W, 3] over black, alpha [H, W]."""
+        origins, directions = _rays(photo, self.capture, self.device)
+        parts = []
+        for begin in range(0, len(origins), self._part):
+            part = slice(begin, begin + self._part)
+            half = torch.full((len(origins[part]),), 0.5, device=self.device)
+            samples = self._march(origins[part], directions[part], half, self.marching)
+            parts.append(self._blended(origins[part], directions[part], samples))
+        rgb, alpha = (torch.cat(one) for one in zip(*parts, strict=True))
+        shape = photo.lens.height, photo.lens.width
+        return rgb.view(*shape, 3), alpha.view(shape)
+
+    @property
+    def _part(self) -> int:
+        """Rays of a picture that are drawn at once."""
+        return max(256, min(1 << 14, self._rays))
+
+    def value(self) -> HashGrid:
+        """The field as it stands."""
+        return self.field.hashgrid(self.marching, self.grid.value(), (0.0, 0.0, 0.0))
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs to go on."""
+        return {
+            "recipe": asdict(self.recipe),
+            "steps": self.steps,
+            "rays": self._rays,
+            "field": self.field.state_dict(),
+            "networks": self._networks.state_dict(),
+            "table": self._table.state(),
+            "grid": self.grid.state(),
+            "random": self._random.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`; ValueError if it is of another recipe."""
+        if state["recipe"] != asdict(self.recipe):
+            raise ValueError(f"expected the checkpoint of {asdict(self.recipe)}, found one of {state['recipe']}")
+        self.steps, self._rays = state["steps"], state["rays"]
+        self.field.load_state_dict(state["field"])
+        self._networks.load_state_dict(state["networks"])
+        self._table.restore(state["table"])
+        self.grid.restore(state["grid"])
+        self._random.set_state(state["random"].cpu())
+
+
+def _cut(samples: Samples, most: int, *of_rays: Tensor) -> tuple[Any, ...]:
+    """The first rays, whose samples are no more than `most`."""
+    rays = max(1, int(torch.searchsorted(samples.last, most, right=True)))
+    end = int(samples.last[rays - 1])
+    cut = Samples(samples.ray[:end], samples.distance[:end], samples.length[:end], samples.first[:rays], samples.last[:rays])
+    return cut, *(one[:rays] for one in of_rays)
+
+
+def _rays(photo: Photo, capture: Capture, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Origins and unit directions [H W, 3] of a photo's pixels in the field's frame."""
+    plane = torch.from_numpy(photo.lens.rays()).to(device).view(-1, 2)
+    rotation, place = _pose(photo, capture)
+    along = torch.cat([plane, torch.ones_like(plane[:, :1])], 1) @ torch.tensor(rotation.T, dtype=torch.float32, device=device)
+    return torch.tensor(place, dtype=torch.float32, device=device).expand(len(along), 3), functional.normalize(along, dim=1)
+
+
+def _pose(photo: Photo, capture: Capture) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation [3, 3] of a photo's camera into the field's frame, and its place there [3]."""
+    into = capture.field_from_world
+    return into.rotation @ photo.world_from_camera[:3, :3], into.apply(photo.world_from_camera[:3, 3])
+
+
+class _Pixels:
+    """All pixels of some photos, drawn at random."""
+
+    def __init__(self, photos: list[Photo], capture: Capture, device: torch.device) -> None:
+        lenses = {photo.lens: None for photo in photos}
+        for lens in lenses:
+            lenses[lens] = torch.from_numpy(lens.rays()).view(-1, 2)
+        order = list(lenses)
+        begins = np.cumsum([0, *(lens.width * lens.height for lens in order)])
+        self._planes = torch.cat([lenses[lens] for lens in order]).to(device)  # x / z, y / z of every pixel of every lens
+        self._plane_of = torch.tensor([int(begins[order.index(photo.lens)]) for photo in photos], device=device)
+        self._colours = torch.from_numpy(np.concatenate([_opaque(photo.pixels).reshape(-1, 4) for photo in photos])).to(device)
+        self._ends = torch.tensor(np.cumsum([photo.lens.width * photo.lens.height for photo in photos]), device=device)
+        poses = [_pose(photo, capture) for photo in photos]
+        self._rotations = torch.tensor(np.array([rotation for rotation, _ in poses]), dtype=torch.float32, device=device)
+        self._places = torch.tensor(np.array([place for _, place in poses]), dtype=torch.float32, device=device)
+
+    def drawn(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Origins and unit directions [R, 3] of some rays, and what they should show: [R, 4] sRGB and opacity, 0..1."""
+        pixel = torch.randint(len(self._colours), (count,), generator=generator, device=self._colours.device)
+        photo = torch.searchsorted(self._ends, pixel, right=True)
+        begin = torch.where(photo > 0, self._ends[photo - 1], 0)
+        plane = self._planes[self._plane_of[photo] + pixel - begin]
+        along = torch.cat([plane, torch.ones_like(plane[:, :1])], 1)
+        directions = (self._rotations[photo] @ along[:, :, None])[..., 0]
+        return self._places[photo], functional.normalize(directions, dim=1), self._colours[pixel] / 255
+
+
+def _opaque(pixels: Bytes) -> Bytes:
+    """[H, W, 4]."""
+    return pixels if pixels.shape[2] == 4 else np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], -1)
