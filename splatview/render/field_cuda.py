@@ -16,7 +16,11 @@ from splatview.camera import Camera
 from splatview.geometry import Similarity
 from splatview.hashgrid import HARMONICS, LAST_TRANSMITTANCE, HashGrid, Network
 
-TILE_X, TILE_Y, SEARCH, WARPS = 16, 8, 8, 4
+TILE = 8  # pixels a side
+RAYS = 1 << 20  # that are drawn at once, at most: what they need is about 0.7 KB each
+SAMPLES, MOST_SAMPLES = 8, 32  # of a ray in a round: at first, and when few rays are left
+ROUNDS = 4  # between two looks at whether all rays have ended
+SIZES = {"begin_rays": 128, "advance": 128, "encode": 256, "ask": 128, "finish": 256}  # of the programs
 LEAST = 16  # of what the tensor cores multiply
 LARGEST = 65504.0  # of a 16-bit number
 
@@ -35,11 +39,12 @@ class FieldFrame:
 class Prepared:
     """A field on the device."""
 
-    columns: tuple[Tensor, ...]  # of each word of features: scale (0: none), corners, last entry, where it begins, words per entry
-    table: Tensor  # [words] int32, two 16-bit features each
+    table: Tensor  # int32 of two 16-bit features each, or int64 of four
+    levels: Tensor  # [L, 4] float64: scale, corners, last entry, where it begins
     weights: Tensor  # float16, [in, out] of each layer in turn
     biases: Tensor  # float32
     cells: Tensor  # [C X Y Z / 8] uint8, low bits first
+    blocks: Tensor  # [C X/4 Y/4 Z/4] uint8, 1 where one of 4 x 4 x 4 cells is occupied
     boxes: Tensor  # [C, 6]
     bounds: Tensor  # [6]
     box: Tensor  # [6] low corner, 1 / sides
@@ -49,24 +54,18 @@ class Prepared:
     @staticmethod
     def of(field: HashGrid, device: torch.device) -> Prepared:
         """`field` as the kernel wants it; ValueError if it has what is not drawn here."""
-        tables, columns, begin = [], [], 0
+        features = max(2, *(level.table.shape[1] for level in field.levels))
+        tables, levels, begin = [], [], 0
         for level in field.levels:
-            entries, features = level.table.shape
+            entries = len(level.table)
             if level.resolution == 0 and entries & (entries - 1):
                 raise ValueError(f"backend cuda: expected hashed levels with a power of two entries, got {entries}")
-            words = -(-features // 2)
-            padded = np.zeros((entries, 2 * words), np.float16)
-            padded[:, :features] = np.clip(level.table, -LARGEST, LARGEST)
-            tables.append(padded.view(np.int32).reshape(-1))
-            columns += [(level.scale, level.resolution, entries - 1, begin + word, words) for word in range(words)]
-            begin += entries * words
-        if begin >= 1 << 31:
-            raise ValueError(f"backend cuda: expected tables of less than 8 GB, got {4 * begin / 1e9:.1f} GB")
-        count = _power(len(columns))
-        columns += [(0.0, 0, 0, 0, 1)] * (count - len(columns))
-        scales, *rest = (np.array(values) for values in zip(*columns, strict=True))
-        numbers = [torch.tensor(values.astype(np.int32), device=device) for values in rest]
-        weights, biases, shape = packed(field, count)
+            tables.append(_filled(np.clip(level.table, -LARGEST, LARGEST), entries, features).astype(np.float16))
+            levels.append((level.scale, level.resolution, entries - 1, begin))
+            begin += entries
+        if begin * features >= 1 << 31:
+            raise ValueError(f"backend cuda: expected tables of less than 4 GB, got {2 * begin * features / 1e9:.1f} GB")
+        weights, biases, shape = packed(field, features)
         occupancy, marching = field.occupancy, field.marching
         cells = np.packbits(occupancy.cells, axis=None, bitorder="little") if occupancy is not None else np.zeros(1, np.uint8)
         size = occupancy.cells.shape if occupancy is not None else (1, 1, 1, 1)
@@ -77,11 +76,12 @@ class Prepared:
             rate, first, last = marching.turns
         floats: dict[str, Any] = {"dtype": torch.float32, "device": device}
         return Prepared(
-            (torch.tensor(scales, **floats), *numbers),
-            torch.tensor(np.concatenate(tables), device=device),
+            torch.tensor(np.concatenate(tables).reshape(-1).view(np.int64 if features > 2 else np.int32), device=device),
+            torch.tensor(levels, dtype=torch.float64, device=device),
             torch.tensor(weights, device=device),
             torch.tensor(biases, device=device),
             torch.tensor(cells, device=device),
+            torch.tensor(_blocks(occupancy.cells) if occupancy is not None else cells, device=device),
             torch.tensor(boxes, **floats),
             torch.tensor(field.bounds.reshape(-1), **floats),
             torch.tensor(np.concatenate([low, 1 / (high - low)]), **floats),
@@ -95,17 +95,18 @@ class Prepared:
                 "CELLS_X": size[1],
                 "CELLS_Y": size[2],
                 "CELLS_Z": size[3],
-                "COLUMNS": count,
+                "FEATURES": features,
+                "LEVELS": len(levels),
                 **shape,
             },
             (field.offset, marching.step, rate, first, min(last, 1e30), min(marching.longest, 1e30)),
         )
 
 
-def packed(field: HashGrid, columns: int) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+def packed(field: HashGrid, features: int) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """Weights and biases one after another, and their sizes, filled up with zeros to what the tensor cores multiply.
 
-    Density: the first layer's inputs with even numbers, then with odd ones; the others. Colour: the first layer's inputs from the density
+    Density: the first layer, each level's inputs filled up to `features`, and the others. Colour: the first layer's inputs from the density
     network, then the harmonics; the others.
     """
     for name, network in (("density", field.density), ("colour", field.colour)):
@@ -113,12 +114,12 @@ def packed(field: HashGrid, columns: int) -> tuple[np.ndarray, np.ndarray, dict[
             raise ValueError(f"backend cuda: expected a {name} network with a hidden layer, got none")
     hidden = [len(layer) for network in (field.density, field.colour) for layer in network.weights[:-1]]
     width, outputs = _power(max(hidden)), _power(field.density.outputs)
-    first = field.density.weights[0]
-    words = _in_pairs(field, first)
+    first = _levelled(field, features)
+    inputs = _power(first.shape[1])
     geometry = np.zeros((len(field.colour.weights[0]), outputs), np.float32)
     split = field.colour.inputs - HARMONICS
     geometry[:, field.geometry : field.geometry + split] = field.colour.weights[0][:, :split]
-    density = [(words[:, 0::2], columns, width), (words[:, 1::2], columns, width), *_rest(field.density, width, outputs)]
+    density = [(first, inputs, width), *_rest(field.density, width, outputs)]
     harmonics = field.colour.weights[0][:, split:]
     colour = [(geometry, outputs, width), (harmonics, HARMONICS, width), *_rest(field.colour, width, LEAST)]
     weights = [_filled(np.clip(layer, -LARGEST, LARGEST).T, inputs, size).astype(np.float16) for layer, inputs, size in (*density, *colour)]
@@ -127,6 +128,7 @@ def packed(field: HashGrid, columns: int) -> tuple[np.ndarray, np.ndarray, dict[
         _filled(bias[None], 1, size) for bias, size in zip((*field.density.biases, *_colour_biases(field.colour)), sizes, strict=True)
     ]
     shape = {
+        "INPUTS": inputs,
         "WIDTH": width,
         "OUTPUTS": outputs,
         "DENSITY_LAYERS": len(field.density.weights) - 1,
@@ -135,16 +137,15 @@ def packed(field: HashGrid, columns: int) -> tuple[np.ndarray, np.ndarray, dict[
     return np.concatenate([one.reshape(-1) for one in weights]), np.concatenate([one.reshape(-1) for one in biases]), shape
 
 
-def _in_pairs(field: HashGrid, first: np.ndarray) -> np.ndarray:
-    """The first layer [out, 2 words] with a column of zeros beside the only feature of a level that has one."""
-    parts, at = [], 0
-    for level in field.levels:
-        features = level.table.shape[1]
-        parts.append(first[:, at : at + features])
-        if features % 2:
-            parts.append(np.zeros((len(first), 1), np.float32))
-        at += features
-    return np.concatenate(parts, 1)
+def _levelled(field: HashGrid, features: int) -> np.ndarray:
+    """The density network's first layer [out, L features], with columns of zeros for features that a level lacks."""
+    first, at = field.density.weights[0], 0
+    filled = np.zeros((len(first), len(field.levels) * features), np.float32)
+    for place, level in enumerate(field.levels):
+        count = level.table.shape[1]
+        filled[:, place * features : place * features + count] = first[:, at : at + count]
+        at += count
+    return filled
 
 
 def _rest(network: Network, width: int, outputs: int) -> list[tuple[np.ndarray, int, int]]:
@@ -156,6 +157,14 @@ def _rest(network: Network, width: int, outputs: int) -> list[tuple[np.ndarray, 
 def _colour_biases(network: Network) -> list[np.ndarray]:
     *middle, last = network.biases
     return [*middle, last[:LEAST]]
+
+
+def _blocks(cells: np.ndarray) -> np.ndarray:
+    """[C X/4 Y/4 Z/4] 1 where one of 4 x 4 x 4 `cells` [C, X, Y, Z] is occupied, in the same order."""
+    padded = np.pad(cells, [(0, 0), *((0, -size % 4) for size in cells.shape[1:])])
+    cascades, *sizes = padded.shape
+    x, y, z = (size // 4 for size in sizes)
+    return padded.reshape(cascades, x, 4, y, 4, z, 4).any((2, 4, 6)).astype(np.uint8).reshape(-1)
 
 
 def _filled(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -184,40 +193,75 @@ class FieldCuda:
     @torch.no_grad()
     def render(self, field: HashGrid, placement: Similarity, camera: Camera, near: float = 0.0, far: float = math.inf) -> FieldFrame:
         """`field`, which stands in the world at `placement`; `near` and `far` along the view axis, world units."""
-        from splatview.render import field_kernels
-
         here, (height, width) = self.prepare(field), (camera.height, camera.width)
         into = placement.inverse()
         rotation = into.rotation @ camera.camera_from_world[:3, :3].T
         eye = into.apply(camera.position)
         view = self._small([*camera.K[[0, 1], [0, 1]], *camera.K[:2, 2], *eye, *rotation.reshape(-1)])
-        rgb = torch.empty((height, width, 3), device=self._device)
-        alpha, distance = torch.empty((2, height, width), device=self._device)
-        samples = torch.empty((height, width), dtype=torch.int32, device=self._device)
-        across, down = -(-width // TILE_X), -(-height // TILE_Y)
-        inputs = view, here.bounds, here.box, here.table, *here.columns, here.cells, here.boxes, here.weights, here.biases
-        near = max(near * into.scale, field.marching.near)
-        numbers = *here.numbers, near, min(far * into.scale, 1e30), field.marching.least_alpha, field.density_factor
-        kernel: Any = field_kernels.march_tiles
-        launch = kernel[(across * down,)]
-        launch(
-            rgb,
-            alpha,
-            distance,
-            samples,
-            *inputs,
-            across,
-            width,
-            height,
-            *numbers,
-            **here.constants,
-            TILE_X=TILE_X,
-            TILE_Y=TILE_Y,
-            SEARCH=SEARCH,
-            LAST_TRANSMITTANCE=LAST_TRANSMITTANCE,
-            num_warps=WARPS,
+        frame = FieldFrame(
+            torch.empty((height, width, 3), device=self._device),
+            *torch.empty((2, height, width), device=self._device),
+            torch.empty((height, width), dtype=torch.int32, device=self._device),
         )
-        return FieldFrame(rgb, alpha, distance, samples)
+        across, down = -(-width // TILE), -(-height // TILE)
+        reach = max(near * into.scale, field.marching.near), min(far * into.scale, 1e30)
+        for begin in range(0, across * down * TILE**2, RAYS):
+            self._draw(frame, here, view, begin, min(RAYS, across * down * TILE**2 - begin), across, reach, field)
+        return frame
+
+    def _draw(
+        self,
+        frame: FieldFrame,
+        here: Prepared,
+        view: Tensor,
+        begin: int,
+        rays: int,
+        across: int,
+        reach: tuple[float, float],
+        field: HashGrid,
+    ) -> None:
+        """The rays from number `begin` on."""
+        slots, size = SAMPLES * rays, {"device": self._device}
+        directions, sums = torch.empty((3, rays), **size), torch.empty((4, rays), **size)
+        steps, leaves, lights = torch.empty((3, rays), **size)
+        asked, *lists = torch.empty((3, rays), dtype=torch.int32, **size)
+        seen = torch.empty((rays, 16), dtype=torch.float16, **size)
+        places, answers = torch.empty((2, slots), **size), torch.empty((4, slots), **size)
+        owners = torch.empty(slots, dtype=torch.int32, **size)
+        features = torch.empty((here.constants["LEVELS"], slots, here.constants["FEATURES"]), dtype=torch.float16, **size)
+        counts = torch.zeros(1 << 12, dtype=torch.int32, **size)
+        counts[0] = rays
+        offset, *marching = here.numbers
+        height, width = frame.alpha.shape
+        picture = begin, rays, across, width, height
+        state = directions, steps, leaves, lights, sums, asked
+        self._launch("begin_rays", rays, here, *state, seen, lists[0], view, here.bounds, *picture, *marching, *reach, TILE=TILE)
+        for turn in range(len(counts) - 1):
+            listed, going = lists[turn % 2], lists[1 - turn % 2]
+            now, grid = (turn, rays, slots), (here.cells, here.blocks, here.boxes)
+            before, after = places[1 - turn % 2], places[turn % 2]
+            found = counts, after, owners
+            lists_now = listed, going, counts, before, answers, after, owners
+            self._launch("advance", rays, here, *state, *lists_now, view, *grid, *now, *marching)
+            if turn % ROUNDS == ROUNDS - 1 and not int(counts[turn + 1]):
+                break
+            self._launch("encode", slots, here, features.view(here.table.dtype), directions, *found, view, here.box, here.table, here.levels, *now, offset)
+            numbers = *now, *marching, field.marching.least_alpha, field.density_factor
+            self._launch(
+                "ask", slots, here, answers, features, seen, directions, *found, view, here.box, here.weights, here.biases, *numbers
+            )
+        self._launch(
+            "finish", rays, here, frame.rgb, frame.alpha, frame.distance, frame.samples, lights, sums, asked, view, *picture, TILE=TILE
+        )
+
+    def _launch(self, name: str, count: int, here: Prepared, *inputs: Any, **more: int) -> None:
+        """A kernel for `count` rays or slots, with those of the field's constants that it has."""
+        from splatview.render import field_kernels
+
+        kernel: Any = getattr(field_kernels, name)
+        constants = {**here.constants, "MOST": MOST_SAMPLES, "LAST_TRANSMITTANCE": LAST_TRANSMITTANCE, "BLOCK": SIZES[name], **more}
+        grid = (-(-count // SIZES[name]), here.constants["LEVELS"]) if name == "encode" else (-(-count // SIZES[name]),)
+        kernel[grid](*inputs, **{key: value for key, value in constants.items() if key in kernel.arg_names}, num_warps=4)
 
     def _small(self, values: ArrayLike) -> Tensor:
         return torch.from_numpy(np.array(values, np.float32)).to(self._device, non_blocking=True)

@@ -1,7 +1,9 @@
 """A field seen through a camera, on a GPU.
 
-One Triton program marches the rays of one tile, side by side, and asks the field about a sample of each at a time: encoding, both networks
-(tensor cores, 16-bit operands, 32-bit sums) and blending, without a number in memory in between.
+In rounds: every ray that is on its way blends what the field said about its last few samples and finds the next few (`advance`), whose
+features are gathered from the tables (`encode`) and sent through both networks (`ask`: tensor cores, 16-bit operands, 32-bit sums).
+Rays that have ended leave the list, those that are left are given more samples at once: the GPU is as full in the last round as in
+the first.
 
 Imports Triton, so it is imported only by who is about to draw with it.
 """
@@ -31,16 +33,6 @@ def count_of(distance, step, rate, first, last, longest, GROWING: tl.constexpr):
         growing = tl.log(tl.minimum(tl.maximum(distance, first), last) / first) / rate
         return growing + tl.minimum(distance - first, 0.0) / step + tl.maximum(distance - last, 0.0) / longest
     return distance / step
-
-
-@triton.jit
-def corner_words(table, x, y, z, corners, last, begin, stride, there):
-    """The words [BLOCK, C] of the table at a corner of each level's cell (uint32), two 16-bit features each."""
-    dense = x + (y + z * corners) * corners
-    dense = tl.where(dense > last, dense - last - 1, dense)
-    hashed = (x ^ (y * SECOND) ^ (z * THIRD)) & last
-    entry = tl.where(corners > 0, dense, hashed).to(tl.int32)
-    return tl.load(table + begin + entry * stride, mask=there, other=0)
 
 
 @triton.jit
@@ -84,189 +76,378 @@ def harmonic_rows(x, y, z):
 
 
 @triton.jit
-def occupied_at(px, py, pz, cells, boxes, CASCADES: tl.constexpr, ACROSS: tl.constexpr, DOWN: tl.constexpr, DEEP: tl.constexpr):
-    """Whether there may be something at points [BLOCK]; their cell in the first grid that holds them: its low corner and sides.
+def occupied_at(px, py, pz, cells, blocks, boxes, CASCADES: tl.constexpr, ACROSS: tl.constexpr, DOWN: tl.constexpr, DEEP: tl.constexpr):
+    """Whether there may be something at points [BLOCK], and the box around each in which nothing changes: its low corner and its sides.
 
-    A side of 0: no grid holds the point.
+    That is a cell of the first grid that holds the point, or a block of 4 x 4 x 4 empty ones. Sides of 0: no grid holds the point.
     """
-    there = px < px  # nowhere
-    low_x, low_y, low_z = 0.0 * px, 0.0 * px, 0.0 * px
-    side_x, side_y, side_z = 0.0 * px, 0.0 * px, 0.0 * px
-    known = px < px
+    low_x, low_y, low_z, side_x, side_y, side_z = 0.0 * px, 0.0 * px, 0.0 * px, 0.0 * px, 0.0 * px, 0.0 * px
+    which = tl.zeros(px.shape, tl.int32) - 1
     for cascade in tl.static_range(CASCADES):
         box = boxes + 6 * cascade
         bx, by, bz = tl.load(box), tl.load(box + 1), tl.load(box + 2)
-        sx, sy, sz = (tl.load(box + 3) - bx) / ACROSS, (tl.load(box + 4) - by) / DOWN, (tl.load(box + 5) - bz) / DEEP
-        ux, uy, uz = (px - bx) / sx, (py - by) / sy, (pz - bz) / sz
-        here = (ux >= 0) & (ux < ACROSS) & (uy >= 0) & (uy < DOWN) & (uz >= 0) & (uz < DEEP) & (known == 0)
-        ix, iy, iz = tl.floor(ux), tl.floor(uy), tl.floor(uz)
-        place = ((cascade * ACROSS + ix.to(tl.int32)) * DOWN + iy.to(tl.int32)) * DEEP + iz.to(tl.int32)
-        byte = tl.load(cells + (place >> 3), mask=here, other=0)
-        there = there | (here & (((byte.to(tl.int32) >> (place & 7)) & 1) > 0))
-        low_x, low_y, low_z = tl.where(here, bx + ix * sx, low_x), tl.where(here, by + iy * sy, low_y), tl.where(here, bz + iz * sz, low_z)
-        side_x, side_y, side_z = tl.where(here, sx, side_x), tl.where(here, sy, side_y), tl.where(here, sz, side_z)
-        known = known | here
-    return there, low_x, low_y, low_z, side_x, side_y, side_z
+        ex, ey, ez = tl.load(box + 3), tl.load(box + 4), tl.load(box + 5)
+        here = (which < 0) & (px >= bx) & (px < ex) & (py >= by) & (py < ey) & (pz >= bz) & (pz < ez)
+        which = tl.where(here, cascade, which)
+        low_x, low_y, low_z = tl.where(here, bx, low_x), tl.where(here, by, low_y), tl.where(here, bz, low_z)
+        side_x, side_y = tl.where(here, (ex - bx) / ACROSS, side_x), tl.where(here, (ey - by) / DOWN, side_y)
+        side_z = tl.where(here, (ez - bz) / DEEP, side_z)
+    inside = which >= 0
+    cell_x = tl.minimum(((px - low_x) / tl.where(inside, side_x, 1.0)).to(tl.int32), ACROSS - 1)
+    cell_y = tl.minimum(((py - low_y) / tl.where(inside, side_y, 1.0)).to(tl.int32), DOWN - 1)
+    cell_z = tl.minimum(((pz - low_z) / tl.where(inside, side_z, 1.0)).to(tl.int32), DEEP - 1)
+    place = ((which * ACROSS + cell_x) * DOWN + cell_y) * DEEP + cell_z
+    byte = tl.load(cells + (place >> 3), mask=inside, other=0).to(tl.int32)
+    BLOCKS_X: tl.constexpr = (ACROSS + 3) // 4
+    BLOCKS_Y: tl.constexpr = (DOWN + 3) // 4
+    BLOCKS_Z: tl.constexpr = (DEEP + 3) // 4
+    block = ((which * BLOCKS_X + (cell_x >> 2)) * BLOCKS_Y + (cell_y >> 2)) * BLOCKS_Z + (cell_z >> 2)
+    wide = tl.load(blocks + block, mask=inside, other=1) == 0
+    there = ((byte >> (place & 7)) & 1) > 0
+    cell_x, cell_y, cell_z = tl.where(wide, cell_x & -4, cell_x), tl.where(wide, cell_y & -4, cell_y), tl.where(wide, cell_z & -4, cell_z)
+    low_x, low_y, low_z = low_x + cell_x * side_x, low_y + cell_y * side_y, low_z + cell_z * side_z
+    width = tl.where(wide, 4.0, 1.0)
+    return there, low_x, low_y, low_z, width * side_x, width * side_y, width * side_z
 
 
 @triton.jit
-def features_at(ux, uy, uz, hit, table, scales, corners_of, lasts, begins, strides, offset, COLUMNS: tl.constexpr):
-    """The features [BLOCK, COLUMNS] at points of the unit cube [BLOCK]: those with even numbers, and those with odd ones."""
-    at = tl.arange(0, COLUMNS)
-    scale, corners, last = tl.load(scales + at)[None, :], tl.load(corners_of + at)[None, :], tl.load(lasts + at)[None, :]
-    begin, stride = tl.load(begins + at)[None, :], tl.load(strides + at)[None, :]
-    there = hit[:, None] & (scale > 0)
-    x, y, z = ux[:, None] * scale + offset, uy[:, None] * scale + offset, uz[:, None] * scale + offset
-    low_x, low_y, low_z = tl.floor(x), tl.floor(y), tl.floor(z)
-    x, y, z = x - low_x, y - low_y, z - low_z
-    corner_x, corner_y, corner_z = low_x.to(tl.int32).to(tl.uint32), low_y.to(tl.int32).to(tl.uint32), low_z.to(tl.int32).to(tl.uint32)
-    even, odd = 0.0 * x, 0.0 * x
-    for number in tl.static_range(8):
-        dx, dy, dz = number & 1, number >> 1 & 1, number >> 2 & 1
-        weight = (x if dx else 1 - x) * (y if dy else 1 - y) * (z if dz else 1 - z)
-        word = corner_words(table, corner_x + dx, corner_y + dy, corner_z + dz, corners, last, begin, stride, there)
-        even += weight * (word & 0xFFFF).to(tl.int16).to(tl.float16, bitcast=True).to(tl.float32)
-        odd += weight * (word >> 16).to(tl.int16).to(tl.float16, bitcast=True).to(tl.float32)
-    return even.to(tl.float16), odd.to(tl.float16)
+def share_of(slots, rays, MOST: tl.constexpr):
+    """How many samples each of `rays` rays may have at once."""
+    return tl.minimum(slots // tl.maximum(rays, 1), MOST)
 
 
-@triton.jit(do_not_specialize=["across", "width", "height"])
-def march_tiles(
-    rgb_out,
-    alpha_out,
-    distance_out,
-    samples_out,
+@triton.jit(do_not_specialize=["begin", "rays", "across", "width", "height"])
+def begin_rays(
+    directions,  # [3, N]
+    steps_of,  # [N] where the next sample may be
+    leaves,  # [N]
+    lights,  # [N]
+    sums,  # [4, N] colour and distance, weighted
+    asked,  # [N] int32 samples
+    seen,  # [N, 16] float16 harmonics of the direction
+    listed,  # [N] int32 rays on their way
     view,  # fx fy cx cy, then the eye [3] and the rotation into the field's frame [9], row by row
     bounds,  # [6] low and high corner of where rays are followed
-    box,  # [6] low corner of the unit cube, and 1 / its sides
-    table,
-    scales,
-    corners_of,
-    lasts,
-    begins,
-    strides,
-    cells,
-    boxes,
-    weights,  # float16, [in, out] each: see `field_cuda.packed`
-    biases,  # float32
-    across,
+    begin,  # the first of these rays among those of all tiles
+    rays,  # N
+    across,  # tiles
     width,
     height,
-    offset,
     step,
     rate,
     first,
     last,
     longest,
-    near,
-    far,  # along the view axis
-    least_alpha,
-    density_factor,
+    near,  # along the view axis, as far
+    far,
     GROWING: tl.constexpr,
-    CONTRACTED: tl.constexpr,
-    OCCUPIED: tl.constexpr,  # whether there is a grid
-    HDR: tl.constexpr,
     SHIFTED: tl.constexpr,
-    CASCADES: tl.constexpr,
-    CELLS_X: tl.constexpr,
-    CELLS_Y: tl.constexpr,
-    CELLS_Z: tl.constexpr,
-    COLUMNS: tl.constexpr,  # words of features
-    WIDTH: tl.constexpr,  # of the hidden layers
-    OUTPUTS: tl.constexpr,  # of the density network
-    DENSITY_LAYERS: tl.constexpr,  # hidden ones, at least one
-    COLOUR_LAYERS: tl.constexpr,
-    TILE_X: tl.constexpr,
-    TILE_Y: tl.constexpr,
-    SEARCH: tl.constexpr,  # empty cells that a ray leaves behind before the others go on
-    LAST_TRANSMITTANCE: tl.constexpr,
+    TILE: tl.constexpr,  # pixels a side: neighbours in a picture are neighbours in memory
+    BLOCK: tl.constexpr,
 ):
-    tile = tl.program_id(0)
-    lane = tl.arange(0, TILE_X * TILE_Y)
-    column = tile % across * TILE_X + lane % TILE_X
-    line = tile // across * TILE_Y + lane // TILE_X
-    inside = (column < width) & (line < height)
-
-    # The ray.
+    ray = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = ray < rays
+    tile, place = (begin + ray) // (TILE * TILE), (begin + ray) % (TILE * TILE)
+    column, line = tile % across * TILE + place % TILE, tile // across * TILE + place // TILE
     ax = (column.to(tl.float32) + 0.5 - tl.load(view + 2)) / tl.load(view)
     ay = (line.to(tl.float32) + 0.5 - tl.load(view + 3)) / tl.load(view + 1)
     shrink = 1 / tl.sqrt(ax * ax + ay * ay + 1)  # also the cosine to the view axis
-    ox, oy, oz = tl.load(view + 4), tl.load(view + 5), tl.load(view + 6)
     dx = (tl.load(view + 7) * ax + tl.load(view + 8) * ay + tl.load(view + 9)) * shrink
     dy = (tl.load(view + 10) * ax + tl.load(view + 11) * ay + tl.load(view + 12)) * shrink
     dz = (tl.load(view + 13) * ax + tl.load(view + 14) * ay + tl.load(view + 15)) * shrink
-    ix = 1 / tl.where(tl.abs(dx) < 1e-12, 1e-12, dx)
-    iy = 1 / tl.where(tl.abs(dy) < 1e-12, 1e-12, dy)
-    iz = 1 / tl.where(tl.abs(dz) < 1e-12, 1e-12, dz)
+    ox, oy, oz = tl.load(view + 4), tl.load(view + 5), tl.load(view + 6)
+    ix, iy, iz = inverse_of(dx), inverse_of(dy), inverse_of(dz)
     lx, hx = (tl.load(bounds) - ox) * ix, (tl.load(bounds + 3) - ox) * ix
     ly, hy = (tl.load(bounds + 1) - oy) * iy, (tl.load(bounds + 4) - oy) * iy
     lz, hz = (tl.load(bounds + 2) - oz) * iz, (tl.load(bounds + 5) - oz) * iz
     enter = tl.maximum(tl.maximum(tl.minimum(lx, hx), tl.minimum(ly, hy)), tl.minimum(lz, hz))
     leave = tl.minimum(tl.minimum(tl.maximum(lx, hx), tl.maximum(ly, hy)), tl.maximum(lz, hz))
     enter, leave = tl.maximum(enter, near / shrink), tl.minimum(leave, far / shrink)
-    alive = inside & (enter < leave)
+    leave = tl.where((enter < leave) & (column < width) & (line < height), leave, -1.0)
+    tl.store(directions + ray, dx, mask=inside)
+    tl.store(directions + rays + ray, dy, mask=inside)
+    tl.store(directions + 2 * rays + ray, dz, mask=inside)
     steps = count_of(tl.minimum(enter, tl.maximum(leave, 0.0)), step, rate, first, last, longest, GROWING) + 0.5
+    tl.store(steps_of + ray, steps, mask=inside)
+    tl.store(leaves + ray, leave, mask=inside)
+    tl.store(lights + ray, 1.0 + 0.0 * dx, mask=inside)
+    for number in tl.static_range(4):
+        tl.store(sums + number * rays + ray, 0.0 * dx, mask=inside)
+    tl.store(asked + ray, 0 * ray, mask=inside)
+    tl.store(listed + ray, ray, mask=inside)
+    found = harmonic_rows((dx + 1) / 2, (dy + 1) / 2, (dz + 1) / 2) if SHIFTED else harmonic_rows(dx, dy, dz)
+    tl.store(seen + 16 * ray[:, None] + tl.arange(0, 16)[None, :], found.to(tl.float16), mask=inside[:, None])
 
-    # What the colour network makes of the direction is the same for all samples of a ray.
-    seen = harmonic_rows((dx + 1) / 2, (dy + 1) / 2, (dz + 1) / 2) if SHIFTED else harmonic_rows(dx, dy, dz)
-    DENSITY_SIZE: tl.constexpr = 2 * COLUMNS * WIDTH + (DENSITY_LAYERS - 1) * WIDTH * WIDTH + WIDTH * OUTPUTS
-    colour_weights, colour_biases = weights + DENSITY_SIZE, biases + DENSITY_LAYERS * WIDTH + OUTPUTS
-    seen = tl.dot(seen.to(tl.float16), matrix(colour_weights + OUTPUTS * WIDTH, 16, WIDTH)) + row(colour_biases, WIDTH)
 
-    light = 1.0 + 0.0 * ax
-    red, green, blue, reach = 0.0 * light, 0.0 * light, 0.0 * light, 0.0 * light
-    samples = tl.zeros(light.shape, tl.int32)
-    while tl.max(alive.to(tl.int32), 0) > 0:
-        # On to the next sample in a cell that may hold something.
-        hit = alive
-        distance = distance_of(steps, step, rate, first, last, longest, GROWING)
-        if OCCUPIED:
-            hit = inside & (light < 0)
-            searching = alive
-            tries = 0
-            while (tl.max(searching.to(tl.int32), 0) > 0) & (tries < SEARCH):
-                distance = distance_of(steps, step, rate, first, last, longest, GROWING)
-                going = searching & (distance < leave)
+@triton.jit
+def inverse_of(value):
+    return 1 / tl.where(tl.abs(value) < 1e-12, 1e-12, value)
+
+
+@triton.jit(do_not_specialize=["turn", "rays", "slots"])
+def advance(
+    directions,
+    steps_of,
+    leaves,
+    lights,
+    sums,
+    asked,
+    listed,  # [N] int32 rays that were on their way in this round
+    going,  # [N] int32 those that are in the next
+    counts,  # [rounds] int32 how many those are; the number of rays stands first
+    before,  # [slots] distances of the samples that were asked about; below 0: none
+    answers,  # [4, slots] what each of them covers, and its colour
+    places,  # [slots] distances of the next
+    owners,  # [slots] int32 whose they are
+    view,
+    cells,
+    blocks,
+    boxes,
+    turn,
+    rays,
+    slots,
+    step,
+    rate,
+    first,
+    last,
+    longest,
+    GROWING: tl.constexpr,
+    OCCUPIED: tl.constexpr,  # whether there is a grid
+    CASCADES: tl.constexpr,
+    CELLS_X: tl.constexpr,
+    CELLS_Y: tl.constexpr,
+    CELLS_Z: tl.constexpr,
+    MOST: tl.constexpr,
+    LAST_TRANSMITTANCE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    count = tl.load(counts + turn)
+    if tl.program_id(0) * BLOCK < count:
+        alive = lane < count
+        ray = tl.load(listed + lane, mask=alive, other=0)
+        light = tl.load(lights + ray, mask=alive, other=0.0)
+        steps, leave = tl.load(steps_of + ray, mask=alive, other=0.0), tl.load(leaves + ray, mask=alive, other=-1.0)
+        if turn > 0:
+            red, green = tl.load(sums + ray, mask=alive, other=0.0), tl.load(sums + rays + ray, mask=alive, other=0.0)
+            blue, reach = tl.load(sums + 2 * rays + ray, mask=alive, other=0.0), tl.load(sums + 3 * rays + ray, mask=alive, other=0.0)
+            samples = tl.load(asked + ray, mask=alive, other=0)
+            share = share_of(slots, tl.load(counts + turn - 1), MOST)
+            for number in range(share):
+                slot = lane * share + number
+                place = tl.load(before + slot, mask=alive, other=-1.0)
+                there = alive & (place >= 0) & (light >= LAST_TRANSMITTANCE)
+                covers = tl.load(answers + slot, mask=there, other=0.0)
+                weight = light * covers
+                red += weight * tl.load(answers + slots + slot, mask=there, other=0.0)
+                green += weight * tl.load(answers + 2 * slots + slot, mask=there, other=0.0)
+                blue += weight * tl.load(answers + 3 * slots + slot, mask=there, other=0.0)
+                reach += weight * place
+                light *= 1 - covers
+                samples += there.to(tl.int32)
+            tl.store(lights + ray, light, mask=alive)
+            tl.store(sums + ray, red, mask=alive)
+            tl.store(sums + rays + ray, green, mask=alive)
+            tl.store(sums + 2 * rays + ray, blue, mask=alive)
+            tl.store(sums + 3 * rays + ray, reach, mask=alive)
+            tl.store(asked + ray, samples, mask=alive)
+
+        alive = alive & (light >= LAST_TRANSMITTANCE) & (distance_of(steps, step, rate, first, last, longest, GROWING) < leave)
+        target = tl.atomic_add(counts + turn + 1, tl.sum(alive.to(tl.int32), 0)) + tl.cumsum(alive.to(tl.int32), 0) - 1
+        tl.store(going + target, ray, mask=alive)
+        share = share_of(slots, count, MOST)
+        dx, dy = tl.load(directions + ray, mask=alive, other=1.0), tl.load(directions + rays + ray, mask=alive, other=1.0)
+        dz = tl.load(directions + 2 * rays + ray, mask=alive, other=1.0)
+        ox, oy, oz = tl.load(view + 4), tl.load(view + 5), tl.load(view + 6)
+        ix, iy, iz = inverse_of(dx), inverse_of(dy), inverse_of(dz)
+        found, searching = lane * 0, alive
+        while tl.max(searching.to(tl.int32), 0) > 0:
+            distance = distance_of(steps, step, rate, first, last, longest, GROWING)
+            searching = searching & (distance < leave)
+            left = 0.0 * distance
+            hit = searching
+            if OCCUPIED:
                 there, qx, qy, qz, sx, sy, sz = occupied_at(
-                    ox + distance * dx, oy + distance * dy, oz + distance * dz, cells, boxes, CASCADES, CELLS_X, CELLS_Y, CELLS_Z
+                    ox + distance * dx, oy + distance * dy, oz + distance * dz, cells, blocks, boxes, CASCADES, CELLS_X, CELLS_Y, CELLS_Z
                 )
+                hit = searching & there
                 beyond_x = (tl.where(dx > 0, qx + sx, qx) - ox) * ix
                 beyond_y = (tl.where(dy > 0, qy + sy, qy) - oy) * iy
                 beyond_z = (tl.where(dz > 0, qz + sz, qz) - oz) * iz
-                beyond = tl.minimum(tl.minimum(beyond_x, beyond_y), beyond_z)
-                beyond = tl.maximum(tl.where(sx > 0, beyond, distance), 0.0)
-                left = tl.ceil(count_of(beyond, step, rate, first, last, longest, GROWING) - steps)
-                hit = hit | (going & there)
-                alive = alive & ((searching == 0) | (distance < leave))
-                searching = going & (there == 0)
-                steps = tl.where(searching, steps + tl.maximum(left, 1.0), steps)
-                tries += 1
-            distance = distance_of(steps, step, rate, first, last, longest, GROWING)
-        else:
-            alive = alive & (distance < leave)
-            hit = alive
+                beyond = tl.maximum(tl.where(sx > 0, tl.minimum(tl.minimum(beyond_x, beyond_y), beyond_z), distance), 0.0)
+                left = tl.where(there, 0.0, tl.ceil(count_of(beyond, step, rate, first, last, longest, GROWING) - steps))
+            tl.store(places + target * share + found, distance, mask=hit)
+            tl.store(owners + target * share + found, ray, mask=hit)
+            found += hit.to(tl.int32)
+            steps = tl.where(searching, steps + tl.maximum(left, 1.0), steps)
+            searching = searching & (found < share)
+        tl.store(steps_of + ray, steps, mask=alive)
+        for number in range(share):
+            tl.store(places + target * share + number, -1.0 + 0.0 * steps, mask=alive & (number >= found))
 
-        # The field there.
-        px, py, pz = ox + distance * dx, oy + distance * dy, oz + distance * dz
-        if CONTRACTED:
-            size = tl.maximum(tl.maximum(tl.maximum(tl.abs(px), tl.abs(py)), tl.abs(pz)), 1.0)
-            factor = (2 - 1 / size) / size
-            px, py, pz = (px * factor + 2) / 4, (py * factor + 2) / 4, (pz * factor + 2) / 4
+
+@triton.jit
+def half_of(word, number: tl.constexpr):
+    """A 16-bit float out of a word of several."""
+    return (word >> (16 * number)).to(tl.int16).to(tl.float16, bitcast=True).to(tl.float32)
+
+
+@triton.jit(do_not_specialize=["turn", "rays", "slots"])
+def encode(
+    features,  # [L, slots, FEATURES] float16, as words like the table's
+    directions,
+    counts,
+    places,
+    owners,
+    view,
+    box,  # [6] low corner of the unit cube, and 1 / its sides
+    table,  # int32 of two 16-bit features, or int64 of four
+    levels,  # [L, 4] float64 of each level: its scale, corners along an axis (0: hashed), last entry, where it begins
+    turn,
+    rays,
+    slots,
+    offset,
+    CONTRACTED: tl.constexpr,
+    FEATURES: tl.constexpr,  # of a level: 2, 4 or 8
+    MOST: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """One level's features at all samples; 0 outside the unit cube."""
+    share = share_of(slots, tl.load(counts + turn), MOST)
+    filled = tl.load(counts + turn + 1) * share
+    level = tl.program_id(1)
+    if tl.program_id(0) * BLOCK < filled:
+        slot = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        inside = slot < filled
+        distance = tl.load(places + slot, mask=inside, other=-1.0)
+        there = inside & (distance >= 0)
+        ray = tl.load(owners + slot, mask=there, other=0)
+        x, y, z = unit_at(distance, ray, there, directions, rays, view, box, CONTRACTED)
+        there = there & (x > 0) & (x < 1) & (y > 0) & (y < 1) & (z > 0) & (z < 1)
+        scale, corners = tl.load(levels + 4 * level).to(tl.float32), tl.load(levels + 4 * level + 1).to(tl.uint32)
+        final, begin = tl.load(levels + 4 * level + 2).to(tl.uint32), tl.load(levels + 4 * level + 3).to(tl.int32)
+        x, y, z = x * scale + offset, y * scale + offset, z * scale + offset
+        low_x, low_y, low_z = tl.floor(x), tl.floor(y), tl.floor(z)
+        x, y, z = x - low_x, y - low_y, z - low_z
+        dense = corners > 0
+        # Hashed, y and z are multiplied by primes, and xor takes the place of the sum.
+        step_y, step_z = tl.where(dense, corners, SECOND), tl.where(dense, corners * corners, THIRD)
+        corner_x = low_x.to(tl.int32).to(tl.uint32)
+        corner_y, corner_z = low_y.to(tl.int32).to(tl.uint32) * step_y, low_z.to(tl.int32).to(tl.uint32) * step_z
+        WORDS: tl.constexpr = (FEATURES + 3) // 4
+        zero = 0.0 * x
+        f0, f1, f2, f3, f4, f5, f6, f7 = zero, zero, zero, zero, zero, zero, zero, zero
+        for number in tl.static_range(8):
+            weight = (x if number & 1 else 1 - x) * (y if number & 2 else 1 - y) * (z if number & 4 else 1 - z)
+            cx, cy = (corner_x + 1 if number & 1 else corner_x), (corner_y + step_y if number & 2 else corner_y)
+            cz = corner_z + step_z if number & 4 else corner_z
+            straight = cx + cy + cz
+            straight = tl.where(straight > final, straight - final - 1, straight)
+            entry = tl.where(dense, straight, (cx ^ cy ^ cz) & final).to(tl.int32)
+            word = tl.load(table + WORDS * (begin + entry), mask=there, other=0)
+            f0 += weight * half_of(word, 0)
+            f1 += weight * half_of(word, 1)
+            if FEATURES >= 4:
+                f2 += weight * half_of(word, 2)
+                f3 += weight * half_of(word, 3)
+            if FEATURES == 8:
+                word = tl.load(table + WORDS * (begin + entry) + 1, mask=there, other=0)
+                f4 += weight * half_of(word, 0)
+                f5 += weight * half_of(word, 1)
+                f6 += weight * half_of(word, 2)
+                f7 += weight * half_of(word, 3)
+        target = features + (level.to(tl.int64) * slots + slot) * WORDS
+        if FEATURES == 2:
+            tl.store(target, (bits_of(f0) | (bits_of(f1) << 16)).to(tl.int32), mask=inside)
         else:
-            px = (px - tl.load(box)) * tl.load(box + 3)
-            py = (py - tl.load(box + 1)) * tl.load(box + 4)
-            pz = (pz - tl.load(box + 2)) * tl.load(box + 5)
-        known = hit & (px > 0) & (px < 1) & (py > 0) & (py < 1) & (pz > 0) & (pz < 1)
-        even, odd = features_at(px, py, pz, known, table, scales, corners_of, lasts, begins, strides, offset, COLUMNS)
-        hidden = tl.dot(even, matrix(weights, COLUMNS, WIDTH))
-        hidden = tl.dot(odd, matrix(weights + COLUMNS * WIDTH, COLUMNS, WIDTH), hidden) + row(biases, WIDTH)
-        at = weights + 2 * COLUMNS * WIDTH
+            tl.store(target, bits_of(f0) | (bits_of(f1) << 16) | (bits_of(f2) << 32) | (bits_of(f3) << 48), mask=inside)
+        if FEATURES == 8:
+            tl.store(target + 1, bits_of(f4) | (bits_of(f5) << 16) | (bits_of(f6) << 32) | (bits_of(f7) << 48), mask=inside)
+
+
+@triton.jit
+def bits_of(value):
+    """A number's 16-bit float, as an int64 of its own."""
+    return value.to(tl.float16).to(tl.int16, bitcast=True).to(tl.int64) & 0xFFFF
+
+
+@triton.jit
+def unit_at(distance, ray, there, directions, rays, view, box, CONTRACTED: tl.constexpr):
+    """The place in the unit cube of what is so far away on a ray."""
+    px = tl.load(view + 4) + distance * tl.load(directions + ray, mask=there, other=0.0)
+    py = tl.load(view + 5) + distance * tl.load(directions + rays + ray, mask=there, other=0.0)
+    pz = tl.load(view + 6) + distance * tl.load(directions + 2 * rays + ray, mask=there, other=0.0)
+    if CONTRACTED:
+        size = tl.maximum(tl.maximum(tl.maximum(tl.abs(px), tl.abs(py)), tl.abs(pz)), 1.0)
+        factor = (2 - 1 / size) / size
+        px, py, pz = (px * factor + 2) / 4, (py * factor + 2) / 4, (pz * factor + 2) / 4
+    else:
+        px = (px - tl.load(box)) * tl.load(box + 3)
+        py = (py - tl.load(box + 1)) * tl.load(box + 4)
+        pz = (pz - tl.load(box + 2)) * tl.load(box + 5)
+    return px, py, pz
+
+
+@triton.jit(do_not_specialize=["turn", "rays", "slots"])
+def ask(
+    answers,  # [4, slots] what each sample covers, and its colour
+    features,
+    seen,
+    directions,
+    counts,
+    places,
+    owners,
+    view,
+    box,
+    weights,  # float16, [in, out] each: see `field_cuda.packed`
+    biases,  # float32
+    turn,
+    rays,
+    slots,
+    step,
+    rate,
+    first,
+    last,
+    longest,
+    least_alpha,
+    density_factor,
+    GROWING: tl.constexpr,
+    CONTRACTED: tl.constexpr,
+    HDR: tl.constexpr,
+    FEATURES: tl.constexpr,
+    INPUTS: tl.constexpr,  # features of all levels, with those that fill them up to a power of two
+    LEVELS: tl.constexpr,
+    WIDTH: tl.constexpr,  # of the hidden layers
+    OUTPUTS: tl.constexpr,  # of the density network
+    DENSITY_LAYERS: tl.constexpr,  # hidden ones, at least one
+    COLOUR_LAYERS: tl.constexpr,
+    MOST: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Both networks, and what they mean for a sample."""
+    DENSITY_SIZE: tl.constexpr = INPUTS * WIDTH + (DENSITY_LAYERS - 1) * WIDTH * WIDTH + WIDTH * OUTPUTS
+    colour_weights, colour_biases = weights + DENSITY_SIZE, biases + DENSITY_LAYERS * WIDTH + OUTPUTS
+    share = share_of(slots, tl.load(counts + turn), MOST)
+    filled = tl.load(counts + turn + 1) * share
+    if tl.program_id(0) * BLOCK < filled:
+        slot = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        inside = slot < filled
+        distance = tl.load(places + slot, mask=inside, other=-1.0)
+        there = inside & (distance >= 0)
+        ray = tl.load(owners + slot, mask=there, other=0)
+        column = tl.arange(0, INPUTS)[None, :]
+        source = features + ((column // FEATURES).to(tl.int64) * slots + slot[:, None]) * FEATURES + column % FEATURES
+        values = tl.load(source, mask=there[:, None] & (column < LEVELS * FEATURES), other=0.0)
+        hidden = tl.dot(values, matrix(weights, INPUTS, WIDTH)) + row(biases, WIDTH)
+        at = weights + INPUTS * WIDTH
         for layer in tl.static_range(DENSITY_LAYERS - 1):
             hidden = tl.maximum(hidden, 0.0).to(tl.float16)
             hidden = tl.dot(hidden, matrix(at, WIDTH, WIDTH)) + row(biases + (layer + 1) * WIDTH, WIDTH)
             at += WIDTH * WIDTH
         raw = tl.dot(tl.maximum(hidden, 0.0).to(tl.float16), matrix(at, WIDTH, OUTPUTS)) + row(biases + DENSITY_LAYERS * WIDTH, OUTPUTS)
-        hidden = tl.dot(raw.to(tl.float16), matrix(colour_weights, OUTPUTS, WIDTH)) + seen
+        looked = tl.load(seen + 16 * ray[:, None] + tl.arange(0, 16)[None, :], mask=there[:, None], other=0.0)
+        hidden = tl.dot(looked, matrix(colour_weights + OUTPUTS * WIDTH, 16, WIDTH)) + row(colour_biases, WIDTH)
+        hidden = tl.dot(raw.to(tl.float16), matrix(colour_weights, OUTPUTS, WIDTH), hidden)
         at = colour_weights + (OUTPUTS + 16) * WIDTH
         for layer in tl.static_range(COLOUR_LAYERS - 1):
             hidden = tl.maximum(hidden, 0.0).to(tl.float16)
@@ -275,25 +456,46 @@ def march_tiles(
         colour = tl.dot(tl.maximum(hidden, 0.0).to(tl.float16), matrix(at, WIDTH, 16)) + row(colour_biases + COLOUR_LAYERS * WIDTH, 16)
         colour = tl.exp(tl.minimum(tl.maximum(colour, -10.0), 10.0)) if HDR else 1 / (1 + tl.exp(-colour))
 
-        # What it adds.
+        x, y, z = unit_at(distance, ray, there, directions, rays, view, box, CONTRACTED)
+        there = there & (x > 0) & (x < 1) & (y > 0) & (y < 1) & (z > 0) & (z < 1)
+        steps = count_of(distance, step, rate, first, last, longest, GROWING)
         length = distance_of(steps + 0.5, step, rate, first, last, longest, GROWING)
         length -= distance_of(steps - 0.5, step, rate, first, last, longest, GROWING)
         covers = 1 - tl.exp(-density_factor * tl.exp(column_of(raw, 0, OUTPUTS)) * length)
-        covers = tl.where(known & (covers >= least_alpha), covers, 0.0)
-        weight = light * covers
-        red += weight * column_of(colour, 0, 16)
-        green += weight * column_of(colour, 1, 16)
-        blue += weight * column_of(colour, 2, 16)
-        reach += weight * distance
-        light *= 1 - covers
-        samples += hit.to(tl.int32)
-        steps = tl.where(hit, steps + 1, steps)
-        alive = alive & (light >= LAST_TRANSMITTANCE)
+        tl.store(answers + slot, tl.where(there & (covers >= least_alpha), covers, 0.0), mask=inside)
+        for number in tl.static_range(3):
+            tl.store(answers + (number + 1) * slots + slot, column_of(colour, number, 16), mask=inside)
 
+
+@triton.jit(do_not_specialize=["begin", "rays", "across", "width", "height"])
+def finish(
+    rgb_out,  # [H, W, 3]
+    alpha_out,
+    distance_out,
+    samples_out,
+    lights,
+    sums,
+    asked,
+    view,
+    begin,
+    rays,
+    across,
+    width,
+    height,
+    TILE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The rays as a picture."""
+    ray = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tile, place = (begin + ray) // (TILE * TILE), (begin + ray) % (TILE * TILE)
+    column, line = tile % across * TILE + place % TILE, tile // across * TILE + place // TILE
+    inside = (ray < rays) & (column < width) & (line < height)
+    ax = (column.to(tl.float32) + 0.5 - tl.load(view + 2)) / tl.load(view)
+    ay = (line.to(tl.float32) + 0.5 - tl.load(view + 3)) / tl.load(view + 1)
     pixel = line * width + column
-    tl.store(rgb_out + 3 * pixel, red, mask=inside)
-    tl.store(rgb_out + 3 * pixel + 1, green, mask=inside)
-    tl.store(rgb_out + 3 * pixel + 2, blue, mask=inside)
-    tl.store(alpha_out + pixel, 1 - light, mask=inside)
-    tl.store(distance_out + pixel, reach * shrink, mask=inside)
-    tl.store(samples_out + pixel, samples, mask=inside)
+    for number in tl.static_range(3):
+        tl.store(rgb_out + 3 * pixel + number, tl.load(sums + number * rays + ray, mask=inside, other=0.0), mask=inside)
+    tl.store(alpha_out + pixel, 1 - tl.load(lights + ray, mask=inside, other=1.0), mask=inside)
+    reach = tl.load(sums + 3 * rays + ray, mask=inside, other=0.0)
+    tl.store(distance_out + pixel, reach / tl.sqrt(ax * ax + ay * ay + 1), mask=inside)
+    tl.store(samples_out + pixel, tl.load(asked + ray, mask=inside, other=0), mask=inside)
