@@ -74,11 +74,14 @@ def march(origins: Tensor, directions: Tensor, shift: Tensor, grid: OccupancyGri
     return Samples(ray, t, length, ends[:-1], ends[1:])
 
 
+def light_at(density: Tensor, samples: Samples) -> Tensor:
+    """[S] the transmittance before each sample."""
+    thickness = density * samples.length
+    before = torch.cumsum(thickness.double(), 0) - thickness
+    start = torch.cat([before, before.new_zeros(1)])[samples.first.clamp_max(len(before))]
+    return torch.exp(-(before - start[samples.ray])).float()
+
+
 def weights(density: Tensor, samples: Samples) -> Tensor:
     """[S] how much each sample adds to its ray's pixel: what it covers of what those before it left."""
-    thickness = density * samples.length
-    through = torch.cumsum(thickness.double(), 0)
-    before = through - thickness
-    start = torch.cat([before, before.new_zeros(1)])[samples.first.clamp_max(len(before))]
-    light = torch.exp(-(before - start[samples.ray])).float()
-    return light * (1 - torch.exp(-thickness))
+    return light_at(density, samples) * (1 - torch.exp(-density * samples.length))

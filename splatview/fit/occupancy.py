@@ -22,7 +22,8 @@ class OccupancyGrid:
 
     def __init__(self, box_scale: int, marching: Marching, device: torch.device) -> None:
         self._cascades, self._step, self._device = max(1, box_scale.bit_length()), marching.step, device
-        self.thickness = torch.full((self._cascades, SIZE, SIZE, SIZE), 1.1 * LEAST, device=device)  # optical, of a least step
+        # Optical, of a least step; below 0: never to be anything.
+        self.thickness = torch.full((self._cascades, SIZE, SIZE, SIZE), 1.1 * LEAST, device=device)
         self.cells = torch.ones_like(self.thickness, dtype=torch.bool)
         self._order = torch.randperm(self.thickness.numel() // self._cascades, device=device)
         self._turn = 0
@@ -44,6 +45,17 @@ class OccupancyGrid:
         return self.cells.view(-1)[place] & inside
 
     @torch.no_grad()
+    def leave_out_unseen(self, sees: Callable[[Tensor], Tensor]) -> None:
+        """Nothing is ever looked for where no camera `sees` the middle of a cell."""
+        at = (torch.arange(SIZE, device=self._device) + 0.5) / SIZE - 0.5
+        y, z = torch.meshgrid(at, at, indexing="ij")
+        for cascade in range(self._cascades):
+            for place in range(SIZE):
+                points = torch.stack([at[place].expand_as(y), y, z], -1).view(-1, 3) * 2.0**cascade + 0.5
+                self.thickness[cascade, place].view(-1)[~sees(points)] = -1.0
+        self._decide()
+
+    @torch.no_grad()
     def update(self, density_at: Callable[[Tensor], Tensor], generator: torch.Generator) -> None:
         """Ask about some cells of each grid, at a random point of each."""
         count = len(self._order) // SHARE
@@ -58,11 +70,11 @@ class OccupancyGrid:
             points = ((corner + within) / SIZE - 0.5) * 2.0**cascade + 0.5
             found = density_at(points) * self._step
             flat = self.thickness[cascade].view(-1)
-            flat[cells] = torch.maximum(flat[cells] * DECAY, found)
+            flat[cells] = torch.where(flat[cells] < 0, flat[cells], torch.maximum(flat[cells] * DECAY, found))
         self._decide()
 
     def _decide(self) -> None:
-        level = min(LEAST, float(self.thickness[0].mean()))
+        level = min(LEAST, float(self.thickness[0].clamp_min(0).mean()))
         self.cells = self.thickness > level
         for finer, coarser in zip(self.cells, self.cells[1:], strict=False):  # a coarse cell holds what its fine ones do
             half = finer.view(SIZE // 2, 2, SIZE // 2, 2, SIZE // 2, 2).any(5).any(3).any(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn import functional
 from splatview.arrays import Bytes
 from splatview.fit.capture import Capture, Photo
 from splatview.fit.field import Field, Shape
-from splatview.fit.marching import Samples, march, weights
+from splatview.fit.marching import Samples, light_at, march, weights
 from splatview.fit.occupancy import OccupancyGrid
 from splatview.fit.optimiser import SparseAdam
 from splatview.hashgrid import HashGrid, Marching
@@ -26,6 +27,8 @@ HUBER = 0.1
 UPDATE_EVERY = 16  # steps
 HELD_OUT = 8  # one photo of so many is not trained on
 FIRST_RAYS = 1 << 12
+MOST_FOUND = 8  # samples that are found for each that is learned from
+UNSEEN = 1e-3  # transmittance
 MOST_RAYS = 1 << 17
 RATE, LAST_RATE, FALLS_AFTER = 1e-2, 0.03, 0.3  # of learning; what is left of it in the end; the share of the time before it falls
 DECAY = 1e-6  # of the networks' weights
@@ -60,6 +63,7 @@ class Training:
         self.held_out = [photo for place, photo in enumerate(capture.photos) if not few and place % HELD_OUT == 0]
         self._pixels = _Pixels(self.trained_on, capture, self.device)
         self._rays = FIRST_RAYS
+        self.grid.leave_out_unseen(self._sees())
 
     def step(self, progress: float) -> Tensor:
         """Learn from some rays; `progress` (0..1) is how much of the training is over. The loss."""
@@ -70,8 +74,14 @@ class Training:
         behind = torch.rand(wanted.shape[0], 3, generator=self._random, device=self.device)
         shift = torch.rand(len(origins), generator=self._random, device=self.device)
         samples = self._march(origins, directions, shift, self._while_training)
+        found = len(samples.ray)
+        if found > MOST_FOUND * self.recipe.samples:  # a lucky draw of long rays; they come again
+            samples, origins, directions, wanted, behind = _cut(
+                samples, MOST_FOUND * self.recipe.samples, origins, directions, wanted, behind
+            )
+        samples = self._seen(origins, directions, samples)
         most = 2 * self.recipe.samples
-        if len(samples.ray) > most:  # a lucky draw of long rays; they come again
+        if len(samples.ray) > most:
             samples, origins, directions, wanted, behind = _cut(samples, most, origins, directions, wanted, behind)
         shown, alpha = self._blended(origins, directions, samples)
         pixel = wanted[:, :3] * wanted[:, 3:] + behind * (1 - wanted[:, 3:])
@@ -84,13 +94,37 @@ class Training:
         self._networks.step()
         self._table.step(rate)
         self.steps += 1
-        ratio = self.recipe.samples / max(1, len(samples.ray))
+        ratio = min(self.recipe.samples / max(1, len(samples.ray)), MOST_FOUND * self.recipe.samples / max(1, found))
         self._rays = min(MOST_RAYS, max(64, int(self._rays * min(2.0, max(0.5, ratio)))))
         return loss.detach()
+
+    def _sees(self) -> Callable[[Tensor], Tensor]:
+        """Tells of points [N, 3] which are in at least one photo, or would be but for its lens."""
+        cameras = []
+        for photo in self.trained_on:
+            rotation, place = _pose(photo, self.capture)
+            reach = np.abs(photo.lens.rays()).reshape(-1, 2).max(0)
+            cameras.append(np.concatenate([rotation.T / [[reach[0]], [reach[1]], [1]], place[:, None]], 1))
+        poses = torch.tensor(np.array(cameras), dtype=torch.float32, device=self.device)  # [P, 3, 4] to the frustum |x|, |y| <= z; place
+
+        def sees(points: Tensor) -> Tensor:
+            x, y, z = torch.einsum("pij,npj->inp", poses[:, :, :3], points[:, None] - poses[:, :, 3])
+            return ((z > 0) & (x.abs() <= z) & (y.abs() <= z)).any(1)
+
+        return sees
 
     def _march(self, origins: Tensor, directions: Tensor, shift: Tensor, marching: Marching) -> Samples:
         low, high = self.capture.box[:, 0].tolist()
         return march(origins, directions, shift, self.grid, marching, low, high)
+
+    @torch.no_grad()
+    def _seen(self, origins: Tensor, directions: Tensor, samples: Samples) -> Samples:
+        """Without those that lie behind what cannot be seen through: there is nothing to be learned from them."""
+        density = self.field.density_at(origins[samples.ray] + samples.distance[:, None] * directions[samples.ray])
+        kept = torch.nonzero(light_at(density, samples) >= UNSEEN)[:, 0]
+        ray = samples.ray[kept]
+        ends = torch.searchsorted(ray, torch.arange(len(origins) + 1, device=ray.device))
+        return Samples(ray, samples.distance[kept], samples.length[kept], ends[:-1], ends[1:])
 
     def _blended(self, origins: Tensor, directions: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
         """Colour [R, 3] over black and alpha [R] of rays."""

@@ -245,7 +245,20 @@ class FieldCuda:
             self._launch("advance", rays, here, *state, *lists_now, view, *grid, *now, *marching)
             if turn % ROUNDS == ROUNDS - 1 and not int(counts[turn + 1]):
                 break
-            self._launch("encode", slots, here, features.view(here.table.dtype), directions, *found, view, here.box, here.table, here.levels, *now, offset)
+            self._launch(
+                "encode",
+                slots,
+                here,
+                features.view(here.table.dtype),
+                directions,
+                *found,
+                view,
+                here.box,
+                here.table,
+                here.levels,
+                *now,
+                offset,
+            )
             numbers = *now, *marching, field.marching.least_alpha, field.density_factor
             self._launch(
                 "ask", slots, here, answers, features, seen, directions, *found, view, here.box, here.weights, here.biases, *numbers
