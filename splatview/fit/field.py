@@ -15,6 +15,7 @@ from splatview.hashgrid import HARMONICS, HashGrid, Level, Marching, Network, Oc
 
 OUTPUTS = 16  # of the density network, all of which the colour network sees
 FINEST = 2048  # cells of the finest level along a box of side 1
+LARGEST = 15.0  # log of a density; beyond, nothing is seen through the least step
 
 
 @dataclass(frozen=True)
@@ -85,17 +86,18 @@ class Field(nn.Module):
 
 
 class _Exponential(torch.autograd.Function):
-    """exp, whose gradient does not run away."""
+    """exp, which neither overflows nor has a gradient that runs away."""
 
     @staticmethod
     def forward(ctx, raw: Tensor) -> Tensor:
-        ctx.save_for_backward(raw)
-        return torch.exp(raw)
+        found = torch.exp(raw.clamp_max(LARGEST))
+        ctx.save_for_backward(found)
+        return found
 
     @staticmethod
     def backward(ctx, *gradients: Tensor) -> Tensor:
-        (raw,) = ctx.saved_tensors
-        return gradients[0] * torch.exp(raw.clamp(-15, 15))
+        (found,) = ctx.saved_tensors
+        return gradients[0] * found
 
 
 def density_of(raw: Tensor) -> Tensor:

@@ -41,14 +41,24 @@ class Lens:
     def rays(self) -> Floats:
         """x / z and y / z [H, W, 2] of the ray through each pixel's centre, in the camera's frame (x right, y down)."""
         u, v = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
-        pixels = np.stack([u, v], -1).reshape(-1, 1, 2)
-        K = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
+        return self.through(np.stack([u, v], -1).reshape(-1, 2)).reshape(self.height, self.width, 2)
+
+    @property
+    def reach(self) -> Floats:
+        """The largest |x / z| and |y / z| [2] on the picture's border."""
+        u, v = np.linspace(0, self.width, 33), np.linspace(0, self.height, 33)
+        sides = [np.stack(np.broadcast_arrays(x, y), -1) for x, y in ((u, 0.0), (u, self.height), (0.0, v), (self.width, v))]
+        return np.abs(self.through(np.concatenate(sides))).max(0)
+
+    def through(self, pixels: Doubles) -> Floats:
+        """x / z and y / z [N, 2] of the rays through points [N, 2] of the picture."""
         seen = (pixels - [self.cx, self.cy]) / [self.fx, self.fy]
         if self.fisheye:
-            seen = cv2.fisheye.undistortPoints(pixels, K, np.array([*self.distortion, 0, 0, 0, 0][:4]))
+            K = np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
+            seen = cv2.fisheye.undistortPoints(pixels[:, None], K, np.array([*self.distortion, 0, 0, 0, 0][:4]))[:, 0]
         elif any(self.distortion):
-            seen = self._straight(seen[:, 0])
-        return seen.reshape(self.height, self.width, 2).astype(np.float32)
+            seen = self._straight(seen)
+        return seen.astype(np.float32)
 
     def _straight(self, seen: Doubles) -> Doubles:
         """Points [N, 2] of the undistorted plane z = 1 whose images are at `seen`: what the lens adds there is taken off, again and again.

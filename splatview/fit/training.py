@@ -103,7 +103,7 @@ class Training:
         cameras = []
         for photo in self.trained_on:
             rotation, place = _pose(photo, self.capture)
-            reach = np.abs(photo.lens.rays()).reshape(-1, 2).max(0)
+            reach = photo.lens.reach
             cameras.append(np.concatenate([rotation.T / [[reach[0]], [reach[1]], [1]], place[:, None]], 1))
         poses = torch.tensor(np.array(cameras), dtype=torch.float32, device=self.device)  # [P, 3, 4] to the frustum |x|, |y| <= z; place
 
