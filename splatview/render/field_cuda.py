@@ -204,7 +204,7 @@ class FieldCuda:
             torch.empty((height, width), dtype=torch.int32, device=self._device),
         )
         across, down = -(-width // TILE), -(-height // TILE)
-        reach = max(near * into.scale, field.marching.near), min(far * into.scale, 1e30)
+        reach = field.marching.near, near * into.scale, min(far * into.scale, 1e30)
         for begin in range(0, across * down * TILE**2, RAYS):
             self._draw(frame, here, view, begin, min(RAYS, across * down * TILE**2 - begin), across, reach, field)
         return frame
@@ -217,7 +217,7 @@ class FieldCuda:
         begin: int,
         rays: int,
         across: int,
-        reach: tuple[float, float],
+        reach: tuple[float, float, float],
         field: HashGrid,
     ) -> None:
         """The rays from number `begin` on."""

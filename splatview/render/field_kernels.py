@@ -138,6 +138,7 @@ def begin_rays(
     first,
     last,
     longest,
+    start,  # along the ray
     near,  # along the view axis, as far
     far,
     GROWING: tl.constexpr,
@@ -162,7 +163,7 @@ def begin_rays(
     lz, hz = (tl.load(bounds + 2) - oz) * iz, (tl.load(bounds + 5) - oz) * iz
     enter = tl.maximum(tl.maximum(tl.minimum(lx, hx), tl.minimum(ly, hy)), tl.minimum(lz, hz))
     leave = tl.minimum(tl.minimum(tl.maximum(lx, hx), tl.maximum(ly, hy)), tl.maximum(lz, hz))
-    enter, leave = tl.maximum(enter, near / shrink), tl.minimum(leave, far / shrink)
+    enter, leave = tl.maximum(enter, tl.maximum(near / shrink, start)), tl.minimum(leave, far / shrink)
     leave = tl.where((enter < leave) & (column < width) & (line < height), leave, -1.0)
     tl.store(directions + ray, dx, mask=inside)
     tl.store(directions + rays + ray, dy, mask=inside)
