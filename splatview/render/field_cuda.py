@@ -20,7 +20,8 @@ TILE = 8  # pixels a side
 RAYS = 1 << 20  # that are drawn at once, at most: what they need is about 0.7 KB each
 SAMPLES, MOST_SAMPLES = 8, 32  # of a ray in a round: at first, and when few rays are left
 ROUNDS = 4  # between two looks at whether all rays have ended
-SIZES = {"begin_rays": 128, "advance": 128, "encode": 256, "ask": 128, "finish": 256}  # of the programs
+SIZES = {"begin_rays": 128, "advance": 128, "encode": 256, "ask": 64, "finish": 256}  # of the programs
+WARPS = {"ask": 2}  # else 4. Two do without wgmma, for which Triton 3.6 lays out small matrices wrongly
 LEAST = 16  # of what the tensor cores multiply
 LARGEST = 65504.0  # of a 16-bit number
 
@@ -274,7 +275,7 @@ class FieldCuda:
         kernel: Any = getattr(field_kernels, name)
         constants = {**here.constants, "MOST": MOST_SAMPLES, "LAST_TRANSMITTANCE": LAST_TRANSMITTANCE, "BLOCK": SIZES[name], **more}
         grid = (-(-count // SIZES[name]), here.constants["LEVELS"]) if name == "encode" else (-(-count // SIZES[name]),)
-        kernel[grid](*inputs, **{key: value for key, value in constants.items() if key in kernel.arg_names}, num_warps=4)
+        kernel[grid](*inputs, **{key: value for key, value in constants.items() if key in kernel.arg_names}, num_warps=WARPS.get(name, 4))
 
     def _small(self, values: ArrayLike) -> Tensor:
         return torch.from_numpy(np.array(values, np.float32)).to(self._device, non_blocking=True)
