@@ -31,6 +31,13 @@ static inline F gather(const float* base, I index) {
     for (int i = 0; i < 16; ++i) r.v[i] = base[index.v[i]];
     return r;
 }
+// The two numbers at base + 2 index.
+static inline void gather_pair(const float* base, I index, F& even, F& odd) {
+    for (int i = 0; i < 16; ++i) {
+        const float* pair = base + 2 * static_cast<int64_t>(index.v[i]);
+        even.v[i] = pair[0], odd.v[i] = pair[1];
+    }
+}
 
 static inline F operator+(F a, F b) { return {a.v + b.v}; }
 static inline F operator-(F a, F b) { return {a.v - b.v}; }
@@ -42,6 +49,13 @@ static inline I operator+(I a, I b) { return {a.v + b.v}; }
 static inline I operator-(I a, I b) { return {a.v - b.v}; }
 static inline I operator&(I a, I b) { return {a.v & b.v}; }
 static inline I operator|(I a, I b) { return {a.v | b.v}; }
+static inline I operator*(I a, I b) { return {a.v * b.v}; }
+static inline I operator^(I a, I b) { return {a.v ^ b.v}; }
+static inline I min_unsigned(I a, I b) {
+    typedef uint32_t U16 __attribute__((vector_size(64)));
+    const W16 less = reinterpret_cast<U16>(a.v) < reinterpret_cast<U16>(b.v);
+    return {(a.v & less) | (b.v & ~less)};
+}
 template <int N> static inline I shift_right(I a) { return {a.v >> N}; }
 template <int N> static inline I shift_left(I a) { return {a.v << N}; }
 static inline I shift_left(I a, I by) { return {a.v << by.v}; }
@@ -87,11 +101,19 @@ static inline I ceil_int(F a) {
 static inline I round_int(F a) { return floor_int(a + set1(0.5f)); }
 
 // IEEE half to float by moving the bits; the multiplication rebiases the exponent and makes subnormals right.
+static inline F half_of(I h) {
+    const F magnitude = float_of({(h.v & 0x7fff) << 13}) * set1(0x1p112f);
+    return float_of({bits_of(magnitude).v | ((h.v & 0x8000) << 16)});
+}
 static inline F load_half(const uint16_t* p) {
     I h;
     for (int i = 0; i < 16; ++i) h.v[i] = p[i];
-    const F magnitude = float_of({(h.v & 0x7fff) << 13}) * set1(0x1p112f);
-    return float_of({bits_of(magnitude).v | ((h.v & 0x8000) << 16)});
+    return half_of(h);
+}
+// The half floats in the low and in the high 16 bits of each lane.
+static inline void halves(I a, F& low, F& high) {
+    low = half_of(a);
+    high = half_of(shift_right<16>(a));
 }
 
 static inline F rough_reciprocal(F x) { return set1(1) / x; }

@@ -1,0 +1,21 @@
+// The kernels of fields for AVX2; empty where the compiler does not know it.
+#include "grid.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace splats {
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+namespace {
+#include "constants.hpp"
+#include "simd_avx2.hpp"
+#include "lanes.hpp"
+#include "encode.hpp"
+}  // namespace
+
+extern const EncodingKernels encoding_avx2 = {"avx2", encode, scatter};
+#else
+extern const EncodingKernels encoding_avx2 = {"avx2", nullptr, nullptr};
+#endif
+}  // namespace splats
