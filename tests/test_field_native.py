@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+from dataclasses import replace
+
 import numpy as np
 import numpy_field
 import pytest
 import torch
+from render_cases import psnr
 
+from splatview import Camera, RenderOptions
+from splatview.formats import checkpoint, nerfstudio_field, yaml_scalars
+from splatview.formats.files import open_file
+from splatview.frame import Interrupt, Interrupted
+from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid, Level, Marching, Network, Occupancy
 from splatview.native import _fields
+from splatview.render.field_cpu import FieldCpu
 
 MACHINES = ["avx512", "avx2", "portable"]
 
@@ -203,3 +214,164 @@ def test_rays_that_are_nowhere_have_no_samples():
         assert not len(workers().march(origins, directions, halves, None, bounds, _fields.Steps(step, 0, np.inf, 0), 1000)[0])
     with pytest.raises(ValueError, match="expected the numbers"):
         _fields.Steps(0.0, 0, np.inf, 0)
+
+
+# Fields
+
+
+def network(rng: np.random.Generator, *widths: int, biases: bool = False) -> Network:
+    pairs = list(itertools.pairwise(widths))
+    weights = tuple(rng.normal(0, np.sqrt(2 / before), (after, before)) for before, after in pairs)
+    return Network(weights, tuple(rng.normal(0, 0.2, after) for _, after in pairs) if biases else ())
+
+
+def trained(
+    features: int = 2,
+    widths: tuple[int, ...] = (64,),
+    looks: tuple[int, ...] = (64, 64),
+    outputs: int = 16,
+    biases: bool = False,
+    **changes,
+) -> HashGrid:
+    """A random field that has holes and hard parts, as trained ones do."""
+    rng = np.random.default_rng(7)
+    sizes = [(3.0, 4, 64), (5.6, 7, 344), (9.3, 0, 512), (15.0, 0, 1 << 11), (26.1, 0, 1 << 12)]
+    levels = tuple(Level(rng.normal(0, 1.2, (entries, features)), scale, resolution) for scale, resolution, entries in sizes)
+    geometry = changes.get("geometry", 0)
+    density = network(rng, features * len(levels), *widths, outputs, biases=biases)
+    colour = network(rng, outputs - geometry + 16, *looks, 3, biases=biases)
+    given = {"marching": Marching(0.02), "box": np.array([[-1, -1, -1], [1, 1.2, 0.9]]), "density_factor": 3.0, **changes}
+    return HashGrid(levels, density, colour, **given)
+
+
+def grids(cascades: int, share: float = 0.4, side: float = 1.0) -> Occupancy:
+    boxes = np.array([[[-side] * 3, [side] * 3]]) * 2.0 ** np.arange(cascades)[:, None, None]
+    return Occupancy(np.random.default_rng(3).uniform(size=(cascades, 8, 8, 8)) < share, boxes)
+
+
+GROWING = Marching(0.01, cone=1 / 256, longest=0.5, near=0.1)
+FIELDS = {
+    "common": lambda: trained(),
+    "four features": lambda: trained(features=4, occupancy=grids(1)),
+    "one feature, one layer": lambda: trained(features=1, widths=(), looks=(), outputs=5),
+    "eight features, odd widths": lambda: trained(features=8, widths=(23, 37), looks=(18,), outputs=9, geometry=3, biases=True),
+    "cascades": lambda: trained(occupancy=grids(3), marching=GROWING, box=np.array([[-4, -4, -4], [4, 4, 4]]), offset=0.0),
+    "contraction": lambda: trained(
+        occupancy=grids(4), marching=GROWING, warp="contraction", geometry=1, biases=True, shifted_directions=True, density_factor=0.7
+    ),
+    "fog": lambda: trained(density_factor=0.02, marching=Marching(0.004)),
+    "walls": lambda: trained(density_factor=1000.0, occupancy=grids(1, 0.1)),
+    "least alpha": lambda: trained(marching=Marching(0.02, least_alpha=0.01)),
+    "bright": lambda: trained(hdr=True, exposure=-1.0, looks=(16,)),
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("name", FIELDS)
+def test_query_is_the_specified_one(name, machine):
+    field, rng = FIELDS[name](), np.random.default_rng(0)
+    points = rng.uniform(-1.3, 1.3, (1003, 3)).astype(np.float32)
+    points[::100] *= np.float32(1e6)
+    points[5, 1], points[6, 0] = np.nan, np.inf
+    along = rng.normal(size=points.shape).astype(np.float32)
+    density, rgb = workers(machine).query(field.prepared, points, along)
+    wanted, colour = field.specified(points, along)
+    assert np.allclose(density, wanted, rtol=5e-3, atol=0)
+    assert np.allclose(rgb, colour, rtol=5e-3, atol=1e-3)
+
+
+def test_nerfstudios_field_answers_as_specified(data):
+    folder = data / "nerf" / "nerfstudio_ngp"
+    with open_file(folder / "nerfstudio_models" / "step-000000100.ckpt") as content:
+        tensors = {name.removeprefix("_model."): value for name, value in checkpoint.read(content)["pipeline"].items()}
+        field = nerfstudio_field.read(tensors, yaml_scalars.read(folder / "config.yml"))
+    reference = np.load(folder / "reference_field.npz")
+    density, rgb = field.query(reference["positions"], reference["directions"])
+    assert np.allclose(density, reference["density"], rtol=5e-3, atol=0) and np.allclose(rgb, reference["rgb"], rtol=5e-3, atol=0)
+
+
+def shot(eye: tuple[float, float, float] = (2.2, -2.5, 1.4), centre: tuple[float, float] = (20, 14)) -> Camera:
+    camera = Camera.look_at(eye, (0, 0, 0), (0, 0, 1), 0.8, 40, 28)
+    K = camera.K.copy()
+    K[:2, 2] = centre
+    return Camera(K, camera.camera_from_world, 40, 28)
+
+
+PLACED = Similarity((0.8, 0.3, -0.4, 0.2), (0.3, 0.5, -0.2), 0.6)
+VIEWS = {
+    "plain": ((shot(),), {}),
+    "principal point off centre": ((shot(centre=(5, 33)),), {}),
+    "placed": ((shot(), PLACED), {}),
+    "inside": ((shot((0.3, -0.2, 0.1)),), {}),
+    "near, far and crop": ((shot(), PLACED), {"near": 3.0, "far": 4.2, "crop": np.array([[-0.5, -9, -0.7], [0.8, 0.7, 9]])}),
+}
+
+
+def agrees(
+    field: HashGrid, machine: str, monkeypatch: pytest.MonkeyPatch, camera: Camera, placement=Similarity(), near=0.01, far=1e10, crop=None
+):
+    monkeypatch.setenv("SPLATVIEW_SIMD", machine)
+    try:
+        renderer = FieldCpu()
+    except ValueError as error:
+        pytest.skip(str(error))
+    drawn = renderer.render(field, placement, camera, RenderOptions(near=near, far=far), crop=crop)
+    wanted = numpy_field.render(field, camera, placement, near=near, far=far, crop=crop)
+    assert psnr(drawn.rgb, wanted["rgb"]) >= 50 and psnr(drawn.alpha, wanted["alpha"]) >= 50
+    assert psnr(drawn.depth * drawn.alpha / 10, wanted["depth"] * wanted["alpha"] / 10) >= 50
+    assert np.abs(drawn.samples - wanted["samples"]).mean() <= 0.02 * wanted["samples"].mean() + 0.01
+    assert not drawn.depth[drawn.alpha == 0].any()
+    assert np.ptp(wanted["rgb"]) > 0.1
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("name", FIELDS)
+def test_pictures_are_the_specified_ones(name, machine, monkeypatch):
+    agrees(FIELDS[name](), machine, monkeypatch, shot())
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("name", ["four features", "cascades", "contraction"])
+def test_every_view_is_the_specified_one(name, view, monkeypatch):
+    positional, named = VIEWS[view]
+    agrees(FIELDS[name](), "", monkeypatch, *positional, **named)
+
+
+def test_a_part_of_a_picture_is_that_part_and_threads_do_not_show(monkeypatch):
+    field, whole = FIELDS["cascades"](), FieldCpu().render(FIELDS["cascades"](), PLACED, shot())
+    part = FieldCpu().render(field, PLACED, shot(), rectangle=(16, 16, 7, 9))
+    monkeypatch.setenv("SPLATVIEW_THREADS", "1")
+    alone = FieldCpu().render(field, PLACED, shot())
+    for all_of, some, one in zip(whole, part, alone, strict=True):
+        assert np.array_equal(all_of, one) and np.array_equal(all_of[16:25, 16:23], some)
+
+
+@pytest.mark.parametrize("broken", ["table", "density", "colour"])
+def test_numbers_that_are_none_do_no_harm(broken):
+    field = FIELDS["four features"]()
+    if broken == "table":
+        rows = np.array([[np.nan] * 4, [np.inf] * 4, [-np.inf] * 4, [1e38] * 4])
+        field = replace(field, levels=tuple(replace(level, table=np.tile(rows, (len(level.table) // 4, 1))) for level in field.levels))
+    else:
+        old = getattr(field, broken)
+        field = replace(field, **{broken: Network(tuple(one * np.float32(np.nan) for one in old.weights), old.biases)})
+    FieldCpu().render(field, Similarity(), shot())
+    field.query(np.zeros((3, 3)), np.full((3, 3), np.nan))
+
+
+def test_a_picture_is_given_up():
+    interrupt = Interrupt()
+    interrupt.set()
+    with pytest.raises(Interrupted):
+        FieldCpu().render(FIELDS["common"](), Similarity(), shot(), interrupt=interrupt)
+
+
+def test_a_running_picture_is_given_up_soon():
+    interrupt, field = Interrupt(), FIELDS["fog"]()
+    camera = Camera.look_at((0.3, -0.2, 0.1), (1, 0, 0), (0, 0, 1), 0.8, 2048, 2048)
+    field.query(np.zeros((1, 3)), np.ones((1, 3)))
+    timer = threading.Timer(0.1, interrupt.set)
+    timer.start()
+    with pytest.raises(Interrupted):
+        FieldCpu().render(field, Similarity(), camera, interrupt=interrupt)
+    timer.join()

@@ -21,6 +21,13 @@ class Steps:
 
     def __init__(self, step: float, cone: float, longest: float, near: float) -> None: ...
 
+class Field:
+    """A `hashgrid.HashGrid` in the layout in which it is asked and drawn; never changes."""
+
+    def __init__(self, grid: object) -> None: ...
+    @property
+    def nbytes(self) -> int: ...
+
 class Workers:
     """Threads, and the instruction set that they use."""
 
@@ -57,6 +64,24 @@ class Workers:
         most: int,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
         """The samples in occupied cells, ray by ray, front to back: ray [S], distance [S], length [S]; the first `most` of them."""
+
+    def query(
+        self, field: Field, positions: NDArray[np.float32], directions: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Density [N] and rgb [N, 3], as `HashGrid.query`."""
+
+    def draw(
+        self,
+        field: Field,
+        origin: NDArray[np.float64],  # [3] in the field's frame
+        field_from_pixel: NDArray[np.float64],  # [3, 3] takes (x, y, 1), pixels, to the direction that goes by 1 along the view axis
+        rectangle: list[int],  # left, top, width, height: what is drawn of the picture
+        near: float,  # along the view axis, in the field's units
+        far: float,
+        bounds: NDArray[np.float64],  # [2, 3]
+        interrupt: NDArray[np.uint8] | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] | None:
+        """Blended colour [H, W, 3], alpha, weighted distance along the view axis, and samples, [H, W] each; None if it was interrupted."""
 
     @property
     def simd(self) -> str: ...

@@ -11,9 +11,7 @@
 
 #include "arrays.hpp"
 #include "cpu.hpp"
-#include "grid.hpp"
-#include "march.hpp"
-#include "threads.hpp"
+#include "field.hpp"
 
 namespace nb = nanobind;
 using namespace splats;
@@ -56,7 +54,7 @@ struct Levels {
 class Workers {
 public:
     Workers(const std::string& simd, int threads)
-        : encoding_(choose(simd, {&encoding_avx512, &encoding_avx2, &encoding_portable})), threads_(std::max(threads, 1)) {}
+        : kernels_(choose(simd, {&fields_avx512, &fields_avx2, &fields_portable})), threads_(std::max(threads, 1)) {}
 
     Out<float> encode(Triples positions, Rows table, LevelRows rows, double offset) {
         const Levels levels(rows, table.shape(0), table.shape(1), offset);
@@ -65,7 +63,7 @@ public:
             nb::gil_scoped_release released;
             std::lock_guard<std::mutex> lock(mutex_);
             in_parts(positions.shape(0), ENCODED, [&](size_t first, size_t count) {
-                encoding_.encode(levels.grid, table.data(), positions.data() + 3 * first, count, out.values.get() + first * levels.width());
+                kernels_.encode(levels.grid, table.data(), positions.data() + 3 * first, count, out.values.get() + first * levels.width());
             });
         }
         return out.array();
@@ -82,8 +80,8 @@ public:
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return levels.levels[a].entries > levels.levels[b].entries; });
         threads_.run(static_cast<int>(order.size()), [&](int piece, int) {
-            encoding_.scatter(levels.grid, order[static_cast<size_t>(piece)], positions.data(), dfeatures.data(), positions.shape(0),
-                              gradient.data());
+            kernels_.scatter(levels.grid, order[static_cast<size_t>(piece)], positions.data(), dfeatures.data(), positions.shape(0),
+                             gradient.data());
         });
     }
 
@@ -133,7 +131,46 @@ public:
         return nb::make_tuple(rays->array(), distances->array(), lengths->array());
     }
 
-    const char* simd() const { return encoding_.name; }
+    nb::tuple query(const Field& field, Triples positions, Triples directions) {
+        const size_t count = positions.shape(0);
+        if (directions.shape(0) != count) throw nb::value_error("expected as many directions as positions");
+        Block<float> density(count), rgb(count, 3);
+        {
+            nb::gil_scoped_release released;
+            std::lock_guard<std::mutex> lock(mutex_);
+            splats::query(kernels_, threads_, field, positions.data(), directions.data(), count, density.values.get(), rgb.values.get());
+        }
+        return nb::make_tuple(density.array(), rgb.array());
+    }
+
+    // (rgb, alpha, distance, samples), or None if it was interrupted.
+    nb::object draw(const Field& field, In<double, nb::shape<3>> origin, In<double, nb::shape<3, 3>> field_from_pixel,
+                    const std::vector<int>& rectangle, double near, double far, Bounds bounds,
+                    std::optional<In<uint8_t, nb::shape<1>>> interrupt) {
+        if (rectangle.size() != 4 || rectangle[2] < 1 || rectangle[3] < 1 || rectangle[2] > 32768 || rectangle[3] > 32768)
+            throw nb::value_error("expected left, top, width and height of a rectangle of 1 to 32768 pixels a side");
+        const size_t width = static_cast<size_t>(rectangle[2]), height = static_cast<size_t>(rectangle[3]);
+        Block<float> rgb(height, width, 3), alpha(height, width), distance(height, width);
+        Block<int32_t> samples(height, width);
+        FieldPicture picture{};
+        std::copy_n(origin.data(), 3, picture.origin), std::copy_n(field_from_pixel.data(), 9, picture.field_from_pixel);
+        picture.left = rectangle[0], picture.top = rectangle[1], picture.width = rectangle[2], picture.height = rectangle[3];
+        picture.near = near, picture.far = far;
+        std::copy_n(bounds.data(), 6, picture.bounds);
+        picture.interrupt = interrupt ? interrupt->data() : nullptr;
+        picture.rgb = rgb.values.get(), picture.alpha = alpha.values.get(), picture.distance = distance.values.get();
+        picture.samples = samples.values.get();
+        bool finished;
+        {
+            nb::gil_scoped_release released;
+            std::lock_guard<std::mutex> lock(mutex_);
+            finished = splats::draw(kernels_, threads_, field, picture);
+        }
+        if (!finished) return nb::none();
+        return nb::make_tuple(rgb.array(), alpha.array(), distance.array(), samples.array());
+    }
+
+    const char* simd() const { return kernels_.name; }
     int threads() const { return threads_.count(); }
 
 private:
@@ -144,7 +181,7 @@ private:
         });
     }
 
-    const EncodingKernels& encoding_;
+    const FieldKernels& kernels_;
     Threads threads_;
     std::mutex mutex_;
 };
@@ -161,11 +198,56 @@ Steps steps_of(double step, double cone, double longest, double near) {
     return {step, cone, longest, near};
 }
 
+// The layers of a `hashgrid.Network`; they point into its arrays.
+std::vector<Matrix> matrices_of(nb::handle network) {
+    std::vector<Matrix> layers;
+    const nb::tuple weights(network.attr("weights")), biases(network.attr("biases"));
+    for (size_t i = 0; i < weights.size(); ++i) {
+        const auto weight = nb::cast<Rows>(weights[i], false);
+        const auto bias = nb::cast<In<float, nb::ndim<1>>>(biases[i], false);
+        if (bias.shape(0) != weight.shape(0)) throw nb::value_error("expected a bias for each output");
+        layers.push_back({weight.data(), static_cast<int>(weight.shape(0)), static_cast<int>(weight.shape(1)), bias.data()});
+    }
+    return layers;
+}
+
+std::shared_ptr<Field> field_of(nb::handle grid) {
+    auto number = [](nb::handle from, const char* name) { return nb::cast<double>(from.attr(name)); };
+    RawField raw{{},
+                 matrices_of(grid.attr("density")),
+                 matrices_of(grid.attr("colour")),
+                 {},
+                 number(grid, "offset"),
+                 number(grid, "density_factor"),
+                 nb::cast<int>(grid.attr("geometry")),
+                 nb::cast<std::string>(grid.attr("warp")) != "box",
+                 nb::cast<bool>(grid.attr("shifted_directions")),
+                 nb::cast<bool>(grid.attr("hdr")),
+                 steps_of(number(grid.attr("marching"), "step"), number(grid.attr("marching"), "cone"),
+                          number(grid.attr("marching"), "longest"), number(grid.attr("marching"), "near")),
+                 number(grid.attr("marching"), "least_alpha"),
+                 nullptr};
+    for (nb::handle level : grid.attr("levels")) {
+        const auto table = nb::cast<Rows>(level.attr("table"), false);
+        if (table.shape(0) * table.shape(1) > INT32_MAX) throw nb::value_error("expected fewer than 2^31 features of a level");
+        raw.levels.push_back({table.data(), static_cast<uint32_t>(table.shape(0)), static_cast<int>(table.shape(1)), number(level, "scale"),
+                              nb::cast<uint32_t>(level.attr("resolution"))});
+    }
+    std::copy_n(nb::cast<Bounds>(grid.attr("box")).data(), 6, raw.box);
+    const nb::object occupancy = grid.attr("occupancy");
+    if (!occupancy.is_none())
+        raw.occupancy = occupancy_of(nb::cast<In<uint8_t, nb::ndim<4>>>(occupancy.attr("cells").attr("view")("uint8")),
+                                     nb::cast<In<double, nb::shape<-1, 2, 3>>>(occupancy.attr("boxes")));
+    nb::gil_scoped_release released;
+    return std::make_shared<Field>(raw);
+}
+
 }  // namespace
 
 NB_MODULE(_fields, m) {
     nb::class_<Occupancy>(m, "Occupancy").def(nb::new_(&occupancy_of), nb::arg("cells"), nb::arg("boxes"));
     nb::class_<Steps>(m, "Steps").def(nb::new_(&steps_of), nb::arg("step"), nb::arg("cone"), nb::arg("longest"), nb::arg("near"));
+    nb::class_<Field>(m, "Field").def(nb::new_(&field_of), nb::arg("grid")).def_prop_ro("nbytes", &Field::bytes);
     nb::class_<Workers>(m, "Workers")
         .def(nb::init<const std::string&, int>(), nb::arg("simd"), nb::arg("threads"))
         .def("encode", &Workers::encode, nb::arg("positions"), nb::arg("table"), nb::arg("levels"), nb::arg("offset"))
@@ -173,6 +255,9 @@ NB_MODULE(_fields, m) {
              nb::arg("gradient").noconvert())
         .def("march", &Workers::march, nb::arg("origins"), nb::arg("directions"), nb::arg("shift"), nb::arg("occupancy").none(),
              nb::arg("bounds"), nb::arg("steps"), nb::arg("most"))
+        .def("query", &Workers::query, nb::arg("field"), nb::arg("positions"), nb::arg("directions"))
+        .def("draw", &Workers::draw, nb::arg("field"), nb::arg("origin"), nb::arg("field_from_pixel"), nb::arg("rectangle"),
+             nb::arg("near"), nb::arg("far"), nb::arg("bounds"), nb::arg("interrupt").none())
         .def_prop_ro("simd", &Workers::simd)
         .def_prop_ro("threads", &Workers::threads);
 }

@@ -12,10 +12,12 @@ namespace {
 #include "simd_avx512.hpp"
 #include "lanes.hpp"
 #include "encode.hpp"
+constexpr int GROUPS = 2, OUTPUTS = 8;
+#include "evaluate.hpp"
 }  // namespace
 
-extern const EncodingKernels encoding_avx512 = {"avx512", encode, scatter};
+extern const FieldKernels fields_avx512 = {"avx512", encode, scatter, density, directions, colour};
 #else
-extern const EncodingKernels encoding_avx512 = {"avx512", nullptr, nullptr};
+extern const FieldKernels fields_avx512 = {"avx512", nullptr, nullptr, nullptr, nullptr, nullptr};
 #endif
 }  // namespace splats

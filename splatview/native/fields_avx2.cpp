@@ -12,10 +12,12 @@ namespace {
 #include "simd_avx2.hpp"
 #include "lanes.hpp"
 #include "encode.hpp"
+constexpr int GROUPS = 1, OUTPUTS = 4;
+#include "evaluate.hpp"
 }  // namespace
 
-extern const EncodingKernels encoding_avx2 = {"avx2", encode, scatter};
+extern const FieldKernels fields_avx2 = {"avx2", encode, scatter, density, directions, colour};
 #else
-extern const EncodingKernels encoding_avx2 = {"avx2", nullptr, nullptr};
+extern const FieldKernels fields_avx2 = {"avx2", nullptr, nullptr, nullptr, nullptr, nullptr};
 #endif
 }  // namespace splats

@@ -11,7 +11,9 @@ namespace {
 #include "simd_portable.hpp"
 #include "lanes.hpp"
 #include "encode.hpp"
+constexpr int GROUPS = 1, OUTPUTS = 2;
+#include "evaluate.hpp"
 }  // namespace
 
-extern const EncodingKernels encoding_portable = {"portable", encode, scatter};
+extern const FieldKernels fields_portable = {"portable", encode, scatter, density, directions, colour};
 }  // namespace splats
