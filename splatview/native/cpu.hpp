@@ -14,6 +14,7 @@ inline bool processor_has(const std::string& name) {
     if (name == "avx512")
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq");
+    if (name == "avx512 bf16") return processor_has("avx512") && __builtin_cpu_supports("avx512bf16");
 #endif
     return name == "portable";
 }

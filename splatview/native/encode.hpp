@@ -15,12 +15,13 @@ struct Corners {
     F weight[8];
 
     // Every operation rounds as the specification's do: where a point is in its cell must not differ.
-    void find(const GridLevel& level, float offset, F x, F y, F z) {
+    // `unit` multiplies the weights.
+    void find(const GridLevel& level, float offset, float unit, F x, F y, F z) {
         const F scale = set1(level.scale), shift = set1(offset), one = set1(1);
         x = x * scale + shift, y = y * scale + shift, z = z * scale + shift;
         const I x0 = floor_int(x), y0 = floor_int(y), z0 = floor_int(z);
         const F fx = x - to_float(x0), fy = y - to_float(y0), fz = z - to_float(z0);
-        const F xs[2] = {one - fx, fx}, ys[2] = {one - fy, fy}, zs[2] = {one - fz, fz};
+        const F xs[2] = {one - fx, fx}, ys[2] = {one - fy, fy}, zs[2] = {(one - fz) * set1(unit), fz * set1(unit)};
         const bool hashed = level.resolution == 0;
         const I y_factor = set1i(static_cast<int32_t>(hashed ? 2654435761u : level.resolution));
         const I z_factor = set1i(static_cast<int32_t>(hashed ? 805459861u : level.resolution * level.resolution));
@@ -86,7 +87,7 @@ static void encode_features(const Grid& grid, const float* table, const float* p
         Corners both_corners[2];
         auto prepare = [&](int number) {
             Corners& corners = both_corners[number & 1];
-            corners.find(grid.levels[number], grid.offset, points.x, points.y, points.z);
+            corners.find(grid.levels[number], grid.offset, 1, points.x, points.y, points.z);
             if (grid.levels[number].entries * sizeof(float) * FEATURES > NEAR)
                 corners.prefetch(table + grid.levels[number].first * FEATURES, FEATURES);
         };
@@ -142,7 +143,7 @@ static void scatter_features(const Grid& grid, int number, const float* position
         Points points;
         points.read(positions + 3 * first, count - first < 16 ? count - first : 16);
         Corners corners;
-        corners.find(level, grid.offset, points.x, points.y, points.z);
+        corners.find(level, grid.offset, 1, points.x, points.y, points.z);
         for (int k = 0; k < 8; ++k) {
             storei(entries[half][k], corners.entry[k]);
             store(weights[half][k], zero_unless(points.inside, corners.weight[k]));

@@ -2,9 +2,6 @@
 // Included, after encode.hpp, inside the namespace of one kernel build only. GROUPS groups of sixteen go through the networks together,
 // and OUTPUTS outputs of a layer are summed at a time: as many as the registers hold.
 
-constexpr int CHUNK = GROUPS * 16;
-static_assert(CHUNK <= MOST_CHUNK && MOST_CHUNK % CHUNK == 0);
-
 static inline F exp_of(F a) { return exp2_fast(clamp(a * set1(1.44269504f), set1(-126), set1(126))); }
 
 // y = W x + b for [inputs][CHUNK] x and [outputs][CHUNK] y, max(0, y) where `rectified`. FROM_Y: y holds what is there instead of b.
@@ -33,6 +30,7 @@ template <bool FROM_Y> static void apply(const LayerView& layer, bool rectified,
     for (; first < layer.outputs; first += FEW) some_outputs<FEW, FROM_Y>(layer, first, rectified, x, y);
 }
 
+#ifndef SPLATVIEW_BF16
 // The layers of a network from `from` on; returns which of the two buffers holds the outputs.
 static float* apply_from(const NetworkView& network, int from, float* x, float* y) {
     for (int number = from; number < network.count; ++number) {
@@ -42,6 +40,15 @@ static float* apply_from(const NetworkView& network, int from, float* x, float* 
     }
     return x;
 }
+
+static float* through_density(const NetworkView& network, float* x, float* y) { return apply_from(network, 0, x, y); }
+
+// y: what the sums of the first layer begin with.
+static float* through_colour(const NetworkView& network, float* x, float* y) {
+    apply<true>(network.layers[0], network.count > 1, x, y);
+    return apply_from(network, 1, y, x);
+}
+#endif
 
 // Sixteen rows of `columns` numbers, a multiple of 16, as columns of x, and back.
 static inline void columns_of(const float* rows, const uint32_t* which, int columns, float* x) {
@@ -75,52 +82,79 @@ static inline void warp(const FieldView& field, F& x, F& y, F& z) {
     for (F* axis : axes) *axis = (factor * (*axis / size) + two) / set1(4);
 }
 
-template <int FEATURES> static inline void sum_features(const uint32_t* table, const Corners& corners, float* x) {
-    constexpr int PAIRS = FEATURES < 2 ? 1 : FEATURES / 2;
-    F sums[2 * PAIRS];
-    for (F& each : sums) each = set1(0);
-    const float* words = reinterpret_cast<const float*>(table);
-    for (int k = 0; k < 8; ++k) {
-        I found[PAIRS < 2 ? 2 : PAIRS];
-        if (PAIRS == 1) found[0] = bits_of(gather(words, corners.entry[k]));
-        for (int pair = 0; pair + 1 < PAIRS; pair += 2) {
-            F even, odd;
-            gather_pair(words + pair, PAIRS == 2 ? corners.entry[k] : shift_left<1>(corners.entry[k]), even, odd);
-            found[pair] = bits_of(even), found[pair + 1] = bits_of(odd);
-        }
-        for (int pair = 0; pair < PAIRS; ++pair) {
-            F low, high;
-            halves(found[pair], low, high);
-            sums[2 * pair] = fma(corners.weight[k], low, sums[2 * pair]);
-            sums[2 * pair + 1] = fma(corners.weight[k], high, sums[2 * pair + 1]);
+// What is at hand of one level: corners, then the words of their entries. Single loads, many of them on their way at once, are
+// faster than gathers, which some processors do in a hundred steps.
+struct Level {
+    uint32_t entries[8][CHUNK], words[4][8][CHUNK];
+    float weights[8][CHUNK];
+
+    void find(const FieldView& field, const FieldLevel& level, const Points* points) {
+        for (int g = 0; g < GROUPS; ++g) {
+            Corners corners;
+            corners.find(level.grid, field.offset, level.unit, points[g].x, points[g].y, points[g].z);
+            for (int k = 0; k < 8; ++k) storei(entries[k] + 16 * g, corners.entry[k]), store(weights[k] + 16 * g, corners.weight[k]);
         }
     }
-    for (int f = 0; f < FEATURES; ++f) store(x + f * CHUNK, sums[f]);
-}
+
+    template <int WORDS> void prefetch(const uint32_t* table) const {
+        for (int k = 0; k < 8; k += 2)  // the next entry along x is mostly in the same line
+            for (int i = 0; i < CHUNK; ++i) __builtin_prefetch(table + size_t{entries[k][i]} * WORDS);
+    }
+
+    template <int WORDS> void fetch(const uint32_t* table) {
+        typedef uint32_t Four __attribute__((vector_size(16)));
+        for (int k = 0; k < 8; ++k)
+            for (int i = 0; i < CHUNK; i += 4) {
+                const uint32_t* const from = entries[k] + i;
+                const uint32_t *const a = table + size_t{from[0]} * WORDS, *const b = table + size_t{from[1]} * WORDS;
+                const uint32_t *const c = table + size_t{from[2]} * WORDS, *const d = table + size_t{from[3]} * WORDS;
+                for (int word = 0; word < WORDS; ++word) {
+                    const Four four = {a[word], b[word], c[word], d[word]};
+                    __builtin_memcpy(words[word][k] + i, &four, sizeof four);
+                }
+            }
+    }
+
+    void sum(int features, float* x) const {
+        for (int word = 0; 2 * word < features; ++word)
+            for (int g = 0; g < GROUPS; ++g) {
+                F even = set1(0), odd = set1(0);
+                for (int k = 0; k < 8; ++k) {
+                    // The bits of a half in those of a float are the number times 2^-112.
+                    const I found = loadi(words[word][k] + 16 * g), bits = set1i(static_cast<int32_t>(0x8fffe000));
+                    const F low = float_of(shift_right<3>(shift_left<16>(found)) & bits), high = float_of(shift_right<3>(found) & bits);
+                    const F weight = load(weights[k] + 16 * g);
+                    even = fma(weight, low, even), odd = fma(weight, high, odd);
+                }
+                store(x + 2 * word * CHUNK + 16 * g, even);
+                if (2 * word + 1 < features) store(x + (2 * word + 1) * CHUNK + 16 * g, odd);
+            }
+    }
+};
 
 static void features_of(const FieldView& field, const Points* points, float* x) {
-    Corners corners[2][GROUPS];
-    auto prepare = [&](int number) {
-        const FieldLevel& level = field.levels[number];
-        const bool far = size_t{level.grid.entries} * level.words * sizeof(uint32_t) > NEAR;
-        for (int g = 0; g < GROUPS; ++g) {
-            Corners& each = corners[number & 1][g];
-            each.find(level.grid, field.offset, points[g].x, points[g].y, points[g].z);
-            if (far) each.prefetch(level.table, level.words);
+    Level levels[3];  // one whose lines are on their way to the cache, one whose words are to be had, one that is summed
+    const int count = field.level_count;
+    for (int number = 0; number < count + 2; ++number) {
+        if (number < count) {
+            const FieldLevel& from = field.levels[number];
+            Level& level = levels[number % 3];
+            level.find(field, from, points);
+            if (size_t{from.grid.entries} * from.words * sizeof(uint32_t) > NEAR)
+                from.words == 1   ? level.prefetch<1>(from.table)
+                : from.words == 2 ? level.prefetch<2>(from.table)
+                                  : level.prefetch<4>(from.table);
         }
-    };
-    prepare(0);
-    for (int number = 0; number < field.level_count; ++number) {
-        if (number + 1 < field.level_count) prepare(number + 1);
-        const FieldLevel& level = field.levels[number];
-        for (int g = 0; g < GROUPS; ++g) {
-            const Corners& each = corners[number & 1][g];
-            if (level.features == 1) sum_features<1>(level.table, each, x + 16 * g);
-            if (level.features == 2) sum_features<2>(level.table, each, x + 16 * g);
-            if (level.features == 4) sum_features<4>(level.table, each, x + 16 * g);
-            if (level.features == 8) sum_features<8>(level.table, each, x + 16 * g);
+        if (number >= 1 && number <= count) {
+            const FieldLevel& from = field.levels[number - 1];
+            Level& level = levels[(number - 1) % 3];
+            from.words == 1 ? level.fetch<1>(from.table) : from.words == 2 ? level.fetch<2>(from.table) : level.fetch<4>(from.table);
         }
-        x += level.features * CHUNK;
+        if (number >= 2) {
+            const int features = field.levels[number - 2].features;
+            levels[(number - 2) % 3].sum(features, x);
+            x += features * CHUNK;
+        }
     }
 }
 
@@ -135,7 +169,7 @@ static void density(const FieldView& field, const Samples& samples, float* scrat
             points[g].take(x, y, z);
         }
         features_of(field, points, buffers[0]);
-        const float* found = apply_from(field.density, 0, buffers[0], buffers[1]);
+        const float* found = through_density(field.density, buffers[0], buffers[1]);
         for (int g = 0; g < GROUPS; ++g) {
             const size_t at = first + 16 * g;
             const F here = zero_unless(points[g].inside, set1(field.density_factor) * exp_of(load(found + 16 * g)));
@@ -198,8 +232,7 @@ static void colour(const FieldView& field, const Colours& asked, float* scratch)
             columns_of(asked.rows, asked.row_of + first + 16 * g, field.row, x + 16 * g);
             columns_of(asked.heads, asked.head_of + first + 16 * g, field.head, y + 16 * g);
         }
-        apply<true>(field.colour.layers[0], field.colour.count > 1, x, y);
-        const float* found = apply_from(field.colour, 1, y, x);
+        const float* found = through_colour(field.colour, x, y);
         for (int channel = 0; channel < 3; ++channel)
             for (int g = 0; g < GROUPS; ++g) {
                 const F raw = load(found + channel * CHUNK + 16 * g), one = set1(1);

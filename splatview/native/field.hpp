@@ -53,6 +53,7 @@ private:
     Buffer<uint32_t> words_;
     std::vector<FieldLevel> levels_;
     std::vector<std::unique_ptr<float[]>> weights_;
+    std::vector<std::unique_ptr<uint32_t[]>> pairs_;
     std::vector<LayerView> density_, colour_;
     Steps steps_;
     std::shared_ptr<Occupancy> occupancy_;

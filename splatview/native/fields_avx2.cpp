@@ -12,7 +12,7 @@ namespace {
 #include "simd_avx2.hpp"
 #include "lanes.hpp"
 #include "encode.hpp"
-constexpr int GROUPS = 1, OUTPUTS = 4;
+constexpr int GROUPS = 1, OUTPUTS = 4, CHUNK = 16 * GROUPS;
 #include "evaluate.hpp"
 }  // namespace
 

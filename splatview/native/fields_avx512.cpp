@@ -12,7 +12,7 @@ namespace {
 #include "simd_avx512.hpp"
 #include "lanes.hpp"
 #include "encode.hpp"
-constexpr int GROUPS = 2, OUTPUTS = 8;
+constexpr int GROUPS = 2, OUTPUTS = 8, CHUNK = 16 * GROUPS;
 #include "evaluate.hpp"
 }  // namespace
 

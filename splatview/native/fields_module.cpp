@@ -54,7 +54,9 @@ struct Levels {
 class Workers {
 public:
     Workers(const std::string& simd, int threads)
-        : kernels_(choose(simd, {&fields_avx512, &fields_avx2, &fields_portable})), threads_(std::max(threads, 1)) {}
+        : kernels_(choose(simd, {&fields_avx512, &fields_avx2, &fields_portable})),
+          for_pictures_(&kernels_ == &fields_avx512 && fields_bf16.compiled() && processor_has(fields_bf16.name) ? fields_bf16 : kernels_),
+          threads_(std::max(threads, 1)) {}
 
     Out<float> encode(Triples positions, Rows table, LevelRows rows, double offset) {
         const Levels levels(rows, table.shape(0), table.shape(1), offset);
@@ -164,7 +166,7 @@ public:
         {
             nb::gil_scoped_release released;
             std::lock_guard<std::mutex> lock(mutex_);
-            finished = splats::draw(kernels_, threads_, field, picture);
+            finished = splats::draw(for_pictures_, threads_, field, picture);
         }
         if (!finished) return nb::none();
         return nb::make_tuple(rgb.array(), alpha.array(), distance.array(), samples.array());
@@ -181,7 +183,7 @@ private:
         });
     }
 
-    const FieldKernels& kernels_;
+    const FieldKernels &kernels_, &for_pictures_;
     Threads threads_;
     std::mutex mutex_;
 };

@@ -11,7 +11,7 @@ namespace {
 #include "simd_portable.hpp"
 #include "lanes.hpp"
 #include "encode.hpp"
-constexpr int GROUPS = 1, OUTPUTS = 2;
+constexpr int GROUPS = 1, OUTPUTS = 2, CHUNK = 16 * GROUPS;
 #include "evaluate.hpp"
 }  // namespace
 

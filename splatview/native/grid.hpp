@@ -29,14 +29,16 @@ constexpr int MOST_CHUNK = 32;  // samples that a kernel works on at once: array
 
 struct FieldLevel {
     GridLevel grid;
-    const uint32_t* table;  // halves, two a word; an odd last one has company
+    const uint32_t* table;  // halves, two a word; an odd last one has company. None is subnormal, infinite or no number
+    float unit;             // that of the halves, a power of two, times 2^112
     int features, words;    // of an entry
 };
 
 struct LayerView {
-    int inputs, outputs;   // outputs: rounded up to four
-    const float* weights;  // [outputs / 4][inputs][4]
-    const float* biases;   // [outputs]
+    int inputs, outputs;    // outputs: rounded up to four
+    const float* weights;   // [outputs / 4][inputs][4]
+    const float* biases;    // [outputs]
+    const uint32_t* pairs;  // [outputs / 4][(inputs + 1) / 2][4] the weights of two inputs, in bfloat16
 };
 
 struct NetworkView {
@@ -95,6 +97,7 @@ struct FieldKernels {
     void (*colour)(const FieldView&, const Colours&, float* scratch);
 };
 
-extern const FieldKernels fields_portable, fields_avx2, fields_avx512;
+// The last is less exact: its networks multiply numbers of eight bits.
+extern const FieldKernels fields_portable, fields_avx2, fields_avx512, fields_bf16;
 
 }  // namespace splats

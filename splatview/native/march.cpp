@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace splats {
 namespace {
@@ -42,69 +43,88 @@ double Steps::after(double x, double t) const {
 }
 
 Occupancy::Occupancy(const uint8_t* cells, const size_t shape[4], const double* boxes) {
-    const size_t each = shape[1] * shape[2] * shape[3];
-    for (int axis = 0; axis < 3; ++axis) size_[axis] = static_cast<int>(shape[axis + 1]);
-    bits_.resize((shape[0] * each + 63) / 64);
-    for (size_t i = 0; i < shape[0] * each; ++i) bits_[i / 64] |= uint64_t{cells[i] != 0} << (i % 64);
-    for (size_t grid = 0; grid < shape[0]; ++grid) {
-        Box box;
-        box.first = grid * each;
+    const int grids = static_cast<int>(shape[0]);
+    for (const int shift : {0, 2, 4}) {
+        Bits bits{shift, {}, {}};
+        for (int axis = 0; axis < 3; ++axis) bits.size[axis] = ((static_cast<int>(shape[axis + 1]) - 1) >> shift) + 1;
+        bits.words.resize((shape[0] * static_cast<size_t>(bits.size[0]) * bits.size[1] * bits.size[2] + 63) / 64);
+        levels_.push_back(std::move(bits));
+    }
+    const uint8_t* cell = cells;
+    for (int grid = 0; grid < grids; ++grid)
+        for (int x = 0; x < levels_[0].size[0]; ++x)
+            for (int y = 0; y < levels_[0].size[1]; ++y)
+                for (int z = 0; z < levels_[0].size[2]; ++z)
+                    if (*cell++)
+                        for (Bits& bits : levels_) bits.set(grid, x, y, z);
+    for (int grid = 0; grid < grids; ++grid) {
+        Box box{};
         for (int axis = 0; axis < 3; ++axis) {
             const double low = box.low[axis] = boxes[6 * grid + axis], high = box.high[axis] = boxes[6 * grid + 3 + axis];
-            box.cell[axis] = (high - low) / size_[axis];
+            box.cell[axis] = (high - low) / levels_[0].size[axis];
             box.slack[axis] = ROUNDING * (std::max(std::abs(low), std::abs(high)) + (high - low));
             box.low_f[axis] = static_cast<float>(low);
             box.extent_f[axis] = static_cast<float>(high) - box.low_f[axis];
         }
+        box.extent_f[3] = 1;
         boxes_.push_back(box);
     }
 }
 
-bool Occupancy::at(const float point[3], int& grid, int cell[3]) const {
-    for (grid = 0; grid < static_cast<int>(boxes_.size()); ++grid) {
+bool Occupancy::at(const Ray& ray, const float point[3], double& until) const {
+    typedef float Four __attribute__((vector_size(16)));
+    const Four p = {point[0], point[1], point[2], 0};
+    for (int grid = 0; grid < static_cast<int>(boxes_.size()); ++grid) {
         const Box& box = boxes_[grid];
-        bool here = true;
-        for (int axis = 0; axis < 3; ++axis) {
-            const float unit = (point[axis] - box.low_f[axis]) / box.extent_f[axis];
-            if (!(unit >= 0 && unit < 1)) {
-                here = false;
-                break;
-            }
-            cell[axis] = std::min(static_cast<int>(static_cast<double>(unit) * size_[axis]), size_[axis] - 1);
-        }
-        if (!here) continue;
-        const size_t bit = box.first + (static_cast<size_t>(cell[0]) * size_[1] + cell[1]) * size_[2] + cell[2];
-        return bits_[bit / 64] >> (bit % 64) & 1;
+        Four low, extent;
+        std::memcpy(&low, box.low_f, sizeof low), std::memcpy(&extent, box.extent_f, sizeof extent);
+        const Four unit = (p - low) / extent;
+        if (!(unit[0] >= 0 && unit[1] >= 0 && unit[2] >= 0 && unit[0] < 1 && unit[1] < 1 && unit[2] < 1)) continue;
+        int cell[3];
+        for (int axis = 0; axis < 3; ++axis)
+            cell[axis] = std::min(static_cast<int>(static_cast<double>(unit[axis]) * levels_[0].size[axis]), levels_[0].size[axis] - 1);
+        const bool found = levels_[0].at(grid, cell);
+        int empty = 0;  // the largest empty block around
+        if (!found)
+            while (empty + 1 < static_cast<int>(levels_.size()) && !levels_[empty + 1].at(grid, cell)) ++empty;
+        until = leaves(ray, grid, cell, levels_[empty].shift);
+        return found;
     }
-    grid = -1;
+    until = enters(ray, static_cast<int>(boxes_.size()));
     return false;
 }
 
-double Occupancy::empty_until(const double origin[3], const double direction[3], double distance, int grid, const int cell[3]) const {
+// Where a ray leaves a block of cells, or gets into a finer grid, whose word goes first.
+double Occupancy::leaves(const Ray& ray, int grid, const int cell[3], int shift) const {
+    const Box& box = boxes_[grid];
     double until = INFINITY;
-    if (grid >= 0) {
-        const Box& box = boxes_[grid];
-        for (int axis = 0; axis < 3; ++axis) {
-            const double d = direction[axis];
-            if (d == 0) continue;
-            const double side = box.low[axis] + (cell[axis] + (d > 0)) * box.cell[axis] - std::copysign(box.slack[axis], d);
-            until = std::min(until, (side - origin[axis]) / d);
-        }
+    for (int axis = 0; axis < 3; ++axis) {
+        if (ray.direction[axis] == 0) continue;
+        const bool up = ray.direction[axis] > 0;
+        const int side = std::min(((cell[axis] >> shift) + up) << shift, levels_[0].size[axis]);
+        const double place = box.low[axis] + side * box.cell[axis] - (up ? box.slack[axis] : -box.slack[axis]);
+        until = std::min(until, (place - ray.origin[axis]) * ray.inverse[axis]);
     }
-    const int finer = grid < 0 ? static_cast<int>(boxes_.size()) : grid;
-    for (int other = 0; other < finer; ++other) {  // what they say comes first, where the ray enters them
-        const Box& box = boxes_[other];
+    return grid ? std::min(until, enters(ray, grid)) : until;
+}
+
+// Where a ray gets into the first of some grids, or was already.
+double Occupancy::enters(const Ray& ray, int grids) const {
+    double until = INFINITY;
+    for (int grid = 0; grid < grids; ++grid) {
+        const Box& box = boxes_[grid];
         double enter = -INFINITY, leave = INFINITY;
         for (int axis = 0; axis < 3; ++axis) {
-            const double low = box.low[axis] - box.slack[axis] - origin[axis], high = box.high[axis] + box.slack[axis] - origin[axis];
-            const double d = direction[axis];
-            if (d == 0) {
+            const double low = box.low[axis] - box.slack[axis] - ray.origin[axis];
+            const double high = box.high[axis] + box.slack[axis] - ray.origin[axis];
+            if (ray.direction[axis] == 0) {
                 if (low > 0 || high < 0) leave = -INFINITY;
                 continue;
             }
-            enter = std::max(enter, std::min(low / d, high / d)), leave = std::min(leave, std::max(low / d, high / d));
+            const double first = low * ray.inverse[axis], second = high * ray.inverse[axis];
+            enter = std::max(enter, std::min(first, second)), leave = std::min(leave, std::max(first, second));
         }
-        if (enter <= leave && leave >= distance) until = std::min(until, enter);
+        if (enter <= leave && leave >= ray.distance) until = std::min(until, enter);
     }
     return until;
 }
@@ -113,6 +133,7 @@ bool Ray::enter(const Steps& steps, const double* bounds, double near, double fa
     double first = -INFINITY, last = INFINITY;
     for (int axis = 0; axis < 3; ++axis) {
         const double low = bounds[axis] - origin[axis], high = bounds[3 + axis] - origin[axis], d = direction[axis];
+        inverse[axis] = 1 / d;
         if (d == 0 || !std::isfinite(d + origin[axis])) {
             if (d != 0 || !(low <= 0 && high >= 0)) return false;
             continue;
@@ -124,6 +145,7 @@ bool Ray::enter(const Steps& steps, const double* bounds, double near, double fa
     if (!(first < out && std::isfinite(first) && std::isfinite(out))) return false;
     begin = at = steps.count(first) + shift;
     distance = steps.distance(at);
+    same_until = -INFINITY;
     const double end = steps.count(out);
     return end + 1 > end && steps.after(end, out) > out;  // or else no step would lead anywhere
 }
@@ -131,23 +153,20 @@ bool Ray::enter(const Steps& steps, const double* bounds, double near, double fa
 bool Ray::next(const Steps& steps, const Occupancy* occupancy, double& t, double& length, float point[3]) {
     while (distance < out) {
         for (int axis = 0; axis < 3; ++axis) point[axis] = static_cast<float>(origin[axis] + distance * direction[axis]);
-        const double here = at;
-        int grid, cell[3];
-        if (!occupancy || occupancy->at(point, grid, cell)) {
+        const double here = at, after = steps.after(here, distance);
+        double until;
+        if (!occupancy || distance < same_until || occupancy->at(*this, point, until)) {
+            if (occupancy && !(distance < same_until)) same_until = until;
             t = distance, length = steps.length(here, distance);
-            distance = steps.after(here, distance), at = here + 1;
+            distance = after, at = here + 1;
             return true;
         }
-        const double until = occupancy->empty_until(origin, direction, distance, grid, cell);
         if (!(until < out)) break;
-        const double after = steps.after(here, distance);
-        if (until <= after) {
-            distance = after, at = here + 1;
-            continue;
-        }
+        distance = after, at = here + 1;
+        if (until <= after) continue;
         // The first of the lattice that may not be before `until`.
-        at = begin + std::max(std::ceil(steps.count(until) - begin - ROUNDING), here - begin + 1);
-        distance = steps.distance(at);
+        const double further = std::ceil(steps.count(until) - begin - ROUNDING);
+        if (begin + further > at) at = begin + further, distance = steps.distance(at);
     }
     distance = out;
     return false;

@@ -23,37 +23,55 @@ private:
     double rate_ = 0, first_ = 0, last_ = 0, end_ = 0, width_ = 0;
 };
 
-// Nested grids of boxes, a bit each.
-class Occupancy {
-public:
-    Occupancy(const uint8_t* cells, const size_t shape[4], const double* boxes);
-
-    // Whether there may be something at a point: what the first grid says whose box holds it. `grid`, `cell`: which (-1: none).
-    bool at(const float point[3], int& grid, int cell[3]) const;
-    // Along a ray from a point that is in an empty cell, or in no grid: a distance up to which nothing is. May be short of it, by rounding.
-    double empty_until(const double origin[3], const double direction[3], double distance, int grid, const int cell[3]) const;
-
-private:
-    struct Box {
-        double low[3], high[3], cell[3], slack[3];
-        float low_f[3], extent_f[3];
-        size_t first;  // bit
-    };
-    std::vector<uint64_t> bits_;
-    std::vector<Box> boxes_;
-    int size_[3];
-};
+class Occupancy;
 
 // A ray on its way: gives its samples in order.
 struct Ray {
-    double origin[3], direction[3];
-    double begin, out;  // count of the first sample; the distance at which it leaves
-    double at, distance;
+    double origin[3], direction[3], inverse[3];  // inverse: of the direction
+    double begin, out;                           // count of the first sample; the distance at which it leaves
+    double at, distance;                         // of the next sample
+    double same_until;                           // up to where it is in the cell of its last sample
 
     // From where it enters `bounds` [2, 3], at least near, to where it leaves them, at most far; false if it never is there.
     bool enter(const Steps& steps, const double* bounds, double near, double far, double shift);
     // The next sample that may be somewhere: its distance, its length and its point. False: there are no more.
     bool next(const Steps& steps, const Occupancy* occupancy, double& t, double& length, float point[3]);
+};
+
+// Nested grids of boxes, a bit each.
+class Occupancy {
+public:
+    Occupancy(const uint8_t* cells, const size_t shape[4], const double* boxes);
+
+    // Whether there may be something at a point of a ray: what the first grid says whose box holds it. `until`: a distance up to which
+    // the answer is the same; may be short of it, by rounding.
+    bool at(const Ray& ray, const float point[3], double& until) const;
+
+private:
+    struct Box {
+        double low[3], high[3], cell[3], slack[3];
+        float low_f[4], extent_f[4];
+    };
+    struct Bits {  // of all grids, for blocks of 2^shift cells a side: whether there is anything in one
+        int shift, size[3];
+        std::vector<uint64_t> words;
+        size_t bit(int grid, int x, int y, int z) const {
+            return ((static_cast<size_t>(grid) * size[0] + (x >> shift)) * size[1] + (y >> shift)) * size[2] + (z >> shift);
+        }
+        bool at(int grid, const int cell[3]) const {
+            const size_t place = bit(grid, cell[0], cell[1], cell[2]);
+            return words[place / 64] >> (place % 64) & 1;
+        }
+        void set(int grid, int x, int y, int z) {
+            const size_t place = bit(grid, x, y, z);
+            words[place / 64] |= uint64_t{1} << (place % 64);
+        }
+    };
+    double leaves(const Ray& ray, int grid, const int cell[3], int shift) const;
+    double enters(const Ray& ray, int grids) const;
+
+    std::vector<Bits> levels_;  // the finest first
+    std::vector<Box> boxes_;
 };
 
 }  // namespace splats

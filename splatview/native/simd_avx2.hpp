@@ -40,16 +40,6 @@ static inline void gather_pair(const float* base, I index, F& even, F& odd) {
     };
     split(index.a, even.a, odd.a), split(index.b, even.b, odd.b);
 }
-// The half floats in the low and in the high 16 bits of each lane.
-static inline void halves(I x, F& low, F& high) {
-    auto floats = [](__m256i a, __m256i b) {
-        const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xd8);
-        return F{_mm256_cvtph_ps(_mm256_castsi256_si128(packed)), _mm256_cvtph_ps(_mm256_extracti128_si256(packed, 1))};
-    };
-    const __m256i mask = _mm256_set1_epi32(0xffff);
-    low = floats(_mm256_and_si256(x.a, mask), _mm256_and_si256(x.b, mask));
-    high = floats(_mm256_srli_epi32(x.a, 16), _mm256_srli_epi32(x.b, 16));
-}
 
 #define LANES(name, type, result, call) \
     static inline result name(type x, type y) { return {call(x.a, y.a), call(x.b, y.b)}; }

@@ -23,12 +23,6 @@ static inline void gather_pair(const float* base, I index, F& even, F& odd) {
     even.v = _mm512_permutex2var_ps(low, evens, high);
     odd.v = _mm512_permutex2var_ps(low, _mm512_add_epi32(evens, _mm512_set1_epi32(1)), high);
 }
-// The half floats in the low and in the high 16 bits of each lane.
-static inline void halves(I a, F& low, F& high) {
-    low.v = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a.v));
-    high.v = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(a.v, 16)));
-}
-
 static inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
 static inline F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
 static inline F operator*(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }

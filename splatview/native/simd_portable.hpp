@@ -101,19 +101,11 @@ static inline I ceil_int(F a) {
 static inline I round_int(F a) { return floor_int(a + set1(0.5f)); }
 
 // IEEE half to float by moving the bits; the multiplication rebiases the exponent and makes subnormals right.
-static inline F half_of(I h) {
-    const F magnitude = float_of({(h.v & 0x7fff) << 13}) * set1(0x1p112f);
-    return float_of({bits_of(magnitude).v | ((h.v & 0x8000) << 16)});
-}
 static inline F load_half(const uint16_t* p) {
     I h;
     for (int i = 0; i < 16; ++i) h.v[i] = p[i];
-    return half_of(h);
-}
-// The half floats in the low and in the high 16 bits of each lane.
-static inline void halves(I a, F& low, F& high) {
-    low = half_of(a);
-    high = half_of(shift_right<16>(a));
+    const F magnitude = float_of({(h.v & 0x7fff) << 13}) * set1(0x1p112f);
+    return float_of({bits_of(magnitude).v | ((h.v & 0x8000) << 16)});
 }
 
 static inline F rough_reciprocal(F x) { return set1(1) / x; }
