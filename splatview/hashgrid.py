@@ -6,22 +6,29 @@ them: the order of the colour network's inputs, the signs of the harmonics, inpu
 A picture of it, by whatever renderer: along a ray o + t d (|d| = 1, in the field's frame) that is in `HashGrid.bounds` from t_in (at least
 `Marching.near`) to t_out, the samples are at t_k = distance(count(t_in) + 1/2 + k), k = 0, 1, ..., as long as t_k < t_out; those in
 `Occupancy` count. One of density s covers a = 1 - exp(-s (distance(x + 1/2) - distance(x - 1/2))) of what is behind it, if a is
-`Marching.least_alpha` or more, and is blended with the weight T a, front to back, T being the transmittance so far, until
-T < LAST_TRANSMITTANCE. The picture is the sum of the weights times colours, see `HashGrid.developed`; its depth is that of the
-samples along the view axis.
+`Marching.least_alpha` or more, and is blended with the weight T a, front to back, T being the transmittance so far, until T is less than
+LAST_TRANSMITTANCE. The picture is the sum of the weights times colours, see `HashGrid.developed`; its depth is that of the samples along
+the view axis.
+
+`HashGrid.specified` is the field itself, in numpy. What answers `HashGrid.query` and draws is native, see `splatview.native`.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import os
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from splatview.arrays import Bools, Doubles, Floats, frozen
+
+if TYPE_CHECKING:
+    from splatview.native import _fields
 
 PRIMES = 1, 2654435761, 805459861  # of the spatial hash (Teschner et al. 2003)
 BLOCK = 1 << 14  # points that are asked about at once
@@ -220,21 +227,33 @@ class HashGrid:
         shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
         return (shown * covered).astype(np.float32)
 
+    @functools.cached_property
+    def prepared(self) -> _fields.Field:
+        """The field in the native module's own layout, with tables in half precision; made when it is first asked for."""
+        from splatview.native import _fields
+
+        return _fields.Field(self)
+
     def query(self, positions: ArrayLike, directions: ArrayLike) -> tuple[Floats, Floats]:
         """Density [N] (per unit) and rgb [N, 3] at `positions` [N, 3] seen along `directions` [N, 3] (any length), in the field's frame.
 
         Nothing has a density outside of what was trained. ValueError for other shapes.
         """
-        at, along = (np.asarray(values, np.float32) for values in (positions, directions))
-        if at.ndim != 2 or at.shape[1] != 3 or along.shape != at.shape:
-            raise ValueError(f"query: expected positions and directions of shape [N, 3], got {list(at.shape)} and {list(along.shape)}")
+        from splatview.native import _fields, thread_count
+
+        workers = _fields.Workers(os.environ.get("SPLATVIEW_SIMD", ""), thread_count())
+        return workers.query(self.prepared, *_points(positions, directions))
+
+    def specified(self, positions: ArrayLike, directions: ArrayLike) -> tuple[Floats, Floats]:
+        """What `query` answers, in numpy and single precision: the specification."""
+        at, along = _points(positions, directions)
         density, rgb = np.empty(len(at), np.float32), np.empty((len(at), 3), np.float32)
         for start in range(0, len(at), BLOCK):
             part = slice(start, start + BLOCK)
-            density[part], rgb[part] = self._query(at[part], along[part])
+            density[part], rgb[part] = self._specified(at[part], along[part])
         return density, rgb
 
-    def _query(self, positions: Floats, directions: Floats) -> tuple[Floats, Floats]:
+    def _specified(self, positions: Floats, directions: Floats) -> tuple[Floats, Floats]:
         unit = self.warped(positions)
         inside: Bools = np.all((unit > 0) & (unit < 1), axis=1)  # a NaN is nowhere
         unit = np.where(inside[:, None], unit, np.float32(0))
@@ -283,6 +302,13 @@ def level_shapes(count: int, log2_size: int, coarsest: int, growth: float) -> li
         entries = min(-(-(corners**3) // 8) * 8, 1 << log2_size)
         found.append((scale, corners if corners**3 <= entries else 0, entries))
     return found
+
+
+def _points(positions: ArrayLike, directions: ArrayLike) -> tuple[Floats, Floats]:
+    at, along = (np.ascontiguousarray(values, np.float32) for values in (positions, directions))
+    if at.ndim != 2 or at.shape[1] != 3 or along.shape != at.shape:
+        raise ValueError(f"query: expected positions and directions of shape [N, 3], got {list(at.shape)} and {list(along.shape)}")
+    return at, along
 
 
 def _entry(level: Level, corners: np.ndarray) -> np.ndarray:

@@ -17,9 +17,11 @@ def rays(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     return np.broadcast_to(camera.position, along.shape), along / np.linalg.norm(along, axis=-1, keepdims=True)
 
 
-def span(field: HashGrid, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where rays [N, 3] enter and leave the field's bounds [N]; the first is not below the second if they miss it."""
+def span(field: HashGrid, origins: np.ndarray, directions: np.ndarray, crop=None) -> tuple[np.ndarray, np.ndarray]:
+    """Where rays [N, 3] enter and leave the field's bounds [N], and `crop`; the first is not below the second if they miss it."""
     low, high = field.bounds
+    if crop is not None:
+        low, high = np.maximum(low, crop[0]), np.minimum(high, crop[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         first, second = (low - origins) / directions, (high - origins) / directions
     inside = (origins >= low) & (origins <= high)
@@ -29,9 +31,13 @@ def span(field: HashGrid, origins: np.ndarray, directions: np.ndarray) -> tuple[
     return np.maximum(near, field.marching.near), far
 
 
-def blended(field: HashGrid, origins: np.ndarray, directions: np.ndarray) -> dict[str, np.ndarray]:
-    """Of rays [N, 3] in the field's frame: colour [N, 3], alpha [N], weighted distance [N], samples [N] that were asked about."""
-    enter, leave = span(field, origins, directions)
+def blended(field: HashGrid, origins: np.ndarray, directions: np.ndarray, near=0.0, far=np.inf, crop=None) -> dict[str, np.ndarray]:
+    """Of rays [N, 3] in the field's frame: colour [N, 3], alpha [N], weighted distance [N], samples [N] that were asked about.
+
+    From `near` to `far` [N], distances along the rays.
+    """
+    enter, leave = span(field, origins, directions, crop)
+    enter, leave = np.maximum(enter, near), np.minimum(leave, far)
     marching, count = field.marching, len(origins)
     colour, alpha, distance, light = np.zeros((count, 3)), np.zeros(count), np.zeros(count), np.ones(count)
     samples = np.zeros(count, int)
@@ -47,7 +53,7 @@ def blended(field: HashGrid, origins: np.ndarray, directions: np.ndarray) -> dic
             points, hit = points[there], going[there]
         else:
             hit = going
-        density, rgb = field.query(points, directions[hit])
+        density, rgb = field.specified(points, directions[hit])
         length = marching.distance(at[hit] + 0.5) - marching.distance(at[hit] - 0.5)
         covers = 1 - np.exp(-density.astype(np.float64) * length)
         covers[covers < marching.least_alpha] = 0
@@ -60,16 +66,28 @@ def blended(field: HashGrid, origins: np.ndarray, directions: np.ndarray) -> dic
         at[going] += 1
 
 
-def render(field: HashGrid, camera: Camera, placement: Similarity = Similarity(), background=(0.0, 0.0, 0.0)) -> dict[str, np.ndarray]:
-    """rgb [H, W, 3] over the background, alpha [H, W], depth [H, W] along the view axis in the world (0 where alpha is), samples [H, W]."""
+def render(
+    field: HashGrid,
+    camera: Camera,
+    placement: Similarity = Similarity(),
+    background=(0.0, 0.0, 0.0),
+    near: float = 0.0,
+    far: float = np.inf,
+    crop=None,
+) -> dict[str, np.ndarray]:
+    """rgb [H, W, 3] over the background, alpha [H, W], depth [H, W] along the view axis in the world (0 where alpha is), samples [H, W].
+
+    `near` and `far` are such depths, too; `crop` [2, 3] is a box in the field's frame.
+    """
     origins, directions = rays(camera)
+    forward = directions @ camera.camera_from_world[2, :3]
     into = placement.inverse()
     start = into.apply(origins.reshape(-1, 3))
     along = directions.reshape(-1, 3) @ into.rotation.T
-    found = blended(field, start, along)
+    unit = placement.scale * forward.reshape(-1)  # depth for a unit of distance
+    found = blended(field, start, along, near / unit, far / unit, crop)
     shape = camera.height, camera.width
     alpha = found["alpha"].reshape(shape)
     rgb = field.developed(found["rgb"].reshape(*shape, 3), alpha) + (1 - alpha[..., None]) * np.asarray(background)
-    forward = directions @ camera.camera_from_world[2, :3]
     depth = placement.scale * found["distance"].reshape(shape) * forward / np.maximum(alpha, 1e-12)
     return {"rgb": rgb, "alpha": alpha, "depth": np.where(alpha > 0, depth, 0), "samples": found["samples"].reshape(shape)}

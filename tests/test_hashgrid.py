@@ -76,15 +76,15 @@ def test_harmonics_are_the_splats_on_the_sphere():
 def test_nothing_is_outside_and_a_broken_point_is_nowhere():
     grid = field()
     points = np.array([[0, 0, 0], [1.001, 0, 0], [0, 2.5, 0], [np.nan, 0, 0], [np.inf, 0, 0]], np.float32)
-    density, rgb = grid.query(points, np.ones_like(points))
+    density, rgb = grid.specified(points, np.ones_like(points))
     assert density[0] > 0 and not density[1:].any() and ((rgb[:3] > 0) & (rgb[:3] < 1)).all()
 
 
 def test_many_points_are_answered_as_each_of_them():
     grid, points, along = field(), RNG.uniform(-1, 1, (40_000, 3)), RNG.normal(size=(40_000, 3))
-    density, rgb = grid.query(points, along)
+    density, rgb = grid.specified(points, along)
     some = RNG.integers(0, 40_000, 50)
-    one, colour = grid.query(points[some], 3 * along[some])
+    one, colour = grid.specified(points[some], 3 * along[some])
     assert np.allclose(one, density[some], rtol=1e-5) and np.allclose(colour, rgb[some], rtol=1e-5)
 
 
@@ -149,7 +149,7 @@ def test_tiny_cuda_nns_layout_gives_what_the_book_says(count, features, log2_siz
     grid = HashGrid(levels, density, network(32, 8, 3), np.array([[0, 0, 0], [1, 1, 1]]), Marching(0.01))
     points = RNG.uniform(0.01, 0.99, (20, 3))
     wanted = [np.exp(slow(packed_network, packed_grid, shapes, features, point)[0]) for point in points]
-    assert np.allclose(grid.query(points, np.ones((20, 3)))[0], wanted, rtol=2e-3)
+    assert np.allclose(grid.specified(points, np.ones((20, 3)))[0], wanted, rtol=2e-3)
 
 
 def test_the_sizes_are_instant_ngps():
@@ -177,7 +177,7 @@ def test_a_run_of_nerfstudio_answers_as_nerfstudio_does(run):
     tensors, settings, reference = run
     assert nerfstudio_field.holds_field(tensors)
     grid = nerfstudio_field.read(tensors, settings)
-    density, rgb = grid.query(reference["positions"], reference["directions"])
+    density, rgb = grid.specified(reference["positions"], reference["directions"])
     assert np.allclose(density, reference["density"], rtol=1e-5, atol=0) and np.allclose(rgb, reference["rgb"], rtol=1e-5, atol=0)
     assert np.ptp(reference["density"]) > 0.3  # it is not the same everywhere
     assert grid.occupancy is not None and grid.occupancy.cells.shape == (4, 32, 32, 32)
@@ -224,5 +224,5 @@ def test_a_run_trained_with_tiny_cuda_nn_answers_as_the_book_says(tmp_path):
         inputs = [harmonics.basis(along, 3), raw[:, 1:], np.tile(embedding, (20, 1)), np.ones((20, 1))]
         hidden = np.maximum(np.concatenate(inputs, 1) @ first.reshape(64, 64).T, 0)
         outputs = np.maximum(hidden @ second.reshape(64, 64).T, 0) @ last.reshape(16, 64).T
-        density, rgb = grid.query(points, along)
+        density, rgb = grid.specified(points, along)
         assert np.allclose(density, np.exp(raw[:, 0]), rtol=2e-3) and np.allclose(rgb, 1 / (1 + np.exp(-outputs[:, :3])), atol=2e-3)

@@ -1,4 +1,7 @@
-"""The C++ below everything: `_splats` draws, `_points` finds neighbours; and the number of threads that they may take."""
+"""The C++ below everything, and the number of threads that it may take.
+
+`_splats` draws Gaussians, `_fields` encodes, marches and draws hash grids, `_points` finds neighbours.
+"""
 
 from __future__ import annotations
 

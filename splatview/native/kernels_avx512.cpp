@@ -11,6 +11,7 @@ namespace {
 #include "constants.hpp"
 #include "simd_avx512.hpp"
 #include "lanes.hpp"
+#include "ellipses.hpp"
 #include "project.hpp"
 #include "blend.hpp"
 }  // namespace

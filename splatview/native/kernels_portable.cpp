@@ -10,6 +10,7 @@ namespace {
 #include "constants.hpp"
 #include "simd_portable.hpp"
 #include "lanes.hpp"
+#include "ellipses.hpp"
 #include "project.hpp"
 #include "blend.hpp"
 }  // namespace

@@ -1,6 +1,4 @@
 // Python's door to the neighbours of points: arrays in, arrays out, the GIL released in between.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 
 #include <algorithm>
@@ -9,6 +7,7 @@
 #include <numeric>
 #include <optional>
 
+#include "arrays.hpp"
 #include "tree.hpp"
 
 namespace nb = nanobind;
@@ -16,26 +15,10 @@ using namespace splats;
 
 namespace {
 
-template <class T, class... Shape> using In = nb::ndarray<const T, nb::c_contig, nb::device::cpu, Shape...>;
-template <class T> using Out = nb::ndarray<nb::numpy, T>;
 using Rows = In<int32_t, nb::ndim<1>>;
 using Mask = In<uint8_t, nb::ndim<1>>;
 
 constexpr size_t MOST = INT32_MAX;
-
-template <class T> struct Block {
-    explicit Block(size_t rows, size_t columns = 0)
-        : values(new T[std::max<size_t>(rows * std::max<size_t>(columns, 1), 1)]), shape{rows, columns} {}
-
-    Out<T> array() {
-        T* data = values.release();
-        nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-        return Out<T>(data, shape[1] ? 2 : 1, shape, owner);
-    }
-
-    std::unique_ptr<T[]> values;
-    size_t shape[2];
-};
 
 float checked(double distance) {
     if (!(distance >= 0)) throw nb::value_error("expected a distance of 0 or more");

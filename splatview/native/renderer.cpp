@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <stdexcept>
+
+#include "cpu.hpp"
 
 namespace splats {
 namespace {
@@ -19,28 +20,9 @@ constexpr uint32_t DIGITS = 1u << DIGIT;
 
 double now_ms() { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-bool runs_here(const Kernels& kernels) {
-    if (!kernels.project) return false;
-    const std::string name = kernels.name;
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (name == "avx2")
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-               __builtin_cpu_supports("f16c");
-    if (name == "avx512")
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq");
-#endif
-    return name == "portable";
-}
-
 }  // namespace
 
-const Kernels& choose_kernels(const std::string& wanted) {
-    for (const Kernels* kernels : {&kernels_avx512, &kernels_avx2, &kernels_portable})
-        if ((wanted.empty() || wanted == kernels->name) && runs_here(*kernels)) return *kernels;
-    throw std::invalid_argument("SPLATVIEW_SIMD: expected avx512, avx2 or portable, one that this processor has; got " + wanted);
-}
+const Kernels& choose_kernels(const std::string& wanted) { return choose(wanted, {&kernels_avx512, &kernels_avx2, &kernels_portable}); }
 
 FrameRenderer::FrameRenderer(const std::string& simd, int threads)
     : kernels_(choose_kernels(simd)), threads_(threads), lists_(2 * threads_.count()) {}

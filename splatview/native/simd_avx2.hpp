@@ -29,6 +29,18 @@ static inline F gather(const float* base, I index) {
     return {_mm256_i32gather_ps(base, index.a, 4), _mm256_i32gather_ps(base, index.b, 4)};
 }
 
+// The two numbers at base + 2 index.
+static inline void gather_pair(const float* base, I index, F& even, F& odd) {
+    auto quarter = [&](__m128i four) { return _mm256_castpd_ps(_mm256_i32gather_pd(reinterpret_cast<const double*>(base), four, 8)); };
+    auto split = [&](__m256i eight, __m256& first, __m256& second) {
+        const __m256 low = quarter(_mm256_castsi256_si128(eight)), high = quarter(_mm256_extracti128_si256(eight, 1));
+        const __m256 evens = _mm256_shuffle_ps(low, high, 0x88), odds = _mm256_shuffle_ps(low, high, 0xdd);
+        first = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(evens), 0xd8));
+        second = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(odds), 0xd8));
+    };
+    split(index.a, even.a, odd.a), split(index.b, even.b, odd.b);
+}
+
 #define LANES(name, type, result, call) \
     static inline result name(type x, type y) { return {call(x.a, y.a), call(x.b, y.b)}; }
 LANES(operator+, F, F, _mm256_add_ps)
@@ -41,6 +53,9 @@ LANES(operator+, I, I, _mm256_add_epi32)
 LANES(operator-, I, I, _mm256_sub_epi32)
 LANES(operator&, I, I, _mm256_and_si256)
 LANES(operator|, I, I, _mm256_or_si256)
+LANES(operator*, I, I, _mm256_mullo_epi32)
+LANES(operator^, I, I, _mm256_xor_si256)
+LANES(min_unsigned, I, I, _mm256_min_epu32)
 LANES(min, I, I, _mm256_min_epi32)
 LANES(max, I, I, _mm256_max_epi32)
 LANES(shift_left, I, I, _mm256_sllv_epi32)

@@ -15,7 +15,14 @@ static inline void store(float* p, F a) { _mm512_storeu_ps(p, a.v); }
 static inline void storei(void* p, I a) { _mm512_storeu_si512(p, a.v); }
 static inline F load_half(const uint16_t* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
 static inline F gather(const float* base, I index) { return {_mm512_i32gather_ps(index.v, base, 4)}; }
-
+// The two numbers at base + 2 index.
+static inline void gather_pair(const float* base, I index, F& even, F& odd) {
+    const __m512 low = _mm512_castpd_ps(_mm512_i32gather_pd(_mm512_castsi512_si256(index.v), base, 8));
+    const __m512 high = _mm512_castpd_ps(_mm512_i32gather_pd(_mm512_extracti64x4_epi64(index.v, 1), base, 8));
+    const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    even.v = _mm512_permutex2var_ps(low, evens, high);
+    odd.v = _mm512_permutex2var_ps(low, _mm512_add_epi32(evens, _mm512_set1_epi32(1)), high);
+}
 static inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
 static inline F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
 static inline F operator*(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
@@ -38,6 +45,9 @@ static inline I operator+(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
 static inline I operator-(I a, I b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 static inline I operator&(I a, I b) { return {_mm512_and_si512(a.v, b.v)}; }
 static inline I operator|(I a, I b) { return {_mm512_or_si512(a.v, b.v)}; }
+static inline I operator*(I a, I b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
+static inline I operator^(I a, I b) { return {_mm512_xor_si512(a.v, b.v)}; }
+static inline I min_unsigned(I a, I b) { return {_mm512_min_epu32(a.v, b.v)}; }
 static inline I min(I a, I b) { return {_mm512_min_epi32(a.v, b.v)}; }
 static inline I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
 template <int N> static inline I shift_right(I a) { return {_mm512_srai_epi32(a.v, N)}; }

@@ -31,6 +31,13 @@ static inline F gather(const float* base, I index) {
     for (int i = 0; i < 16; ++i) r.v[i] = base[index.v[i]];
     return r;
 }
+// The two numbers at base + 2 index.
+static inline void gather_pair(const float* base, I index, F& even, F& odd) {
+    for (int i = 0; i < 16; ++i) {
+        const float* pair = base + 2 * static_cast<int64_t>(index.v[i]);
+        even.v[i] = pair[0], odd.v[i] = pair[1];
+    }
+}
 
 static inline F operator+(F a, F b) { return {a.v + b.v}; }
 static inline F operator-(F a, F b) { return {a.v - b.v}; }
@@ -42,6 +49,13 @@ static inline I operator+(I a, I b) { return {a.v + b.v}; }
 static inline I operator-(I a, I b) { return {a.v - b.v}; }
 static inline I operator&(I a, I b) { return {a.v & b.v}; }
 static inline I operator|(I a, I b) { return {a.v | b.v}; }
+static inline I operator*(I a, I b) { return {a.v * b.v}; }
+static inline I operator^(I a, I b) { return {a.v ^ b.v}; }
+static inline I min_unsigned(I a, I b) {
+    typedef uint32_t U16 __attribute__((vector_size(64)));
+    const W16 less = reinterpret_cast<U16>(a.v) < reinterpret_cast<U16>(b.v);
+    return {(a.v & less) | (b.v & ~less)};
+}
 template <int N> static inline I shift_right(I a) { return {a.v >> N}; }
 template <int N> static inline I shift_left(I a) { return {a.v << N}; }
 static inline I shift_left(I a, I by) { return {a.v << by.v}; }

@@ -98,6 +98,7 @@ struct Search {             // what is asked of a view instead of pictures: whic
 
 struct Kernels {
     const char* name;
+    bool compiled() const { return project != nullptr; }
     // Which of the blocks [first, last), 64 at most, may hold a visible Gaussian: a bit each.
     uint64_t (*in_view)(const View&, const LayerView&, uint32_t first, uint32_t last);
     // Projects the blocks first + k for every bit k of `chosen`; writes the visible Gaussians and the bits of their depths, and may

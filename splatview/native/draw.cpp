@@ -1,0 +1,212 @@
+// Pictures of fields. A tile's rays go forward together, a sample or a few each time, so that samples of neighbours fill the lanes;
+// what has a weight waits for its colour until there is enough of it.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "field.hpp"
+
+namespace splats {
+namespace {
+
+constexpr int SIDE = 16;              // of a tile, in pixels
+constexpr size_t RAYS = SIDE * SIDE;  // of a tile
+constexpr size_t FULL = 128;          // samples that are worth a turn: with fewer rays each gives several
+constexpr size_t MOST_AHEAD = 8;      // samples of a ray in a turn: those after its end are in vain
+constexpr size_t ROOM = RAYS + MOST_CHUNK;
+constexpr float LAST_TRANSMITTANCE = 1e-3f;  // as in splatview.hashgrid
+// The weight that is worth a colour of its own: samples of less give theirs to the next.
+constexpr float LEAST_WEIGHT = 1.0f / 4096;
+
+struct Pixel {
+    Ray ray;
+    double forward;  // of its direction: the view axis's part
+    float transmittance = 1, waiting = 0, alpha = 0, distance = 0, rgb[3] = {0, 0, 0};
+    int samples = 0;
+    bool over = false;
+};
+
+// What one thread works with.
+struct Desk {
+    explicit Desk(const FieldView& view)
+        : scratch(view.scratch()),
+          rows(ROOM * static_cast<size_t>(view.row)),
+          kept(2 * ROOM * static_cast<size_t>(view.row)),
+          heads(ROOM * static_cast<size_t>(view.head)) {}
+
+    std::vector<float> scratch, rows, kept, heads;
+    float axes[3][ROOM] = {}, length[ROOM] = {}, density[ROOM], covers[ROOM], distance[ROOM];
+    uint32_t pixel_of[ROOM] = {};
+    // Samples that wait for their colour.
+    size_t waiting = 0;
+    uint32_t waiting_pixel[2 * ROOM] = {}, waiting_row[2 * ROOM];
+    float weight[2 * ROOM], rgb[3][2 * ROOM];
+};
+
+class Tile {
+public:
+    Tile(const FieldKernels& kernels, const Field& field, const FieldPicture& picture, Desk& desk)
+        : kernels_(kernels), field_(field), view_(field.view()), picture_(picture), desk_(desk) {}
+
+    void draw(int left, int top) {
+        begin(left, top);
+        while (!going_.empty()) step();
+        flush();
+        for (size_t i = 0; i < pixels_.size(); ++i) {
+            const Pixel& pixel = pixels_[i];
+            const size_t to = static_cast<size_t>(top + static_cast<int>(i) / columns_) * picture_.width + left + i % columns_;
+            std::copy_n(pixel.rgb, 3, picture_.rgb + 3 * to);
+            picture_.alpha[to] = pixel.alpha, picture_.distance[to] = pixel.distance, picture_.samples[to] = pixel.samples;
+        }
+    }
+
+private:
+    void begin(int left, int top) {
+        columns_ = std::min(SIDE, picture_.width - left);
+        const int rows = std::min(SIDE, picture_.height - top);
+        pixels_.assign(static_cast<size_t>(columns_ * rows), {});
+        going_.clear();
+        for (size_t i = 0; i < pixels_.size(); ++i) {
+            const double x = picture_.left + left + static_cast<int>(i) % columns_ + 0.5;
+            const double y = picture_.top + top + static_cast<int>(i) / columns_ + 0.5;
+            Pixel& pixel = pixels_[i];
+            double along[3], squared = 0;
+            for (int axis = 0; axis < 3; ++axis) {
+                const double* row = picture_.field_from_pixel + 3 * axis;
+                along[axis] = row[0] * x + row[1] * y + row[2];
+                squared += along[axis] * along[axis];
+            }
+            const double length = std::sqrt(squared);
+            pixel.forward = 1 / length;
+            for (int axis = 0; axis < 3; ++axis) {
+                pixel.ray.origin[axis] = picture_.origin[axis], pixel.ray.direction[axis] = along[axis] / length;
+                desk_.axes[axis][i] = static_cast<float>(pixel.ray.direction[axis]);
+            }
+            if (pixel.ray.enter(field_.steps(), picture_.bounds, picture_.near * length, picture_.far * length, 0.5))
+                going_.push_back(static_cast<uint32_t>(i));
+        }
+        if (going_.empty()) return;
+        kernels_.directions(view_, {pixels_.size(), {desk_.axes[0], desk_.axes[1], desk_.axes[2]}, desk_.heads.data()},
+                            desk_.scratch.data());
+    }
+
+    // Every ray goes on by a sample or a few.
+    void step() {
+        const size_t each = std::clamp<size_t>(FULL / going_.size(), 1, MOST_AHEAD);
+        size_t count = 0;
+        for (const uint32_t number : going_) {
+            Pixel& pixel = pixels_[number];
+            for (size_t i = 0; i < each; ++i) {
+                double distance, length;
+                float point[3];
+                if (!pixel.ray.next(field_.steps(), field_.occupancy(), distance, length, point)) {
+                    pixel.over = true;
+                    break;
+                }
+                for (int axis = 0; axis < 3; ++axis) desk_.axes[axis][count] = point[axis];
+                desk_.distance[count] = static_cast<float>(distance * pixel.forward), desk_.length[count] = static_cast<float>(length);
+                desk_.pixel_of[count++] = number;
+            }
+        }
+        kernels_.density(view_,
+                         {count, desk_.axes[0], desk_.axes[1], desk_.axes[2], desk_.length, nullptr, desk_.covers, desk_.rows.data()},
+                         desk_.scratch.data());
+        for (size_t i = 0; i < count; ++i) blend(i);
+        going_.erase(std::remove_if(going_.begin(), going_.end(), [&](uint32_t number) { return pixels_[number].over; }), going_.end());
+        if (desk_.waiting >= RAYS) flush();
+    }
+
+    void blend(size_t sample) {
+        Pixel& pixel = pixels_[desk_.pixel_of[sample]];
+        if (pixel.transmittance < LAST_TRANSMITTANCE) return;
+        const float weight = pixel.transmittance * desk_.covers[sample];
+        ++pixel.samples;
+        pixel.transmittance -= weight;
+        pixel.alpha += weight, pixel.waiting += weight, pixel.distance += weight * desk_.distance[sample];
+        pixel.over |= pixel.transmittance < LAST_TRANSMITTANCE;
+        if (pixel.waiting < LEAST_WEIGHT) return;
+        const auto row = static_cast<size_t>(view_.row);
+        std::copy_n(desk_.rows.data() + sample * row, row, desk_.kept.data() + desk_.waiting * row);
+        desk_.waiting_pixel[desk_.waiting] = desk_.pixel_of[sample], desk_.weight[desk_.waiting++] = pixel.waiting;
+        pixel.waiting = 0;
+    }
+
+    void flush() {
+        const size_t count = desk_.waiting;
+        for (size_t i = count; i < count + MOST_CHUNK; ++i) desk_.waiting_pixel[i] = 0;
+        kernels_.colour(view_,
+                        {count,
+                         desk_.kept.data(),
+                         desk_.heads.data(),
+                         desk_.waiting_row,
+                         desk_.waiting_pixel,
+                         {desk_.rgb[0], desk_.rgb[1], desk_.rgb[2]}},
+                        desk_.scratch.data());
+        for (size_t i = 0; i < count; ++i)
+            for (int channel = 0; channel < 3; ++channel)
+                pixels_[desk_.waiting_pixel[i]].rgb[channel] += desk_.weight[i] * desk_.rgb[channel][i];
+        desk_.waiting = 0;
+    }
+
+    const FieldKernels& kernels_;
+    const Field& field_;
+    const FieldView& view_;
+    const FieldPicture& picture_;
+    Desk& desk_;
+    int columns_ = 0;
+    std::vector<Pixel> pixels_;
+    std::vector<uint32_t> going_;
+};
+
+std::vector<std::unique_ptr<Desk>> desks_for(const Field& field, Threads& threads) {
+    std::vector<std::unique_ptr<Desk>> desks;
+    for (int i = 0; i < threads.count(); ++i) {
+        desks.push_back(std::make_unique<Desk>(field.view()));
+        for (uint32_t k = 0; k < 2 * ROOM; ++k) desks.back()->waiting_row[k] = k;
+    }
+    return desks;
+}
+
+}  // namespace
+
+bool draw(const FieldKernels& kernels, Threads& threads, const Field& field, const FieldPicture& picture) {
+    const auto desks = desks_for(field, threads);
+    const int across = (picture.width + SIDE - 1) / SIDE, down = (picture.height + SIDE - 1) / SIDE;
+    std::atomic<bool> interrupted{false};
+    threads.run(across * down, [&](int piece, int thread) {
+        if (interrupted || (picture.interrupt && *static_cast<const volatile uint8_t*>(picture.interrupt))) {
+            interrupted = true;
+            return;
+        }
+        Tile(kernels, field, picture, *desks[thread]).draw(piece % across * SIDE, piece / across * SIDE);
+    });
+    return !interrupted;
+}
+
+void query(const FieldKernels& kernels, Threads& threads, const Field& field, const float* positions, const float* along, size_t count,
+           float* density, float* rgb) {
+    const auto desks = desks_for(field, threads);
+    threads.run(static_cast<int>((count + RAYS - 1) / RAYS), [&](int piece, int thread) {
+        Desk& desk = *desks[thread];
+        const size_t first = static_cast<size_t>(piece) * RAYS, here = std::min(RAYS, count - first);
+        for (size_t i = 0; i < here; ++i) {
+            const float* d = along + 3 * (first + i);
+            const float length = std::sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
+            for (int axis = 0; axis < 3; ++axis) desk.axes[axis][i] = d[axis] / length;
+        }
+        const FieldView& view = field.view();
+        kernels.directions(view, {here, {desk.axes[0], desk.axes[1], desk.axes[2]}, desk.heads.data()}, desk.scratch.data());
+        for (size_t i = 0; i < here; ++i)
+            for (int axis = 0; axis < 3; ++axis) desk.axes[axis][i] = positions[3 * (first + i) + axis];
+        kernels.density(view, {here, desk.axes[0], desk.axes[1], desk.axes[2], nullptr, desk.density, nullptr, desk.rows.data()},
+                        desk.scratch.data());
+        kernels.colour(
+            view, {here, desk.rows.data(), desk.heads.data(), desk.waiting_row, desk.waiting_row, {desk.rgb[0], desk.rgb[1], desk.rgb[2]}},
+            desk.scratch.data());
+        std::copy_n(desk.density, here, density + first);
+        for (size_t i = 0; i < here; ++i)
+            for (int channel = 0; channel < 3; ++channel) rgb[3 * (first + i) + channel] = desk.rgb[channel][i];
+    });
+}
+
+}  // namespace splats

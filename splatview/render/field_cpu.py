@@ -1,0 +1,71 @@
+"""Hash-grid fields on the CPU: drawn by the native ray marcher."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from splatview.arrays import Floats, Ints
+from splatview.camera import Camera
+from splatview.frame import Interrupt, Interrupted, RenderOptions
+from splatview.geometry import Similarity
+from splatview.hashgrid import HashGrid
+from splatview.native import _fields, thread_count
+
+
+class FieldImage(NamedTuple):
+    """What is seen of one field, over nothing."""
+
+    rgb: Floats  # [H, W, 3] sRGB times alpha
+    alpha: Floats  # [H, W]
+    depth: Floats  # [H, W] expected z along the view axis, in the world, 0 where alpha is 0
+    samples: Ints  # [H, W] how often the field was asked
+
+
+class FieldCpu:
+    """Draws fields on all cores. `SPLATVIEW_SIMD` forces avx512, avx2 or portable, `SPLATVIEW_THREADS` the number of threads."""
+
+    def __init__(self) -> None:
+        self._native = _fields.Workers(os.environ.get("SPLATVIEW_SIMD", ""), thread_count())
+        self.name = f"cpu {self._native.simd} x{self._native.threads}"
+
+    def render(
+        self,
+        field: HashGrid,
+        placement: Similarity,
+        camera: Camera,
+        options: RenderOptions = RenderOptions(),
+        interrupt: Interrupt | None = None,
+        *,
+        crop: ArrayLike | None = None,
+        rectangle: tuple[int, int, int, int] | None = None,
+    ) -> FieldImage:
+        """The picture of `field`, which stands at `placement` in the world; Interrupted if `interrupt` was set before it was finished.
+
+        Of `options`, near and far are heeded. `crop` [2, 3]: the low and high corner of the box, in the field's frame, outside of which
+        nothing is drawn. `rectangle`: left, top, width and height of the part of the picture that is wanted, which is all there is in it.
+        """
+        into = placement.inverse()
+        rotation = into.rotation @ camera.camera_from_world[:3, :3].T
+        bounds = field.bounds
+        if crop is not None:
+            low, high = np.asarray(crop, np.float64)
+            bounds = np.stack([np.maximum(bounds[0], low), np.minimum(bounds[1], high)])
+        drawn = self._native.draw(
+            field.prepared,
+            into.apply(camera.position),
+            np.ascontiguousarray(rotation @ np.linalg.inv(camera.K)),
+            list(rectangle or (0, 0, camera.width, camera.height)),
+            options.near / placement.scale,
+            options.far / placement.scale,
+            np.ascontiguousarray(bounds),
+            interrupt.flag if interrupt else None,
+        )
+        if drawn is None:
+            raise Interrupted
+        colour, alpha, distance, samples = drawn
+        depth = np.divide(np.float32(placement.scale) * distance, alpha, out=np.zeros_like(alpha), where=alpha > 0)
+        return FieldImage(field.developed(colour, alpha), alpha, depth, samples)
