@@ -135,7 +135,7 @@ def slow(packed_network, packed_grid, shapes, features, unit):
         found.extend(total)
     inputs = -(-len(found) // 16) * 16
     first, last = packed_network[: 64 * inputs].reshape(64, inputs), packed_network[64 * inputs :].reshape(-1, 64)
-    return last @ np.maximum(first @ np.array(found + [1.0] * (inputs - len(found))), 0)
+    return last @ np.maximum(first @ np.array(found + [0.0] * (inputs - len(found))), 0)
 
 
 @pytest.mark.parametrize(("count", "features", "log2_size"), [(8, 4, 11), (16, 2, 12), (5, 2, 10)])
@@ -145,7 +145,7 @@ def test_tiny_cuda_nns_layout_gives_what_the_book_says(count, features, log2_siz
     packed_network = RNG.normal(0, 0.3, tcnn.size(count * features, 64, 1, 16))
     packed_grid = RNG.normal(0, 1, features * sum(entries for *_, entries in shapes))
     levels = tcnn.levels(packed_grid, count, features, log2_size, 4, 1.6)
-    density = tcnn.network(packed_network, count * features, 64, 1, 16)
+    density = tcnn.network(packed_network, count * features, 64, 1, 16, filled=0)
     grid = HashGrid(levels, density, network(32, 8, 3), np.array([[0, 0, 0], [1, 1, 1]]), Marching(0.01))
     points = RNG.uniform(0.01, 0.99, (20, 3))
     wanted = [np.exp(slow(packed_network, packed_grid, shapes, features, point)[0]) for point in points]

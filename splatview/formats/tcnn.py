@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Literal
 
 import numpy as np
 
 from splatview.arrays import Floats
 from splatview.hashgrid import Level, Network
+
+Filling = Literal[0, 1]
 
 
 def padded(count: int) -> int:
@@ -20,8 +23,11 @@ def size(inputs: int, width: int, hidden: int, outputs: int) -> int:
     return width * padded(inputs) + (hidden - 1) * width * width + padded(outputs) * width
 
 
-def network(packed: Floats, inputs: int, width: int, hidden: int, outputs: int) -> Network:
-    """The network in `packed` [size]: matrices [out, in] one after another. Inputs that fill up are ones, and become a bias."""
+def network(packed: Floats, inputs: int, width: int, hidden: int, outputs: int, *, filled: Filling = 1) -> Network:
+    """The network in `packed` [size]: matrices [out, in] one after another.
+
+    Inputs that fill up are `filled`: ones, which become a bias, behind all encodings but a grid's, which fills up with zeros.
+    """
     wanted = size(inputs, width, hidden, outputs)
     if packed.size != wanted:
         raise ValueError(f"expected {wanted:,} parameters of a network of {inputs} x {width} x {outputs}, found {packed.size:,}")
@@ -33,14 +39,14 @@ def network(packed: Floats, inputs: int, width: int, hidden: int, outputs: int) 
         flat = flat[count:]
     weights[-1] = weights[-1][:outputs]
     ones, weights[0] = weights[0][:, inputs:].sum(axis=1), weights[0][:, :inputs]
-    return Network(tuple(weights), (ones, *(np.zeros(len(one), np.float32) for one in weights[1:])))
+    return Network(tuple(weights), (filled * ones, *(np.zeros(len(one), np.float32) for one in weights[1:])))
 
 
 def grid(count: int, log2_size: int, coarsest: int, growth: float) -> list[tuple[float, int, int]]:
     """Of each level its scale, the corners along an axis (0: it is hashed) and the entries of its table."""
-    found = []
+    found, rate = [], np.log2(np.float32(growth))
     for level in range(count):
-        scale = float(np.float32(2.0 ** (level * np.log2(growth)) * coarsest - 1.0))
+        scale = float(np.exp2(np.float32(level) * rate) * np.float32(coarsest) - np.float32(1))  # in float32, as there
         corners = ceil(scale) + 1
         dense = -(-(corners**3) // 8) * 8
         entries = min(dense, 1 << log2_size)
