@@ -6,8 +6,9 @@ them: the order of the colour network's inputs, the signs of the harmonics, inpu
 A picture of it, by whatever renderer: along a ray o + t d (|d| = 1, in the field's frame) that is in `HashGrid.bounds` from t_in (at least
 `Marching.near`) to t_out, the samples are at t_k = distance(count(t_in) + 1/2 + k), k = 0, 1, ..., as long as t_k < t_out; those in
 `Occupancy` count. One of density s covers a = 1 - exp(-s (distance(x + 1/2) - distance(x - 1/2))) of what is behind it, if a is
-`Marching.least_alpha` or more, and is blended with the weight T a, front to back, T being the transmittance so far, until T < LAST_TRANSMITTANCE.
-The picture is the sum of the weights times colours, see `HashGrid.developed`; its depth is that of the samples along the view axis.
+`Marching.least_alpha` or more, and is blended with the weight T a, front to back, T being the transmittance so far, until
+T < LAST_TRANSMITTANCE. The picture is the sum of the weights times colours, see `HashGrid.developed`; its depth is that of the samples
+along the view axis.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Occupancy:
             raise ValueError(f"Occupancy.cells: expected one cell or more, got {list(self.cells.shape)}")
 
     def at(self, points: ArrayLike) -> Bools:
-        """[...] whether there may be something at `points` [..., 3]: what the first grid says whose box holds the point, low sides included."""
+        """[...] whether there may be something at `points` [..., 3]: what the first grid says whose box holds it, low sides included."""
         points = np.asarray(points, np.float32)
         found, known = np.zeros(points.shape[:-1], np.bool_), np.zeros(points.shape[:-1], np.bool_)
         size = np.array(self.cells.shape[1:])
