@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import splatview
-from splatview.formats import instant_ngp, instant_ngp_cells, tcnn
+from splatview.formats import instant_ngp, instant_ngp_cells, instant_ngp_container, tcnn
 from splatview.formats.instant_ngp_writer import encode
 from splatview.formats.report import Report
 from splatview.geometry import Similarity
@@ -103,7 +103,7 @@ def test_what_is_written_is_read_again(values):
     field = made(**values)
     data, notes = written(field)
     layer = instant_ngp.decode(data)
-    assert notes == [] and instant_ngp.recognises(data[: 1 << 14])
+    assert notes == [] and instant_ngp_container.recognises(data[: 1 << 14])
     assert_same(layer.content, field)
 
 
@@ -118,7 +118,7 @@ def test_a_field_of_the_largest_scale_has_eight_cascades():
 def test_a_file_may_be_compressed_or_not(pack):
     field = made()
     data = pack(gzip.decompress(written(field)[0]))
-    assert instant_ngp.recognises(data[: 1 << 14])
+    assert instant_ngp_container.recognises(data[: 1 << 14])
     assert_same(instant_ngp.decode(data).content, field)
 
 
@@ -379,6 +379,11 @@ def test_biases_and_levels_that_the_format_cannot_hold_are_refused():
         biases[place][0] = 1
         with pytest.raises(ValueError, match=f"{name} network without biases"):
             written(replace(field, **{name: Network(one.weights, tuple(biases))}))
+    for name, inputs, outputs in (("density", 32, 16), ("colour", 32, 3)):
+        with pytest.raises(ValueError, match=f"{name} network with hidden layers of one width"):
+            written(replace(field, **{name: network(np.random.default_rng(0), inputs, outputs)}))
+        with pytest.raises(ValueError, match=f"{name} network with hidden layers of one width"):
+            written(replace(field, **{name: network(np.random.default_rng(0), inputs, 16, 32, outputs)}))
     hashed = tuple(replace(level, resolution=0) for level in field.levels)
     with pytest.raises(ValueError, match="levels that grow by one factor"):
         written(replace(field, levels=hashed))

@@ -24,6 +24,7 @@ from splatview.formats import (
     gltf_writer,
     inria,
     instant_ngp,
+    instant_ngp_container,
     instant_ngp_writer,
     ksplat,
     nerfstudio,
@@ -112,7 +113,7 @@ FORMATS = (  # the first that recognises a file, or whose suffix it has, reads i
         lambda source, report: inria.decode(source.data, report),
         lambda gaussians, report, _: inria.encode(gaussians, report),
     ),
-    Format("Instant-NGP snapshot", ".ingp", instant_ngp.recognises, instant_ngp.read, encode_field=instant_ngp_writer.encode),
+    Format("Instant-NGP snapshot", ".ingp", instant_ngp_container.recognises, instant_ngp.read, encode_field=instant_ngp_writer.encode),
     Format("Instant-NGP snapshot", ".msgpack", _never, instant_ngp.read),
     Format(
         "Niantic spz",

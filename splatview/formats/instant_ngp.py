@@ -6,7 +6,6 @@ back. Its box is the unit cube, or one `aabb_scale` times as large about the sam
 
 from __future__ import annotations
 
-import zlib
 from math import log2, sqrt
 
 import msgspec
@@ -15,6 +14,7 @@ import numpy as np
 from splatview.arrays import Floats
 from splatview.formats import instant_ngp_cells, tcnn
 from splatview.formats.files import Source
+from splatview.formats.instant_ngp_container import unpack
 from splatview.formats.instant_ngp_schema import Encoding, File, Head, Kind, Layers, Photos, Snapshot
 from splatview.formats.report import Report
 from splatview.geometry import Similarity
@@ -27,23 +27,8 @@ NEAR = 0.05
 FINEST = 2048  # cells along the unit cube, where the configuration does not say how levels grow
 # Of coordinates (x, y, z) of Instant-NGP those of the photos' world, still scaled and moved: (z, x, y).
 CYCLE = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
-_GZIP = b"\x1f\x8b"
-_ZLIB = 0x78
-_ANY = 15 + 32  # gzip or zlib, whichever it is
-_PIECE = 1 << 20  # bytes handed to the codec at once
-_SMALL, _RATIO = 1 << 26, 20  # what a file may expand to: 64 MiB, or this many times its size (parameters hardly shrink, empty cells do)
 _NETWORKS = ("fullyfusedmlp", "cutlassmlp", "megakernelmlp", "mlp")
 _KINDS = {"nerf": "nerf", "sdf": "signed distances", "image": "a picture", "volume": "a volume"}
-
-
-def recognises(head: bytes) -> bool:
-    """Whether these are the first bytes of a snapshot, which is a map with an entry 'snapshot' behind short ones."""
-    if head[:2] == _GZIP or head[:1] == bytes([_ZLIB]):
-        try:
-            head = zlib.decompressobj(_ANY).decompress(head, len(head))
-        except zlib.error:
-            return False
-    return b"\x80" < head[:1] < b"\x90" and b"\xa8snapshot" in head
 
 
 def read(source: Source, report: Report) -> Scene:
@@ -57,7 +42,7 @@ def read(source: Source, report: Report) -> Scene:
 def decode(data: bytes | memoryview, report: Report | None = None) -> Layer:
     """The field of a snapshot and its place; ValueError as in `read`."""
     report = report or Report()
-    plain = _plain(data, report)
+    plain = unpack(data, report)
     try:
         _check_kind(msgspec.msgpack.decode(plain, type=Head).snapshot)
         content = msgspec.msgpack.decode(plain, type=File)
@@ -83,24 +68,6 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Layer:
         exposure=_finite("exposure", snapshot.exposure),
     )
     return Layer(field, _placement(snapshot, report))
-
-
-def _plain(data: bytes | memoryview, report: Report) -> bytes | memoryview:
-    """What is in the file, unpacked; ValueError if it is damaged, or larger than an honest one."""
-    if bytes(data[:2]) != _GZIP and bytes(data[:1]) != bytes([_ZLIB]):
-        return data
-    codec, plain, most = zlib.decompressobj(_ANY), bytearray(), max(_SMALL, _RATIO * len(data))
-    try:
-        for at in range(0, len(data), _PIECE):
-            plain += codec.decompress(data[at : at + _PIECE], most + 1 - len(plain))
-            if len(plain) > most:
-                raise ValueError(f"ingp: it unpacks to more than {most:,} bytes, which {len(data):,} compressed ones cannot honestly hold")
-            report.progress(0.4 * at / len(data), "decompressing")
-    except zlib.error as error:
-        raise ValueError(f"ingp: the compressed data is damaged: {error}") from None
-    if not codec.eof:
-        raise ValueError("ingp: the compressed data is cut short")
-    return memoryview(plain)
 
 
 def _check_kind(found: Kind) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from splatview.arrays import Doubles, Floats
 from splatview.formats import instant_ngp_cells, tcnn
 from splatview.formats.instant_ngp import CYCLE, MOST_CASCADES, NEAR, STEP
+from splatview.formats.instant_ngp_container import pack
 from splatview.formats.report import Report
 from splatview.geometry import Similarity
 from splatview.hashgrid import HARMONICS, HashGrid, Level, Marching, Network
@@ -21,7 +21,6 @@ FUSED = 16, 32, 64, 128  # neurons of the networks that Instant-NGP runs in one 
 _CONSTANT = 0.28209479177387814  # the first harmonic, which is the same in all directions
 DISTANCE = 1.5  # of the camera from the middle
 _LARGEST = np.finfo(np.float16).max
-_PIECE = 1 << 20  # bytes handed to the codec at once
 
 
 def encode(field: HashGrid, placement: Similarity, report: Report) -> bytes:
@@ -40,7 +39,7 @@ def encode(field: HashGrid, placement: Similarity, report: Report) -> bytes:
         "optimizer": {"otype": "Ema", "decay": 0.95, "nested": {"otype": "Adam", "learning_rate": 1e-2, "epsilon": 1e-15, "l2_reg": 1e-6}},
         "snapshot": _snapshot(field, edge, packed, cells, _dataset(placement, shift, edge, field.hdr, report)),
     }
-    return _compressed(msgspec.msgpack.encode(content), report)
+    return pack(msgspec.msgpack.encode(content), report)
 
 
 def _edge(field: HashGrid) -> int:
@@ -71,7 +70,8 @@ def _packed(field: HashGrid) -> tuple[dict[str, Any], NDArray]:
     first[:, field.geometry : field.density.outputs] = field.colour.weights[0][:, :-HARMONICS]
     first[:, outputs:] = field.colour.weights[0][:, -HARMONICS:]
     first[:, outputs] += field.colour.biases[0] / np.float32(_CONSTANT)  # there are no biases, but an input that is always the same
-    colour = [first, *field.colour.weights[1:-1], field.colour.weights[-1][:3]]
+    colour = [first, *field.colour.weights[1:]]
+    colour[-1] = colour[-1][:3]
     _no_biases("density", field.density.biases)
     _no_biases("colour", field.colour.biases[1:])
     parts = [*_layers("density", field.density.weights), *_layers("colour", colour), *(level.table.ravel() for level in field.levels)]
@@ -209,12 +209,3 @@ def _snapshot(field: HashGrid, edge: int, packed: NDArray, cells: bytes, dataset
             "autofocus_depth": 0.0,
         },
     }
-
-
-def _compressed(plain: bytes, report: Report) -> bytes:
-    """As gzip, which is what Instant-NGP writes."""
-    codec, parts = zlib.compressobj(6, zlib.DEFLATED, 31), []
-    for at in range(0, len(plain), _PIECE):
-        parts.append(codec.compress(plain[at : at + _PIECE]))
-        report.progress(0.3 + 0.7 * at / len(plain), "compressing")
-    return b"".join([*parts, codec.flush()])
