@@ -159,6 +159,19 @@ def test_parameters_are_density_network_then_colour_network_then_grid():
     assert np.array_equal(flat, np.concatenate([one.ravel() for one in wanted]))
 
 
+def test_what_fills_up_a_grids_inputs_and_the_outputs_counts_for_nothing():
+    field, rng = made(levels=5, features=2), np.random.default_rng(7)
+
+    def fill(content):
+        flat = np.frombuffer(content["snapshot"]["params_binary"], np.float16).copy()
+        flat[: 64 * 16].reshape(64, 16)[:, 10:] = rng.normal(size=(64, 6))  # tiny-cuda-nn gives zeros to them
+        start = 64 * 16 + 16 * 64 + 64 * 32 + 64 * 64
+        flat[start : start + 16 * 64].reshape(16, 64)[3:] = rng.normal(size=(13, 64))
+        content["snapshot"]["params_binary"] = flat.tobytes()
+
+    assert_same(instant_ngp.decode(changed(written(field)[0], fill)).content, field)
+
+
 def test_all_that_instant_ngp_asks_for_is_there():
     content = tree(written(made(edge=4))[0])
     assert {"encoding", "network", "dir_encoding", "rgb_network", "loss", "optimizer", "snapshot"} <= content.keys()
