@@ -450,6 +450,7 @@ def wrong(*path, value=None):
         (wrong("encoding", "per_level_scale", value=1e30), "cells"),
         (wrong("encoding", "per_level_scale", value=1e-300), "cells"),
         (wrong("encoding", "per_level_scale", value=float("inf")), "cells"),
+        (wrong("encoding", "per_level_scale", value=float("nan")), "cells"),
         (wrong("encoding", "otype", value="Frequency"), "HashGrid"),
         (wrong("encoding", "otype", value="OneBlob"), "HashGrid"),
         (wrong("encoding", "otype", value="TiledGrid"), "HashGrid"),

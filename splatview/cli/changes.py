@@ -62,7 +62,7 @@ class Change:
     placement: Similarity
 
     def apply(self, scene: Scene) -> Scene:
-        """The layers of `scene` without what the flags remove, cut and moved; UserError if they would change a field's Gaussians."""
+        """The layers of `scene` without what the flags remove, cut and moved; UserError if they are for Gaussians, and it has a field."""
         asked = [f"--{field.name.replace('_', '-')}" for field in fields(self.flags) if getattr(self.flags, field.name) != field.default]
         if scene.visible_fields and (asked := [flag for flag in asked if flag != "--transform"]):
             raise UserError(f"{', '.join(asked)}: expected a scene of Gaussians, found a hash-grid field, which --transform alone changes")

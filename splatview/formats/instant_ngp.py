@@ -28,7 +28,7 @@ FINEST = 2048  # cells along the unit cube, where the configuration does not say
 # Of coordinates (x, y, z) of Instant-NGP those of the photos' world, still scaled and moved: (z, x, y).
 CYCLE = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
 _NETWORKS = ("fullyfusedmlp", "cutlassmlp", "megakernelmlp", "mlp")
-_KINDS = {"nerf": "nerf", "sdf": "signed distances", "image": "a picture", "volume": "a volume"}
+_KINDS = {"sdf": "signed distances", "image": "a picture", "volume": "a volume"}
 
 
 def read(source: Source, report: Report) -> Scene:
@@ -130,9 +130,7 @@ def _numbers(snapshot: Snapshot) -> Floats:
         raise ValueError(f"ingp: expected {snapshot.n_params} parameters of type {snapshot.params_type!r}, found {size:,} bytes")
     flat = np.frombuffer(snapshot.params_binary, kind).astype(np.float32)
     if not np.isfinite(flat).all():
-        raise ValueError(
-            f"ingp: expected finite parameters, found {np.count_nonzero(~np.isfinite(flat)):,} that are not: training broke down"
-        )
+        raise ValueError(f"ingp: expected finite parameters, found {np.count_nonzero(~np.isfinite(flat)):,} that are not")
     return flat
 
 
@@ -148,10 +146,10 @@ def _growth(grid: Encoding, edge: int) -> tuple[int, float]:
     if not (1 <= count <= MOST_LEVELS and features in (1, 2, 4, 8) and 1 <= grid.log2_hashmap_size <= 30):
         found = f"{count} of {features}, 2^{grid.log2_hashmap_size}"
         raise ValueError(f"ingp: expected 1 to {MOST_LEVELS} levels of 1, 2, 4 or 8 features and up to 2^30 entries, found {found}")
-    growth, most = grid.per_level_scale, 31.0
-    if not growth > 0:
+    growth = grid.per_level_scale
+    if growth <= 0:
         growth = 1.0 if count == 1 else float(np.exp(np.log(FINEST * edge / max(grid.coarsest, 1)) / (count - 1)))
-    if not (0.5 <= growth < np.inf and 1 <= grid.coarsest < 1 << 31 and log2(grid.coarsest) + log2(growth) * (count - 1) < most):
+    if not (0.5 <= growth < np.inf and 1 <= grid.coarsest < 1 << 31 and log2(grid.coarsest) + log2(growth) * (count - 1) < 31):
         raise ValueError(f"ingp: expected levels of 1 to 2^31 cells, found {count} from {grid.coarsest} on, growing by {growth:g}")
     return count, growth
 

@@ -122,7 +122,7 @@ def _shape(network: Network) -> dict[str, Any]:
 def _grid(levels: Sequence[Level]) -> dict[str, Any]:
     """The numbers that make these levels; ValueError if there are none."""
     count, features = len(levels), levels[0].table.shape[1]
-    log2_size = int(max(len(level.table) for level in levels) - 1).bit_length()
+    log2_size = max(1, (max(len(level.table) for level in levels) - 1).bit_length())
     coarsest = int(np.rint(levels[0].scale + 1))
     growth = ((levels[-1].scale + 1) / coarsest) ** (1 / max(count - 1, 1))
     near = np.float32(growth) + np.spacing(np.float32(growth)) * np.array([0, -1, 1, -2, 2, -3, 3], np.float32)
