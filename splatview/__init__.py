@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from splatview.camera import Camera
 from splatview.frame import Frame, RenderOptions
 from splatview.gaussians import Gaussians
+from splatview.hashgrid import HashGrid
 from splatview.scene import Layer, Scene
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from splatview.viewer import serve
 
 __version__ = "0.1.0"
-__all__ = ["Camera", "Frame", "Gaussians", "Layer", "RenderOptions", "Scene", "load", "open_renderer", "save", "serve"]
+__all__ = ["Camera", "Frame", "Gaussians", "HashGrid", "Layer", "RenderOptions", "Scene", "load", "open_renderer", "save", "serve"]
 
 _LAZY = {"load": "splatview.formats", "save": "splatview.formats", "open_renderer": "splatview.render", "serve": "splatview.viewer"}
 

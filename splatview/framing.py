@@ -88,10 +88,10 @@ def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
 def _sampled(scene: Scene) -> tuple[Doubles, Doubles, Doubles]:
     """World means [N, 3], thin directions [N, 3] and weights [N] (area times opacity) of a sample of the finite visible splats."""
     layers = scene.visible_layers.values()
-    step = max(1, sum(len(layer.content) for layer in layers) // SAMPLE)
+    step = max(1, sum(len(layer.splats) for layer in layers) // SAMPLE)
     means, normals, weights = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros(0)]
     for layer in layers:
-        some = layer.content.with_max_degree(0).take(np.arange(0, len(layer.content), step))
+        some = layer.splats.with_max_degree(0).take(np.arange(0, len(layer.splats), step))
         scales = np.sort(np.exp(np.clip(some.log_scales.astype(np.float64), -40, 40)), axis=1)
         thin = np.argmin(some.log_scales, axis=1)
         turned = layer.placement.rotation @ matrix_from_quat(some.quats.astype(np.float64))

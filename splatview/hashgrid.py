@@ -295,9 +295,9 @@ def level_shapes(count: int, log2_size: int, coarsest: int, growth: float) -> li
 
     `coarsest`: corners of the first level; `growth`: of the scale from one level to the next; tables have up to 2^`log2_size` entries.
     """
-    found = []
+    found, rate = [], np.log2(np.float32(growth))
     for level in range(count):
-        scale = float(np.float32(2.0 ** (level * np.log2(growth)) * coarsest - 1.0))
+        scale = float(np.exp2(np.float32(level) * rate) * np.float32(coarsest) - np.float32(1))  # in float32, as there
         corners = math.ceil(scale) + 1
         entries = min(-(-(corners**3) // 8) * 8, 1 << log2_size)
         found.append((scale, corners if corners**3 <= entries else 0, entries))

@@ -8,17 +8,25 @@ from types import MappingProxyType
 
 from splatview.gaussians import Gaussians
 from splatview.geometry import Similarity
+from splatview.hashgrid import HashGrid
 
 
 @dataclass(frozen=True)
 class Layer:
     """Trained content and where it stands; the content is compared by identity."""
 
-    content: Gaussians
+    content: Gaussians | HashGrid
     placement: Similarity = Similarity()  # world from content
     visible: bool = True
     notes: tuple[str, ...] = ()  # what the reader of the file had to say, for people
     source: str | None = None  # the file it was read from, where that is known
+
+    @property
+    def splats(self) -> Gaussians:
+        """The content of a layer that has Gaussians, as those of `Scene.visible_layers` do; ValueError if it is a field."""
+        if isinstance(self.content, HashGrid):
+            raise ValueError("expected a layer of Gaussians, found a hash-grid field")
+        return self.content
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,26 @@ class Scene:
 
     @property
     def visible_layers(self) -> dict[str, Layer]:
-        return {name: layer for name, layer in self.layers.items() if layer.visible and len(layer.content)}
+        """Those that have Gaussians, and show them."""
+        return {name: layer for name, layer in self.layers.items() if layer.visible and _count(layer)}
+
+    @property
+    def visible_fields(self) -> dict[str, Layer]:
+        """Those that are a hash-grid field, and show it."""
+        return {name: layer for name, layer in self.layers.items() if layer.visible and isinstance(layer.content, HashGrid)}
+
+    def without_fields(self) -> Scene:
+        """The scene itself, for what draws and edits Gaussians only; ValueError if a layer is a field."""
+        for name, layer in self.layers.items():
+            if isinstance(layer.content, HashGrid):
+                raise ValueError(f"{layer.source or name}: this is a hash-grid field, which cannot be shown or edited yet")
+        return self
 
     @property
     def count(self) -> int:
         """Gaussians in all layers, hidden ones included."""
-        return sum(len(layer.content) for layer in self.layers.values())
+        return sum(map(_count, self.layers.values()))
+
+
+def _count(layer: Layer) -> int:
+    return 0 if isinstance(layer.content, HashGrid) else len(layer.content)

@@ -21,9 +21,10 @@ from splatview import Camera, Gaussians, RenderOptions, Scene, load, open_render
 from splatview.cli import COMMANDS, main, waiting
 from splatview.cli.pictures import depth_steps, numbered
 from splatview.cli.sizes import Size
-from splatview.formats import MissingExtra, save_cameras
+from splatview.formats import MissingExtra, save_cameras, tcnn
 from splatview.framing import frame_scene
 from splatview.geometry import Similarity
+from splatview.hashgrid import HashGrid, Marching, Network, Occupancy, level_shapes
 from splatview.render.backends import Check
 from splatview.scene import Layer
 
@@ -330,6 +331,67 @@ def test_convert_says_what_was_lost(capsys, tmp_path, scene_file):
     assert main(["convert", str(scene_file), str(tmp_path / "small.splat")]) == 0
     printed = capsys.readouterr().out
     assert "note: " in printed and "500 Gaussians" in printed
+
+
+@pytest.fixture
+def field_file(tmp_path):
+    """A field of two levels, as a snapshot of Instant-NGP."""
+    rng, shapes = np.random.default_rng(0), level_shapes(2, 4, 2, 2.0)
+    levels = tcnn.levels(rng.normal(size=2 * sum(entries for *_, entries in shapes)), 2, 2, 4, 2, 2.0)
+    networks = (
+        Network((rng.normal(size=(16, 4)), rng.normal(size=(16, 16)))),
+        Network((rng.normal(size=(16, 32)), rng.normal(size=(3, 16)))),
+    )
+    half = np.zeros((1, 2, 2, 2), bool)
+    half[0, 0] = True
+    box = np.array([[0, 0, 0], [1, 1, 1]])
+    field = HashGrid(levels, *networks, box, Marching(3**0.5 / 1024, near=0.05), Occupancy(half, box[None]), exposure=1.5)
+    save(Scene({"fox": Layer(field)}), tmp_path / "fox.ingp")
+    return tmp_path / "fox.ingp"
+
+
+def test_info_tells_what_a_field_is_made_of(capsys, field_file):
+    assert main(["info", str(field_file)]) == 0
+    printed = capsys.readouterr().out
+    for told in ("1 hash-grid field", "4 - 16 - 16", "32 - 16 - 3", "occupied 50 %", "cone 0", "exposure 1.5 stops", "hashed"):
+        assert told in printed
+    assert "Gaussians" not in printed and "up axis" not in printed
+    assert main(["info", "--json", str(field_file)]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    field = facts["layers"]["fox"]["field"]
+    assert facts["count"] == 0 and field["occupancy"] == {"cells": [128, 128, 128], "occupied": [0.5]} and len(field["levels"]) == 2
+    assert field["box"] == [[0, 0, 0], [1, 1, 1]] and not field["hdr"] and field["parameters"] > 500
+
+
+def test_convert_moves_a_field_and_changes_nothing_else_of_it(capsys, tmp_path, field_file):
+    target = tmp_path / "moved.ingp"
+    assert main(["convert", str(field_file), str(target), "--transform", "2 0 0 1  0 2 0 2  0 0 2 3"]) == 0
+    assert "moved.ingp: a hash-grid field" in capsys.readouterr().out
+    [before], [after] = load(field_file).layers.values(), load(target).layers.values()
+    assert np.allclose(after.placement.apply([0.1, 0.2, 0.3]), 2 * before.placement.apply([0.1, 0.2, 0.3]) + [1, 2, 3])
+    points = np.random.default_rng(0).uniform(0.1, 0.9, (50, 3))
+    assert all(map(np.array_equal, before.content.query(points, points), after.content.query(points, points)))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["convert", "FIELD", "TARGET.ply"], "saved as .ingp"),
+        (["convert", "FIELD", "TARGET.ingp", "--max-sh", "1", "--drop-broken"], "--max-sh, --drop-broken: expected a scene of Gaussians"),
+        (["convert", "SPLATS", "TARGET.ingp"], "found only Gaussians"),
+        (["render", "FIELD", "-o", "TARGET.png"], "fox.ingp: this is a hash-grid field, which cannot be shown"),
+        (["view", "FIELD", "--no-open"], "fox.ingp: this is a hash-grid field, which cannot be shown"),
+        (["bench", "SPLATS", "FIELD"], "fox.ingp: this is a hash-grid field, which cannot be shown"),
+        (["edit", "FIELD", "--script", "EDITS", "-o", "TARGET.ply"], "fox.ingp: this is a hash-grid field, which cannot be shown"),
+        (["edit", "SPLATS", "--script", "EDITS", "-o", "TARGET.ply"], "fox.ingp: this is a hash-grid field, which cannot be shown"),
+    ],
+)
+def test_what_cannot_be_done_with_a_field_is_one_line(capsys, tmp_path, scene_file, field_file, words, why):
+    (tmp_path / "edits.json").write_text(json.dumps({"operations": [{"is": "AddLayers", "path": str(field_file)}]}))
+    given = {"FIELD": str(field_file), "SPLATS": str(scene_file), "EDITS": str(tmp_path / "edits.json")}
+    assert main([given.get(word, word).replace("TARGET", str(tmp_path / "target")) for word in words]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert why in line and not list(tmp_path.glob("target*"))
 
 
 @pytest.fixture

@@ -30,7 +30,12 @@ def test_every_real_file_loads(data):
     suffixes = tuple(entry.suffix for entry in FORMATS)
     paths = [path for part in ("splats", "conformance", "nerf") for path in sorted((data / part).rglob("*")) if path.is_file()]
     paths = [path for path in paths if path.name.endswith(suffixes) and not any(path.is_relative_to(data / part) for part in NO_SPLATS)]
-    assert {suffix for suffix in suffixes if any(path.name.endswith(suffix) for path in paths)} >= set(suffixes) - {".pt", ".pth"}
+    assert {suffix for suffix in suffixes if any(path.name.endswith(suffix) for path in paths)} >= set(suffixes) - {
+        ".pt",
+        ".pth",
+        ".ingp",
+        ".msgpack",
+    }
     assert len(paths) >= 45
     for path in paths:
         scene = splatview.load(path)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from splatview import harmonics
 from splatview.formats import checkpoint, nerfstudio_field, tcnn, yaml_scalars
 from splatview.formats.files import open_file
-from splatview.hashgrid import PRIMES, HashGrid, Level, Marching, Network, Occupancy, harmonics_of
+from splatview.hashgrid import PRIMES, HashGrid, Level, Marching, Network, Occupancy, harmonics_of, level_shapes
 
 RNG = np.random.default_rng(0)
 
@@ -135,17 +135,17 @@ def slow(packed_network, packed_grid, shapes, features, unit):
         found.extend(total)
     inputs = -(-len(found) // 16) * 16
     first, last = packed_network[: 64 * inputs].reshape(64, inputs), packed_network[64 * inputs :].reshape(-1, 64)
-    return last @ np.maximum(first @ np.array(found + [1.0] * (inputs - len(found))), 0)
+    return last @ np.maximum(first @ np.array(found + [0.0] * (inputs - len(found))), 0)
 
 
 @pytest.mark.parametrize(("count", "features", "log2_size"), [(8, 4, 11), (16, 2, 12), (5, 2, 10)])
 def test_tiny_cuda_nns_layout_gives_what_the_book_says(count, features, log2_size):
-    shapes = tcnn.grid(count, log2_size, 4, 1.6)
+    shapes = level_shapes(count, log2_size, 4, 1.6)
     assert shapes[0][1] > 0 == shapes[-1][1]  # dense and hashed ones
     packed_network = RNG.normal(0, 0.3, tcnn.size(count * features, 64, 1, 16))
     packed_grid = RNG.normal(0, 1, features * sum(entries for *_, entries in shapes))
     levels = tcnn.levels(packed_grid, count, features, log2_size, 4, 1.6)
-    density = tcnn.network(packed_network, count * features, 64, 1, 16)
+    density = tcnn.network(packed_network, count * features, 64, 1, 16, filled=0)
     grid = HashGrid(levels, density, network(32, 8, 3), np.array([[0, 0, 0], [1, 1, 1]]), Marching(0.01))
     points = RNG.uniform(0.01, 0.99, (20, 3))
     wanted = [np.exp(slow(packed_network, packed_grid, shapes, features, point)[0]) for point in points]
@@ -154,7 +154,7 @@ def test_tiny_cuda_nns_layout_gives_what_the_book_says(count, features, log2_siz
 
 def test_the_sizes_are_instant_ngps():
     assert tcnn.size(32, 64, 1, 16) == 64 * 32 + 16 * 64 and tcnn.size(32, 64, 2, 3) == 64 * 32 + 64 * 64 + 16 * 64
-    coarse, *_, fine = tcnn.grid(8, 19, 16, 2.0)
+    coarse, *_, fine = level_shapes(8, 19, 16, 2.0)
     assert coarse == (15.0, 16, 4096) and fine == (2047.0, 0, 1 << 19)
     with pytest.raises(ValueError, match="expected 3,072 parameters"):
         tcnn.network(np.zeros(10), 32, 64, 1, 16)
@@ -200,7 +200,7 @@ def test_a_run_with_other_sizes_than_it_says_is_refused(run):
 
 
 def test_a_run_trained_with_tiny_cuda_nn_answers_as_the_book_says(tmp_path):
-    count, shapes = 16, tcnn.grid(16, 10, 16, float(np.exp(np.log(512 / 16) / 15)))
+    count, shapes = 16, level_shapes(16, 10, 16, float(np.exp(np.log(512 / 16) / 15)))
     base, table = RNG.normal(0, 0.3, tcnn.size(32, 64, 1, 16)), RNG.normal(0, 1, 2 * sum(entries for *_, entries in shapes))
     head, looks = RNG.normal(0, 0.3, tcnn.size(63, 64, 2, 3)), RNG.normal(0, 1, (7, 32))
     state = {

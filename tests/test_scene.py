@@ -1,8 +1,10 @@
 """The Scene value: named layers that are replaced, never changed."""
 
+import numpy as np
 import pytest
 
 from splatview.geometry import Similarity
+from splatview.hashgrid import HashGrid, Level, Marching, Network
 from splatview.scene import Layer, Scene
 
 MOVED = Similarity(translation=(1, 2, 3))
@@ -54,3 +56,16 @@ def test_visible_layers_have_something_to_show(scene, random_gaussians):
     empty = Layer(random_gaussians(4).take([False] * 4))
     assert list(scene.with_layer("c", empty).shown("a", False).visible_layers) == ["b"]
     assert scene.shown("a", False).count == 8
+
+
+def test_a_field_is_a_layer_apart(scene):
+    networks = Network((np.ones((16, 2)),)), Network((np.ones((3, 32)),))
+    field = HashGrid((Level(np.ones((8, 2)), 1.0, 2),), *networks, np.array([[0, 0, 0], [1, 1, 1]]), Marching(0.1))
+    both = scene.with_layer("fox", Layer(field))
+    assert both.count == scene.count and both.visible_layers == scene.visible_layers
+    assert list(both.visible_fields) == ["fox"] and not both.shown("fox", False).visible_fields and not scene.visible_fields
+    assert both.layers["a"].splats is both.layers["a"].content and scene.without_fields() is scene
+    with pytest.raises(ValueError, match="found a hash-grid field"):
+        _ = both.layers["fox"].splats
+    with pytest.raises(ValueError, match="fox: this is a hash-grid field"):
+        both.without_fields()

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted_client import ScriptedClient
+from test_formats_instant_ngp import made
 from test_inspection import sick
 from test_viewer import coloured_ball, nobody_left, scripted
 from test_viewer_world import no_tools
@@ -385,6 +386,7 @@ def test_rows_that_did_not_change_are_the_same_for_the_other(viewer):
 
 def test_a_file_below_the_root_becomes_a_layer_and_others_are_refused(viewer, tmp_path):
     save(Scene({"a": Layer(coloured_ball(500))}), tmp_path / "more.spz")
+    save(Scene({"a": Layer(made(levels=2, log2_size=6))}), tmp_path / "fox.ingp")
     (tmp_path / "broken.ply").write_bytes(b"ply\nformat binary_little_endian 1.0\nelement vertex 9999999999\nend_header\n")
 
     async def script(client):
@@ -393,6 +395,9 @@ def test_a_file_below_the_root_becomes_a_layer_and_others_are_refused(viewer, tm
             await client.set("File", path)
             await client.press("Open")
             await client.until(lambda wanted=wanted: wanted in client.widgets or dict(client.notices.values()).get(wanted))
+        await client.set("File", "fox.ingp")
+        await client.press("Open")
+        await client.until(lambda: "cannot be shown or edited yet" in dict(client.notices.values()).get("Reading fox.ingp", ""))
         return dict(client.notices.values())
 
     notices = scripted(viewer, script)

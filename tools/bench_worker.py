@@ -69,7 +69,7 @@ def main() -> None:
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = memory("VmRSS")
     rows = [asdict(measure(renderer, scene, view, given.frames, options)) for view in views]
-    arrays = sum(layer.content.nbytes for layer in scene.layers.values())
+    arrays = sum(layer.splats.nbytes for layer in scene.layers.values())
     print(json.dumps({"renderer": renderer.name, "count": scene.count, "arrays": arrays, "extra": memory("VmHWM") - before, "rows": rows}))
 
 

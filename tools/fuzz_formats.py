@@ -36,6 +36,7 @@ import fuzz_seeds
 from splatview.formats import FORMATS, Format, MissingExtra
 from splatview.formats.files import Source, open_file
 from splatview.formats.report import Report
+from splatview.hashgrid import HashGrid
 from splatview.scene import Scene
 
 MOST_TOLD = 20  # failures of a decoder that are kept
@@ -123,8 +124,8 @@ def read(decoder: Decoder, path: Path, level: int | None) -> bool:
             raise AssertionError("a ValueError without a reason") from error
         return False
     parts = [layer.content for layer in found.layers.values()] if isinstance(found, Scene) else [found]
-    if not parts or not all(len(part) for part in parts):
-        raise AssertionError("loaded a scene without Gaussians")
+    if not parts or not all(part.parameters if isinstance(part, HashGrid) else len(part) for part in parts):
+        raise AssertionError("loaded a scene without Gaussians or a field")
     return True
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import os
 import struct
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from splatview.formats import FORMATS, Choices
+from splatview.arrays import Floats
+from splatview.formats import FORMATS, Choices, instant_ngp_writer, tcnn
 from splatview.formats.report import Report
 from splatview.gaussians import Gaussians, Kind
+from splatview.geometry import Similarity
+from splatview.hashgrid import HashGrid, Marching, Network, level_shapes
 
 Files = dict[str, bytes]  # by path; the first is the one that is opened
 
@@ -28,7 +34,7 @@ SH_BANDS = {0: 0, 1: 9, 2: 24, 3: 45}  # numbers of the harmonics above degree 0
 def seeds() -> dict[str, list[Files]]:
     """Good files by the suffix of their format."""
     found: dict[str, list[Files]] = defaultdict(list)
-    for suffix, files in (*_written(), *_other_kinds(), *_sogs(), *_ksplats(), *_checkpoints(), *_real()):
+    for suffix, files in (*_written(), *_other_kinds(), *_sogs(), *_ksplats(), *_checkpoints(), *_fields(), *_real()):
         found[suffix].append(files)
     return dict(found)
 
@@ -148,6 +154,40 @@ def _checkpoints() -> Iterator[tuple[str, Files]]:
     beside = {"dataparser_transforms.json": json.dumps(transforms).encode()}
     yield "config.yml", {"config.yml": config, **beside, "nerfstudio_models/step-000000001.ckpt": step}
     yield ".ckpt", {"step-000000001.ckpt": step, **beside}
+
+
+def _fields() -> Iterator[tuple[str, Files]]:
+    """Of Instant-NGP: raw and compressed, float16 and float32, with all of its cells and with none; and of nerfstudio's instant-ngp."""
+    import torch
+
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> Floats:
+        return rng.normal(size=shape).astype(np.float32)
+
+    shapes = level_shapes(2, 4, 4, 1.5)
+    levels = tcnn.levels(normal(2 * sum(entries for *_, entries in shapes)), 2, 2, 4, 4, 1.5)
+    density = Network((normal(16, 4), normal(16, 16)))
+    colour = Network((normal(16, 32), normal(3, 16)))
+    field = HashGrid(levels, density, colour, np.array([[0, 0, 0], [1, 1, 1]]), Marching(3**0.5 / 1024, near=0.05))
+    whole = instant_ngp_writer.encode(field, Similarity(), Report())
+    yield ".ingp", {"a.ingp": whole}
+    content: Any = msgspec.msgpack.decode(gzip.decompress(whole))
+    content["snapshot"]["density_grid_binary"] = b""
+    yield ".ingp", {"a.ingp": zlib.compress(msgspec.msgpack.encode(content))}
+    yield ".msgpack", {"a.msgpack": msgspec.msgpack.encode(content)}
+    numbers = np.frombuffer(content["snapshot"]["params_binary"], np.float16).astype(np.float32)
+    content["snapshot"].update(params_type="float", params_binary=numbers.tobytes(), mode="nerf")
+    content["encoding"] = {"otype": "HashGrid", "n_features": 4, "log2_hashmap_size": 4, "base_resolution": 4, "per_level_scale": 1.5}
+    yield ".msgpack", {"a.msgpack": msgspec.msgpack.encode(content)}
+    state = {"aabb": torch.tensor([[-1.0, -1, -1], [1, 1, 1]]), "mlp_base.model.0.hash_table": torch.zeros(32, 2)}
+    state |= {name: torch.tensor(value) for name, value in (("max_res", 32), ("num_levels", 2), ("log2_hashmap_size", 4))}
+    for prefix, widths in (("mlp_base.model.1", (4, 8, 16)), ("mlp_head", (31, 8, 3))):
+        for place, (before, after) in enumerate(itertools.pairwise(widths)):
+            state |= {f"{prefix}.layers.{place}.weight": torch.zeros(after, before), f"{prefix}.layers.{place}.bias": torch.zeros(after)}
+    stream = io.BytesIO()
+    torch.save({"step": 1, "pipeline": {f"_model.field.{name}": value for name, value in state.items()}}, stream)
+    yield ".ckpt", {"step-000000001.ckpt": stream.getvalue()}
 
 
 def _real() -> Iterator[tuple[str, Files]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,9 @@ from tyro.conf import arg
 from splatview.arrays import Bools
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_NUMBER
+from splatview.gaussians import Gaussians
 from splatview.geometry import Similarity
+from splatview.hashgrid import HashGrid
 from splatview.inspection import finite_mask
 from splatview.scene import Layer, Scene
 
@@ -60,19 +62,24 @@ class Change:
     placement: Similarity
 
     def apply(self, scene: Scene) -> Scene:
-        """The layers of `scene` without what the flags remove, cut and moved."""
+        """The layers of `scene` without what the flags remove, cut and moved; UserError if they are for Gaussians, and it has a field."""
+        asked = [f"--{field.name.replace('_', '-')}" for field in fields(self.flags) if getattr(self.flags, field.name) != field.default]
+        if scene.visible_fields and (asked := [flag for flag in asked if flag != "--transform"]):
+            raise UserError(f"{', '.join(asked)}: expected a scene of Gaussians, found a hash-grid field, which --transform alone changes")
         return Scene({name: self._changed(layer) for name, layer in scene.layers.items()})
 
     def _changed(self, layer: Layer) -> Layer:
+        content = layer.content if isinstance(layer.content, HashGrid) else self._cut(layer)
+        return replace(layer, content=content, placement=self.placement @ layer.placement)
+
+    def _cut(self, layer: Layer) -> Gaussians:
         keep = self._kept(layer)
-        splats = layer.content if keep.all() else layer.content.take(keep)
-        if self.flags.max_sh is not None:
-            splats = splats.with_max_degree(self.flags.max_sh)
-        return replace(layer, content=splats, placement=self.placement @ layer.placement)
+        splats = layer.splats if keep.all() else layer.splats.take(keep)
+        return splats if self.flags.max_sh is None else splats.with_max_degree(self.flags.max_sh)
 
     def _kept(self, layer: Layer) -> Bools:
         """[N] what the flags leave of a layer."""
-        splats, flags = layer.content, self.flags
+        splats, flags = layer.splats, self.flags
         keep = np.ones(len(splats), bool)
         if flags.drop_broken:
             keep &= finite_mask(splats) & splats.quats.any(axis=1)

@@ -27,7 +27,8 @@ class Command:
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
     """A scene file, or the folder of a training run."""
     target: Annotated[Positional[Path], arg(metavar="TARGET")]
-    """The file to write: .ply, .compressed.ply, .splat, .spz, .sog, .glb, .gltf; replaced if it is there."""
+    """The file to write: .ply, .compressed.ply, .splat, .spz, .sog, .glb, .gltf, or .ingp for a hash-grid field; replaced if it is
+    there."""
     level: MaybeLevel = None
     """Level of detail of a streamed source, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     spz_version: Literal[3, 4] = 3
@@ -40,11 +41,15 @@ class Command:
         change = self.changes.resolved()
         scene = load_scene(self.source, self.level)
         changed = change.apply(scene)
-        if not changed.count:
+        if not (changed.count or changed.visible_fields):
             raise UserError(f"nothing is left of the {scene.count:,} Gaussians of {self.source}: loosen the flags that remove some")
         with users_fault(ValueError, OSError, ImportError), waiting(f"writing {self.target}") as progress:
             notes = save(changed, self.target, spz_version=self.spz_version, progress=progress)
         for note in (*(note for layer in scene.layers.values() for note in layer.notes), *notes):
             print(f"note: {note}")
+        size = f"{self.target.stat().st_size / 1e6:,.1f} MB"
+        if self.target.suffix.lower() == ".ingp":
+            print(f"{self.target}: a hash-grid field, {size}")
+            return
         removed = f" ({scene.count - changed.count:,} removed)" if changed.count < scene.count else ""
-        print(f"{self.target}: {changed.count:,} Gaussians{removed}, {self.target.stat().st_size / 1e6:,.1f} MB")
+        print(f"{self.target}: {changed.count:,} Gaussians{removed}, {size}")

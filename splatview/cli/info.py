@@ -14,11 +14,13 @@ from splatview.cli.faults import users_fault
 from splatview.cli.flags import MaybeLevel
 from splatview.cli.loading import load_scene
 from splatview.cli.waiting import waiting
+from splatview.hashgrid import HashGrid
+from splatview.scene import Layer
 
 
 @dataclass(frozen=True)
 class Command:
-    """Tell what is in a scene file: how many Gaussians, how large, what kind, and what is wrong with them.
+    """Tell what is in a scene file: how many Gaussians, how large, what kind, and what is wrong with them; or what a field is made of.
 
     Of a document (.splatview): the files that it was made from, and its operations.
 
@@ -26,7 +28,7 @@ class Command:
     """
 
     file: Positional[Path]
-    """A scene: .ply, compressed .ply, .splat, .spz, ...; or a document, .splatview."""
+    """A scene: .ply, compressed .ply, .splat, .spz, .ingp, ...; or a document, .splatview."""
     level: MaybeLevel = None
     """Level of detail of a streamed scene, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     json: bool = False
@@ -102,28 +104,46 @@ def gather(path: Path, level: int | None = None) -> dict[str, Any]:
     """The facts about a scene file, as JSON holds them."""
     from splatview.formats import levels
     from splatview.framing import frame_scene
-    from splatview.inspection import inspect
 
     scene = load_scene(path, level)
     with waiting(f"looking through {path}"):
-        layers = {name: asdict(inspect(layer.content, layer.placement)) | {"notes": layer.notes} for name, layer in scene.layers.items()}
+        layers = {name: _gather_layer(layer) | {"notes": layer.notes} for name, layer in scene.layers.items()}
     return {
         "file": str(path),
         "bytes": path.stat().st_size if path.is_file() else None,
         "count": scene.count,
         "levels": levels(path),
-        "up": frame_scene(scene).up_axis,
+        "up": frame_scene(scene).up_axis if scene.count else None,
         "layers": layers,
     }
 
 
+def _gather_layer(layer: Layer) -> dict[str, Any]:
+    from splatview.cli.info_field import gather_field
+    from splatview.inspection import inspect
+
+    if isinstance(layer.content, HashGrid):
+        return {"field": gather_field(layer.content, layer.placement)}
+    return asdict(inspect(layer.content, layer.placement))
+
+
 def print_facts(facts: dict[str, Any]) -> None:
     """Write `gather`'s facts for people."""
+    from splatview.cli.info_field import print_field
+
     size = f", {facts['bytes'] / 1e6:,.1f} MB" if facts["bytes"] is not None else ""
-    print(f"{facts['file']}: {facts['count']:,} Gaussians{size}, up axis {facts['up']} (a guess)")
+    fields = sum("field" in layer for layer in facts["layers"].values())
+    what = [f"{facts['count']:,} Gaussians"] if facts["count"] or not fields else []
+    if fields:
+        what.append(f"{fields} hash-grid field{'s' if fields > 1 else ''}")
+    up = f", up axis {facts['up']} (a guess)" if facts["up"] else ""
+    print(f"{facts['file']}: {' and '.join(what)}{size}{up}")
     for number, count in enumerate(facts["levels"]):
         print(f"  level {number}: {count:,} Gaussians")
     for name, layer in facts["layers"].items():
+        if "field" in layer:
+            print_field(name, layer["field"], layer["notes"])
+            continue
         print(f"\nlayer {name!r}: {layer['count']:,} Gaussians, SH degree {layer['sh_degree']}, trained for {layer['kind']} drawing")
         for note in layer["notes"]:
             print(f"  note: {note}")

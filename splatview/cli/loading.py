@@ -31,7 +31,7 @@ def load_scene(path: Path, level: int | None = None) -> Scene:
 
 
 def load_scenes(paths: Sequence[Path], level: int | None = None) -> Scene:
-    """The layers of all files, each as it was placed, those with levels of detail at `level`; UserError if there is no path."""
+    """The layers of all files, each as it was placed, those with levels of detail at `level`; UserError if there is no path, or a field."""
     if not paths:
         raise UserError("expected a scene file, got none; for example: splatview view scenes/led_stage.spz")
     from splatview.formats import levels
@@ -41,7 +41,8 @@ def load_scenes(paths: Sequence[Path], level: int | None = None) -> Scene:
     scene = Scene()
     for path in paths:
         scene = scene.joined(load_scene(path, level if path in streamed else None))
-    return scene
+    with users_fault(ValueError):
+        return scene.without_fields()
 
 
 def renderer(backend: Backend) -> Renderer:

@@ -215,7 +215,7 @@ def _arrays(state: State) -> dict[int, int]:
     """Bytes of the arrays and masks of a state, by identity."""
     found: dict[int, int] = {}
     for layer in state.scene.layers.values():
-        content = layer.content
+        content = layer.splats
         for array in (content.means, content.quats, content.log_scales, content.opacity_logits, content.sh):
             found[id(array)] = array.nbytes
     for masks in (state.selected, state.hidden, state.locked, state.deleted, *state.sets.values()):

@@ -45,7 +45,7 @@ def embedded(document: Document, load: Load, encode: Encode, wanted: Callable[[s
 
     def put(path: str, level: int | None, digests: tuple[str, ...]) -> Scene:
         scene = load(path, level)
-        if digests and tuple(digest_of(layer.content) for layer in scene.layers.values()) != digests:
+        if digests and tuple(digest_of(layer.splats) for layer in scene.layers.values()) != digests:
             raise ValueError(f"{path}: this file has changed since it was opened, and cannot be put into the document as it was")
         if (path, level) not in names:
             name = names[path, level] = _free(path, set(names.values()))
@@ -89,7 +89,7 @@ def parts_of(folder: Path, level: int | None) -> list[Path]:
 
 def _add(made: dict[str, Callable[[], bytes | memoryview]], name: str, prefix: str, scene: Scene, encode: Encode) -> None:
     for number, layer in enumerate(scene.layers.values(), 1):
-        made[f"{name}/{prefix}{number}.ply"] = lambda content=layer.content: encode(content)
+        made[f"{name}/{prefix}{number}.ply"] = lambda content=layer.splats: encode(content)
 
 
 def _free(path: str, taken: set[str]) -> str:

@@ -119,7 +119,7 @@ class Drawn:
         near, far = (self.depth.near, self.depth.far) if isinstance(self.depth, Slab) else (0.0, np.inf)
         found = {}
         for name, layer in state.scene.visible_layers.items():
-            at = layer.content, layer.placement, self.camera, region, near, far
+            at = layer.splats, layer.placement, self.camera, region, near, far
             found[name] = centres_in(*at) if self.footprint == "centre" else ellipses_in(*at, self.look.antialiased)
         return found
 
@@ -138,7 +138,7 @@ class Under:
         if found is None:
             return {}
         name, index = found
-        mask = np.zeros(len(state.scene.layers[name].content), np.bool_)
+        mask = np.zeros(len(state.scene.layers[name].splats), np.bool_)
         mask[index] = True
         return {name: mask}
 
@@ -193,7 +193,7 @@ class ColourLike:
     tolerance: float = 0.2
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        return _each(state, lambda name, layer: colour_within(layer.content, self.colour, self.tolerance))
+        return _each(state, lambda name, layer: colour_within(layer.splats, self.colour, self.tolerance))
 
 
 @dataclass(frozen=True)
@@ -208,13 +208,13 @@ class Inside:
 
 def _in_volume(volume: Volume, layer: Layer) -> Bools:
     """[N] the layer's Gaussians whose middle is in a volume of the world, which is sooner moved to them than they to it."""
-    return volume.moved(layer.placement.inverse()).contains(layer.content.means)
+    return volume.moved(layer.placement.inverse()).contains(layer.splats.means)
 
 
 @dataclass(frozen=True)
 class Everything:
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        return _each(state, lambda name, layer: np.ones(len(layer.content), np.bool_))
+        return _each(state, lambda name, layer: np.ones(len(layer.splats), np.bool_))
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ class OfLayer:
     layer: str
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        return {self.layer: np.ones(len(state.layer(self.layer).content), np.bool_)}
+        return {self.layer: np.ones(len(state.layer(self.layer).splats), np.bool_)}
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ class Range:
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
         def within(name: str, layer: Layer) -> Bools:
-            return attributes.in_range(attributes.column(self.attribute, layer.content, layer.placement, self.camera), self.low, self.high)
+            return attributes.in_range(attributes.column(self.attribute, layer.splats, layer.placement, self.camera), self.low, self.high)
 
         return _each(state, within)
 
@@ -289,11 +289,11 @@ class Matching:
                 if what in self.volumes:
                     return _in_volume(self.volumes[what], layer)
                 if what in state.sets:
-                    return state.sets[what].get(name, np.zeros(len(layer.content), np.bool_))
+                    return state.sets[what].get(name, np.zeros(len(layer.splats), np.bool_))
                 known = ", ".join([*self.volumes, *state.sets]) or "none"
                 raise ValueError(f"within({what}): expected the name of a volume or of a saved selection; there are: {known}")
 
-            return parsed.evaluate(attributes.Columns(layer.content, layer.placement, self.camera), within)
+            return parsed.evaluate(attributes.Columns(layer.splats, layer.placement, self.camera), within)
 
         return _each(state, holds)
 
@@ -306,7 +306,7 @@ class Broken:
     """Gaussians with a NaN, an infinite number or a zero quaternion."""
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        return _each(state, lambda name, layer: cleanup.broken(layer.content))
+        return _each(state, lambda name, layer: cleanup.broken(layer.splats))
 
 
 @dataclass(frozen=True)
@@ -316,7 +316,7 @@ class Giant:
     share: float = GIANT
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        return _each(state, lambda name, layer: cleanup.giant(layer.content, self.share))
+        return _each(state, lambda name, layer: cleanup.giant(layer.splats, self.share))
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,7 @@ class Needles:
     ratio: float = cleanup.NEEDLE
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        return _each(state, lambda name, layer: cleanup.needles(layer.content, self.ratio))
+        return _each(state, lambda name, layer: cleanup.needles(layer.splats, self.ratio))
 
 
 @dataclass(frozen=True)
@@ -375,7 +375,7 @@ class Faint:
             raise ValueError("low contribution: expected at least one camera, got none")
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
-        seen = {name: np.zeros(len(layer.content), np.bool_) for name, layer in state.scene.visible_layers.items()}
+        seen = {name: np.zeros(len(layer.splats), np.bool_) for name, layer in state.scene.visible_layers.items()}
         for number, camera in enumerate(self.cameras):
             tools.progress(number / len(self.cameras), f"camera {number + 1} of {len(self.cameras)}")
             region = np.ones((camera.height, camera.width), np.bool_)
@@ -393,8 +393,8 @@ class Problem:
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
         def wrong(name: str, layer: Layer) -> Bools:
-            none = np.zeros(len(layer.content), np.bool_)
-            return np.logical_or.reduce([none, *(mask for one, mask in problems(layer.content, layer.placement) if one.kind == self.kind)])
+            none = np.zeros(len(layer.splats), np.bool_)
+            return np.logical_or.reduce([none, *(mask for one, mask in problems(layer.splats, layer.placement) if one.kind == self.kind)])
 
         return _each(state, wrong)
 
@@ -415,7 +415,7 @@ class Not:
 
     def find(self, state: State, tools: Tools) -> Mapping[str, Bools]:
         found = self.query.find(state, tools)
-        return _each(state, lambda name, layer: ~found[name] if name in found else np.ones(len(layer.content), np.bool_))
+        return _each(state, lambda name, layer: ~found[name] if name in found else np.ones(len(layer.splats), np.bool_))
 
 
 @dataclass(frozen=True)
@@ -479,7 +479,7 @@ def _spread(query: AnyQuery, distance: float | None, how: Callable[..., Bools], 
         if name in found:
             mask = np.zeros(len(reach), np.bool_)
             own = None if distance is None else distance / layer.placement.scale
-            living = layer.content if reach.all() else layer.content.take(reach)
+            living = layer.splats if reach.all() else layer.splats.take(reach)
             mask[reach] = how(living, found[name][reach], own)
             result[name] = mask
     return result
@@ -554,8 +554,8 @@ class Selection:
     def painted(masks: Mapping[str, Bools], state: State) -> Selection:
         """Bare masks [N] by layer."""
         for name, mask in masks.items():
-            if np.shape(mask) != (len(state.layer(name).content),):
-                raise ValueError(f"mask of {name!r}: expected one entry for each of its {len(state.layer(name).content)} Gaussians")
+            if np.shape(mask) != (len(state.layer(name).splats),):
+                raise ValueError(f"mask of {name!r}: expected one entry for each of its {len(state.layer(name).splats)} Gaussians")
         return Selection.kept(Painted(), trimmed({name: np.asarray(mask, np.bool_) for name, mask in masks.items()}), state)
 
     def fits(self, state: State) -> bool:
@@ -563,7 +563,7 @@ class Selection:
         rows = self.rows
         if rows is None or not all(name in state.rows and state.rows[name].digest == one for name, one in rows.items()):
             return False
-        return all(name in rows and bits.count == len(state.scene.layers[name].content) for name, bits in self.masks.items())
+        return all(name in rows and bits.count == len(state.scene.layers[name].splats) for name, bits in self.masks.items())
 
     def on(self, state: State, tools: Tools) -> Masks:
         """The masks: replayed bit for bit on the rows that they were made for, asked again on others."""

@@ -65,7 +65,7 @@ class State:
     sets: Mapping[str, Masks] = field(default_factory=dict)  # saved selections, by name
 
     def __post_init__(self) -> None:
-        rows = {name: self.rows.get(name) or Rows.of(layer.content) for name, layer in self.scene.layers.items()}
+        rows = {name: self.rows.get(name) or Rows.of(layer.splats) for name, layer in self.scene.layers.items()}
         object.__setattr__(self, "rows", MappingProxyType(rows))
         object.__setattr__(self, "sets", MappingProxyType(dict(self.sets)))
 
@@ -131,7 +131,7 @@ class State:
 
     def living(self, name: str) -> Gaussians:
         """The Gaussians of a layer that are not deleted."""
-        content = self.layer(name).content
+        content = self.layer(name).splats
         mask = self.deleted.get(name)
         return content if mask is None else content.take(~mask)
 
@@ -144,7 +144,7 @@ class State:
                 continue
             keep = None if gone is None else ~gone
             keep = keep if wanted is None else (wanted if keep is None else keep & wanted)
-            layers[name] = layer if keep is None or keep.all() else replace(layer, content=layer.content.take(keep))
+            layers[name] = layer if keep is None or keep.all() else replace(layer, content=layer.splats.take(keep))
         return Scene(layers)
 
 
@@ -174,4 +174,4 @@ def living_layers(state: State) -> Iterator[tuple[str, Layer, Bools]]:
     """Visible layers, each with a mask [N] of what a selection may reach."""
     for name, layer in state.scene.visible_layers.items():
         out = state.untouchable.get(name)
-        yield name, layer, np.ones(len(layer.content), np.bool_) if out is None else ~out
+        yield name, layer, np.ones(len(layer.splats), np.bool_) if out is None else ~out

@@ -23,6 +23,9 @@ from splatview.formats import (
     gltf_container,
     gltf_writer,
     inria,
+    instant_ngp,
+    instant_ngp_container,
+    instant_ngp_writer,
     ksplat,
     nerfstudio,
     ply,
@@ -37,6 +40,8 @@ from splatview.formats.cameras import load_cameras, save_cameras
 from splatview.formats.files import FileBytes, Source, open_file, write_file
 from splatview.formats.report import Progress, Report
 from splatview.gaussians import Gaussians, concatenate
+from splatview.geometry import Similarity
+from splatview.hashgrid import HashGrid
 from splatview.scene import Layer, Scene
 
 __all__ = ["MissingExtra", "Progress", "levels", "load", "load_cameras", "save", "save_cameras"]
@@ -64,6 +69,11 @@ class Format:
     read: Reader
     encode: Callable[[Gaussians, Report, Choices], Data] | None = None  # None: is only read
     levels: Callable[[Source], tuple[int, ...]] = lambda source: ()  # Gaussians in each level of detail
+    encode_field: Callable[[HashGrid, Similarity, Report], Data] | None = None  # of a field and its placement, which is not baked
+
+    @property
+    def writes(self) -> bool:
+        return bool(self.encode or self.encode_field)
 
 
 HEAD = 1 << 14
@@ -103,6 +113,8 @@ FORMATS = (  # the first that recognises a file, or whose suffix it has, reads i
         lambda source, report: inria.decode(source.data, report),
         lambda gaussians, report, _: inria.encode(gaussians, report),
     ),
+    Format("Instant-NGP snapshot", ".ingp", instant_ngp_container.recognises, instant_ngp.read, encode_field=instant_ngp_writer.encode),
+    Format("Instant-NGP snapshot", ".msgpack", _never, instant_ngp.read),
     Format(
         "Niantic spz",
         ".spz",
@@ -194,6 +206,8 @@ def save(
 ) -> tuple[str, ...]:
     """Write the visible layers, placement baked, as one; the suffix picks the format. The result: notes about what was lost.
 
+    A format holds Gaussians, or one hash-grid field (.ingp).
+
     `max_sh` cuts the spherical harmonics above that degree; `spz_version` is 3 (gzip, read everywhere) or 4 (zstd, up to degree 4).
     ValueError: the suffix is unknown, there is nothing to save, or the format cannot hold it (and which option helps). The file
     is replaced only once its successor is whole.
@@ -205,32 +219,48 @@ def save(
     ('.splat holds no spherical harmonics: degrees 1 to 1 were dropped',)
     """
     path, report = Path(path), Report(progress)
-    encode = next((entry.encode for entry in FORMATS if entry.encode and path.name.lower().endswith(entry.suffix)), None)
-    if encode is None:
+    chosen = next((entry for entry in FORMATS if entry.writes and path.name.lower().endswith(entry.suffix)), None)
+    if chosen is None:
         raise ValueError(f"{path}: cannot save this kind of file; expected one of {_suffixes(written=True)}")
     if max_sh is not None and not 0 <= max_sh <= 4:
         raise ValueError(f"max_sh: expected a degree of spherical harmonics from 0 to 4, got {max_sh}")
     if spz_version not in (3, 4):
         raise ValueError(f"spz_version: expected 3 or 4, got {spz_version}")
-    gaussians = _baked(scene, report)
-    if max_sh is not None:
-        gaussians = gaussians.with_max_degree(max_sh)
     report.span = (0.1, 0.9)
-    data = encode(gaussians, report, Choices(spz_version))
+    if chosen.encode_field is not None:
+        data = chosen.encode_field(*_one_field(scene, report), report)
+    else:
+        assert chosen.encode is not None
+        gaussians = _baked(scene, report)
+        data = chosen.encode(gaussians if max_sh is None else gaussians.with_max_degree(max_sh), report, Choices(spz_version))
     report.span = (0.9, 1.0)
     write_file(path, data, report)
     return tuple(report.notes)
 
 
 def _baked(scene: Scene, report: Report) -> Gaussians:
-    layers = list(scene.visible_layers.values())
+    layers, fields = list(scene.visible_layers.values()), scene.visible_fields
     if not layers:
-        raise ValueError("nothing to save: no visible layer of the scene has Gaussians")
-    parts = [layer.content.transformed(layer.placement) for layer in layers]
+        helps = "; a hash-grid field is saved as .ingp" if fields else ""
+        raise ValueError(f"nothing to save: no visible layer of the scene has Gaussians{helps}")
+    if fields:
+        report.note(f"left out, as the format holds no hash-grid fields (save them as .ingp): {', '.join(fields)}")
+    parts = [layer.splats.transformed(layer.placement) for layer in layers]
     kinds = sorted({part.kind for part in parts})
     if len(kinds) > 1:
         report.note(f"the layers were trained for different renderers ({', '.join(kinds)}): the file says {parts[0].kind}")
     return parts[0] if len(parts) == 1 else concatenate(parts)
+
+
+def _one_field(scene: Scene, report: Report) -> tuple[HashGrid, Similarity]:
+    """The field to save, and where it stands; ValueError if there is none, or more than one."""
+    found = [(layer.content, layer.placement) for layer in scene.layers.values() if layer.visible and isinstance(layer.content, HashGrid)]
+    if len(found) != 1:
+        names = ", ".join(scene.visible_fields) or ("only Gaussians" if scene.visible_layers else "nothing")
+        raise ValueError(f"expected one visible hash-grid field to save, found {names}")
+    if scene.visible_layers:
+        report.note(f"left out, as the format holds no Gaussians: {', '.join(scene.visible_layers)}")
+    return found[0]
 
 
 def _entry(path: Path) -> Path:
@@ -258,4 +288,4 @@ def _detected(path: Path, data: FileBytes) -> Format:
 
 
 def _suffixes(*, written: bool = False) -> str:
-    return ", ".join(f"{entry.suffix} ({entry.name})" for entry in FORMATS if entry.encode or not written)
+    return ", ".join(f"{entry.suffix} ({entry.name})" for entry in FORMATS if entry.writes or not written)

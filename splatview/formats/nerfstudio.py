@@ -1,4 +1,6 @@
-"""Runs of nerfstudio's splatfacto: a folder with `config.yml`, `dataparser_transforms.json` and `nerfstudio_models/step-*.ckpt`.
+"""Runs of nerfstudio's splatfacto, instant-ngp and nerfacto.
+
+A run is a folder with `config.yml`, `dataparser_transforms.json` and `nerfstudio_models/step-*.ckpt`.
 
 The content stays in nerfstudio's frame, into which the capture was moved by `scale * (transform @ x)`; the placement is the way back.
 """
@@ -13,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from splatview.formats import checkpoint, parameters, yaml_scalars
+from splatview.formats import checkpoint, nerfstudio_field, parameters, yaml_scalars
 from splatview.formats.files import Source, open_file
 from splatview.formats.packing import dc_from_colours
 from splatview.formats.report import Report
@@ -34,7 +36,7 @@ def recognises(head: bytes) -> bool:
 
 
 def read(source: Source, report: Report) -> Scene:
-    """The newest step of the run whose config.yml this is; ValueError if it has none, or holds no Gaussians."""
+    """The newest step of the run whose config.yml this is; ValueError if it has none, or holds neither Gaussians nor a field."""
     models = source.path.parent / MODELS
     steps = sorted(models.glob("step-*.ckpt"), key=lambda path: (len(path.name), path.name))
     if not steps:
@@ -44,21 +46,28 @@ def read(source: Source, report: Report) -> Scene:
 
 
 def scene(content: Any, path: Path, report: Report) -> Scene:
-    """The Gaussians of a step that lies at `path`, placed in the world of the capture; ValueError if it holds none."""
+    """The Gaussians or the field of a step that lies at `path`, placed in the world of the capture; ValueError if it holds none."""
     state = content.get("pipeline") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
         raise ValueError(f"nerfstudio: expected a checkpoint with a 'pipeline' in {path.name}, found none")
     settings, tensors = _settings(path), _named(state)
+    named = settings.get("experiment_name", "null")[:_LONGEST_NAME]
+    name = path.stem if named == "null" else named
+    if nerfstudio_field.holds_field(tensors):
+        if any(str(key).startswith("proposal_networks.") for key in tensors):
+            report.note("nerfacto's proposal networks are not used: rays are marched through the field alone")
+        if not settings:
+            report.note(f"there is no {CONFIG} with the checkpoint: nerfstudio's defaults are taken")
+        return Scene({name: Layer(nerfstudio_field.read(tensors, settings), _placement(path, report))})
     if not any(isinstance(tensors.get(name), checkpoint.Tensor) for name in parameters.NAMES):
-        method = settings.get("method_name", "a method without Gaussians")[:_LONGEST_NAME]
-        raise ValueError(f"nerfstudio: expected a run of splatfacto or another method with Gaussians, found {method!r}")
+        method = settings.get("method_name", "a method of another kind")[:_LONGEST_NAME]
+        raise ValueError(f"nerfstudio: expected a run of splatfacto, instant-ngp or nerfacto, or another with Gaussians, found {method!r}")
     mode = settings.get("pipeline.model.rasterize_mode", "classic")
     if not settings:
         report.note(f"there is no {CONFIG} with the checkpoint to say whether it was trained antialiased: drawn as classic")
     kind: Kind = "antialiased" if mode == "antialiased" else "classic"
     layer = Layer(_with_plain_colours(parameters.gaussians(tensors, kind, report)), _placement(path, report))
-    name = settings.get("experiment_name", "null")[:_LONGEST_NAME]
-    return Scene({path.stem if name == "null" else name: layer})
+    return Scene({name: layer})
 
 
 def _named(state: Mapping[Any, Any]) -> dict[str, Any]:

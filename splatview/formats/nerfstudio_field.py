@@ -86,7 +86,7 @@ def _fused(tensors: Mapping[str, Any], count: int, log2_size: int, coarsest: int
     """The same in tiny-cuda-nn's layout: one array, the network first."""
     packed, features = _array(tensors, FUSED).reshape(-1), 2
     network = tcnn.size(count * features, HIDDEN, 1, 1 + GEOMETRY)
-    density = tcnn.network(packed[:network], count * features, HIDDEN, 1, 1 + GEOMETRY)
+    density = tcnn.network(packed[:network], count * features, HIDDEN, 1, 1 + GEOMETRY, filled=0)
     return tcnn.levels(packed[network:], count, features, log2_size, coarsest, growth), density
 
 

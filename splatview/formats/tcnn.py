@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 import numpy as np
 
 from splatview.arrays import Floats
-from splatview.hashgrid import Level, Network
+from splatview.hashgrid import Level, Network, level_shapes
+
+Filling = Literal[0, 1]
 
 
 def padded(count: int) -> int:
@@ -20,8 +20,11 @@ def size(inputs: int, width: int, hidden: int, outputs: int) -> int:
     return width * padded(inputs) + (hidden - 1) * width * width + padded(outputs) * width
 
 
-def network(packed: Floats, inputs: int, width: int, hidden: int, outputs: int) -> Network:
-    """The network in `packed` [size]: matrices [out, in] one after another. Inputs that fill up are ones, and become a bias."""
+def network(packed: Floats, inputs: int, width: int, hidden: int, outputs: int, *, filled: Filling = 1) -> Network:
+    """The network in `packed` [size]: matrices [out, in] one after another.
+
+    Inputs that fill up are `filled`: ones, which become a bias, behind all encodings but a grid's, which fills up with zeros.
+    """
     wanted = size(inputs, width, hidden, outputs)
     if packed.size != wanted:
         raise ValueError(f"expected {wanted:,} parameters of a network of {inputs} x {width} x {outputs}, found {packed.size:,}")
@@ -33,24 +36,12 @@ def network(packed: Floats, inputs: int, width: int, hidden: int, outputs: int) 
         flat = flat[count:]
     weights[-1] = weights[-1][:outputs]
     ones, weights[0] = weights[0][:, inputs:].sum(axis=1), weights[0][:, :inputs]
-    return Network(tuple(weights), (ones, *(np.zeros(len(one), np.float32) for one in weights[1:])))
-
-
-def grid(count: int, log2_size: int, coarsest: int, growth: float) -> list[tuple[float, int, int]]:
-    """Of each level its scale, the corners along an axis (0: it is hashed) and the entries of its table."""
-    found = []
-    for level in range(count):
-        scale = float(np.float32(2.0 ** (level * np.log2(growth)) * coarsest - 1.0))
-        corners = ceil(scale) + 1
-        dense = -(-(corners**3) // 8) * 8
-        entries = min(dense, 1 << log2_size)
-        found.append((scale, corners if corners**3 <= entries else 0, entries))
-    return found
+    return Network(tuple(weights), (filled * ones, *(np.zeros(len(one), np.float32) for one in weights[1:])))
 
 
 def levels(packed: Floats, count: int, features: int, log2_size: int, coarsest: int, growth: float) -> tuple[Level, ...]:
     """The levels in `packed`, one after another, features side by side."""
-    shapes, flat = grid(count, log2_size, coarsest, growth), packed.reshape(-1)
+    shapes, flat = level_shapes(count, log2_size, coarsest, growth), packed.reshape(-1)
     wanted = features * sum(entries for *_, entries in shapes)
     if flat.size != wanted:
         raise ValueError(f"expected {wanted:,} parameters of a grid of {count} levels, found {flat.size:,}")

@@ -22,7 +22,7 @@ _UNKNOWN = "the checkpoint does not say whether it was trained antialiased: draw
 
 
 def read(source: Source, report: Report) -> Gaussians | Scene:
-    """The Gaussians of a checkpoint; ValueError if it holds none, or is no checkpoint."""
+    """The Gaussians or the field of a checkpoint; ValueError if it holds none, or is no checkpoint."""
     match checkpoint.read(source.data):
         case {"pipeline": dict()} as content:
             return nerfstudio.scene(content, source.path, report)
@@ -36,7 +36,7 @@ def read(source: Source, report: Report) -> Gaussians | Scene:
         case content:
             found = f"a {type(content).__name__}"
     raise ValueError(
-        "checkpoint: expected one of nerfstudio's splatfacto ('pipeline'), of gsplat ('splats', or 'means' and the others), "
+        "checkpoint: expected one of nerfstudio ('pipeline'), of gsplat ('splats', or 'means' and the others), "
         f"or of INRIA's trainer (parameters, iteration), found {found}"
     )
 

@@ -107,12 +107,12 @@ class CpuRenderer:
         layers = []
         for name, layer in scene.visible_layers.items():
             pose = np.ascontiguousarray((camera.camera_from_world @ layer.placement.matrix)[:3])
-            antialiased = layer.content.kind == "antialiased" if options.antialiased is None else options.antialiased
-            degree = layer.content.sh_degree if options.sh_degree is None else options.sh_degree
+            antialiased = layer.splats.kind == "antialiased" if options.antialiased is None else options.antialiased
+            degree = layer.splats.sh_degree if options.sh_degree is None else options.sh_degree
             hidden, tinted = (
                 np.asarray(masks[name]).view(np.uint8) if name in masks else None for masks in (options.hidden, options.tinted)
             )
-            layers.append(_splats.Layer(self.prepare(layer.content), pose, degree, antialiased, hidden, tinted))
+            layers.append(_splats.Layer(self.prepare(layer.splats), pose, degree, antialiased, hidden, tinted))
         k = camera.K
         return {
             "layers": layers,

@@ -245,7 +245,7 @@ class CudaRenderer:
         if len(sizes := {(camera.width, camera.height) for camera in cameras}) != 1:
             raise ValueError(f"render_many: expected cameras of one size, got {sorted(sizes)}")
         watch = Stopwatch(self._device)
-        layers = {name: layer for name, layer in scene.visible_layers.items() if len(self.prepare(layer.content).index)}
+        layers = {name: layer for name, layer in scene.visible_layers.items() if len(self.prepare(layer.splats).index)}
         flats = [self._flat(name, layer, cameras, options, interrupt) for name, layer in layers.items()]
         watch.lap("project")
         images = self._drawn(Flat.joined(flats), cameras, options, interrupt, watch) if flats else self._blank(cameras, options)
@@ -277,9 +277,9 @@ class CudaRenderer:
     ) -> Masks:
         """Who is seen in a region, as `splatview.frame.Renderer` describes it."""
         pixels, least, options = camera.region(region), share(least), replace(options, outputs=("alpha",))  # no colour is looked at
-        layers = {name: layer for name, layer in scene.visible_layers.items() if len(self.prepare(layer.content).index)}
+        layers = {name: layer for name, layer in scene.visible_layers.items() if len(self.prepare(layer.splats).index)}
         flats = [self._flat(name, layer, [camera], options, interrupt) for name, layer in layers.items()]
-        found = {name: np.zeros(len(layer.content), np.bool_) for name, layer in scene.visible_layers.items()}
+        found = {name: np.zeros(len(layer.splats), np.bool_) for name, layer in scene.visible_layers.items()}
         if not flats:
             return Masks(found)
         flat = Flat.joined(flats)
@@ -288,7 +288,7 @@ class CudaRenderer:
         splats = [tensor[0].contiguous() for tensor in (flat.means, flat.conics, flat.opacities)]
         seen = self._ops.seen_in(*splats, where, least, TILE, offsets[0], members, outlined=options.style == "outlines").bool()
         _heed(interrupt)
-        residents = [self.prepare(layer.content) for layer in layers.values()]
+        residents = [self.prepare(layer.splats) for layer in layers.values()]
         for name, here, mask in zip(layers, residents, seen.split([len(here.index) for here in residents]), strict=True):
             found[name][here.index[mask].cpu().numpy()] = True
         return Masks(found)
@@ -316,7 +316,7 @@ class CudaRenderer:
     def _flat(self, name: str, layer: Layer, cameras: Sequence[Camera], options: RenderOptions, interrupt: Interrupt | None) -> Flat:
         """A layer before the cameras. Its placement is part of the pose, so moving it changes nothing on the device."""
         _heed(interrupt)
-        splats, here, wanted = layer.content, self.prepare(layer.content), set(options.outputs)
+        splats, here, wanted = layer.splats, self.prepare(layer.splats), set(options.outputs)
         centres = options.style == "centres"
         antialiased = not centres and (splats.kind == "antialiased" if options.antialiased is None else options.antialiased)
         radii, means, depths, conics, compensations = self._ops.project(
@@ -359,7 +359,7 @@ class CudaRenderer:
 
     def _colours(self, layer: Layer, cameras: Sequence[Camera], options: RenderOptions, drawn: Tensor) -> Tensor:
         """[C, N, 3] of what is `drawn` [C, N]. The harmonics stay as trained and are seen from the eye's place in the layer's frame."""
-        here, degree = self.prepare(layer.content), layer.content.sh_degree
+        here, degree = self.prepare(layer.splats), layer.splats.sh_degree
         degree = degree if options.sh_degree is None else min(options.sh_degree, degree)
         eyes = self._small([layer.placement.inverse().apply(camera.position) for camera in cameras])
         # One camera at a time: a batch would hold the coefficients, most of a scene's memory, once for each.
@@ -415,7 +415,7 @@ class CudaRenderer:
         """Both "ids" and "id_layers" [C, H, W] of `ids` that count through the Gaussians of `layers` on the device."""
         if not layers:
             return {"ids": ids, "id_layers": ids.clone()}
-        residents = [self.prepare(layer.content) for layer in layers.values()]
+        residents = [self.prepare(layer.splats) for layer in layers.values()]
         ends = self._small(np.cumsum([len(here.index) for here in residents]), np.int32)
         places = self._small([list(scene.layers).index(name) for name in layers], np.int32)
         index = torch.cat([here.index for here in residents])

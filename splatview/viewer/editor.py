@@ -278,7 +278,7 @@ class Editor:
         if found is None:
             return Nothing()
         name, index = found
-        red, green, blue = state.scene.layers[name].content.take([index]).colours[0].tolist()
+        red, green, blue = state.scene.layers[name].splats.take([index]).colours[0].tolist()
         return ColourLike((red, green, blue), tolerance)
 
     def _painted(self, state: State, query: AnyQuery, painting: Painting) -> Paint | None:

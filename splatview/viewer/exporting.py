@@ -51,12 +51,12 @@ class Export:
         if self.part == "selection":
             return sum(int(np.count_nonzero(mask)) for name, mask in state.selected.items() if name in layers)
         gone = sum(int(np.count_nonzero(mask)) for name, mask in state.deleted.items() if name in layers)
-        return sum(len(layer.content) for layer in layers.values()) - gone
+        return sum(len(layer.splats) for layer in layers.values()) - gone
 
     def size(self, state: State) -> int:
         """About how many bytes the file will have."""
         base, each = BYTES.get(self.suffix, BYTES[".ply"])
-        degree = max((layer.content.sh_degree for layer in state.scene.visible_layers.values()), default=0)
+        degree = max((layer.splats.sh_degree for layer in state.scene.visible_layers.values()), default=0)
         degree = min(degree, MAX_DEGREE if self.max_sh is None else self.max_sh)
         return round(self.count(state) * (base + each * 3 * ((degree + 1) ** 2 - 1)))
 

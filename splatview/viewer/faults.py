@@ -27,7 +27,7 @@ class Faults:
         if kind not in self._logged:
             self._logged.add(kind)
             what = ", ".join(
-                f"{name} ({len(layer.content):,} splats{'' if layer.visible else ', hidden'})" for name, layer in layers.items()
+                f"{name} ({len(layer.splats):,} splats{'' if layer.visible else ', hidden'})" for name, layer in layers.items()
             )
             log.error(
                 "could not draw a picture: %d x %d at scale %.2f%s; %s; layers: %s; camera_from_world: %s",

@@ -29,7 +29,7 @@ def middle_of_selection(state: State) -> Doubles | None:
     places = []
     for name, mask in masks.items():
         layer = state.scene.layers[name]
-        some = layer.content.means[np.flatnonzero(mask)[:: max(1, count // SAMPLE)]].astype(np.float64)
+        some = layer.splats.means[np.flatnonzero(mask)[:: max(1, count // SAMPLE)]].astype(np.float64)
         places.append(layer.placement.apply(some[np.isfinite(some).all(1)]))
     found = np.concatenate(places) if places else np.zeros((0, 3))
     return np.median(found, axis=0) if len(found) else None
@@ -67,7 +67,7 @@ class Lifted:
                 selected[name] = mask
                 continue
             own = Scene.free_name(name + LIFTED, layers)
-            layers[own] = Layer(layer.content.take(mask), layer.placement, layer.visible)
+            layers[own] = Layer(layer.splats.take(mask), layer.placement, layer.visible)
             self._taken.append(own)
             hidden[name], selected[own] = mask, np.ones(np.count_nonzero(mask), np.bool_)
         self._state = replace(state, scene=Scene(layers), hidden=joined(state.hidden, Masks(hidden)), selected=Masks(selected))

@@ -89,14 +89,14 @@ class Loading:
         return tell
 
     def _add(self, path: Path, notice: Notice | None, stays: bool, author: str) -> str:
-        found = load(path, self._progress(notice))
+        found = load(path, self._progress(notice)).without_fields()
         if not stays:
             path = self._taken(path)
         where = str(path.resolve())
         found = found.read_from(where)
         self._desk.remember(where, None, found)
         self._learn(where)
-        digests = tuple(digest_of(layer.content) for layer in found.layers.values())
+        digests = tuple(digest_of(layer.splats) for layer in found.layers.values())
         names: list[str] = []
 
         def added(state: State) -> AddLayers:
@@ -116,7 +116,7 @@ class Loading:
         layer = self._world.scene.layers.get(name)
         if layer is None or layer.source is None:
             raise ValueError(f"{name}: this layer was not read from a file that is still there")
-        if len(layer.content) not in self.levels(layer.source):
+        if len(layer.splats) not in self.levels(layer.source):
             raise ValueError(f"{name}: this layer is not one of its file's levels of detail")
         self._desk.remember(layer.source, level, load(layer.source, self._progress(notice), level=level).read_from(layer.source))
 

@@ -160,12 +160,12 @@ class Preview:
         state = self._world.state
         scene, hidden = state.scene, state.undrawn
         seen = scene.visible_layers
-        count = sum(len(layer.content) for layer in seen.values())
+        count = sum(len(layer.splats) for layer in seen.values())
         drawing = self.wish != "server" and bool(self._able)
         if drawing and count > MOST:
             self._page.notify("The server draws", f"{count:,} splats are too many for the browser: at most {MOST:,} are sent.")
             drawing = False
-        packed = {name: self._packer.packed(layer.content) for name, layer in seen.items()} if drawing else {}
+        packed = {name: self._packer.packed(layer.splats) for name, layer in seen.items()} if drawing else {}
         with self._lock:
             if self._closed:
                 return
@@ -184,9 +184,9 @@ class Preview:
             alike = [node for node in before if node.packed.content is layer.content]
             node = min(alike, key=lambda node: node.name != name, default=None)  # by another name: it was renamed
             if name not in packed:
-                if node is None or len(layer.content) > room:
+                if node is None or len(layer.splats) > room:
                     continue
-                room -= len(layer.content)
+                room -= len(layer.splats)
             if node is not None:
                 before.remove(node)
                 self._move(node, layer)

@@ -47,7 +47,7 @@ def changing(state: State, masks: Masks, what: Callable[[str, Layer, Bools], Map
         layer = state.layer(name)
         arrays = {key: array for key, array in what(name, layer, which).items() if array is not getattr(layer.content, key)}
         if arrays:
-            contents[name] = layer.content.changed(which, **arrays)
+            contents[name] = layer.splats.changed(which, **arrays)
     return state.with_content(contents)
 
 

@@ -38,7 +38,7 @@ class Move:
 
     def apply(self, state: State, tools: Tools) -> State:
         def change(name: str, layer: Layer, which: Bools) -> Mapping[str, Floats]:
-            return transform.moved(layer.content, which, transform.in_layer(self.transform, layer.placement))
+            return transform.moved(layer.splats, which, transform.in_layer(self.transform, layer.placement))
 
         return changing(state, changeable(state, self.selection, tools), change)
 
@@ -54,7 +54,7 @@ class Grade:
 
     def apply(self, state: State, tools: Tools) -> State:
         def change(name: str, layer: Layer, which: Bools) -> Mapping[str, Floats]:
-            splats, weights = layer.content, which
+            splats, weights = layer.splats, which
             if self.volume is not None:
                 weights = np.zeros(len(splats), np.float32)
                 weights[which] = self.volume.moved(layer.placement.inverse()).weights(splats.means[which])
@@ -74,7 +74,7 @@ class Paint:
 
     def apply(self, state: State, tools: Tools) -> State:
         def change(name: str, layer: Layer, which: Bools) -> Mapping[str, Floats]:
-            sh, opacity_logits = painted(layer.content.sh, layer.content.opacity_logits, which, self.painting)
+            sh, opacity_logits = painted(layer.splats.sh, layer.splats.opacity_logits, which, self.painting)
             return {"sh": sh, "opacity_logits": opacity_logits}
 
         return changing(state, changeable(state, self.selection, tools), change)
@@ -96,8 +96,8 @@ class Relight:
 
     def apply(self, state: State, tools: Tools) -> State:
         def change(name: str, layer: Layer, which: Bools) -> Mapping[str, Floats]:
-            some = layer.content.take(which)
-            sh = layer.content.sh.copy()
+            some = layer.splats.take(which)
+            sh = layer.splats.sh.copy()
             facing = relight.normals(some, self.smoothing, progress=tools.progress)
             sh[which] = relight.lit(some, facing, layer.placement, self.lights, self.ambient)
             return {"sh": sh}
@@ -122,7 +122,7 @@ class CapDegree:
 
     def apply(self, state: State, tools: Tools) -> State:
         names = state.scene.layers if self.layer is None else [self.layer]
-        return state.with_content({name: state.layer(name).content.with_max_degree(self.degree) for name in names})
+        return state.with_content({name: state.layer(name).splats.with_max_degree(self.degree) for name in names})
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,4 +135,4 @@ class Normalise:
     def apply(self, state: State, tools: Tools) -> State:
         from splatview.inspection import with_unit_quats
 
-        return state.with_content({self.layer: with_unit_quats(state.layer(self.layer).content)})
+        return state.with_content({self.layer: with_unit_quats(state.layer(self.layer).splats)})

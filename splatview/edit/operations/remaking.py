@@ -43,7 +43,7 @@ class Separate:
         parts = []
         for name, mask in masks.items():
             layer = state.layer(name)
-            part = layer.content.take(mask)
+            part = layer.splats.take(mask)
             parts.append(part if layer.placement == place else part.transformed(place.inverse() @ layer.placement))
         first, *others = (state.rows[name] for name in masks)
         made = first.made_by(f"separate {text_of(masks)}", *others)
@@ -92,7 +92,7 @@ def _remade(state: State, names: tuple[str, ...], name: str, place: Similarity, 
         raise ValueError(f"a layer is called {name!r} already")
     kinds = ("selected", "hidden", "locked")
     parts, kept = [], {kind: [] for kind in kinds}
-    gone = {one: state.deleted.get(one, np.zeros(len(state.layer(one).content), np.bool_)) for one in names}
+    gone = {one: state.deleted.get(one, np.zeros(len(state.layer(one).splats), np.bool_)) for one in names}
     for one in names:
         parts.append(of(one).transformed(place.inverse() @ state.layer(one).placement))
         for kind in kinds:
@@ -134,9 +134,9 @@ class Simplify:
             layer, done = state.layer(name), done + int(np.count_nonzero(mask))
             share, taken = max(1, round(self.count * done / whole) - taken), round(self.count * done / whole)
             living = ~state.deleted.get(name, np.zeros(len(mask), np.bool_))
-            less_splats = simplify.simplified(layer.content.take(mask), share, progress=tools.progress)
-            rest = layer.content.take(living & ~mask)
-            rows = state.rows[name].made_by(f"simplify {share} {text_of({name: mask, 'living': living})} {digest_of(layer.content)}")
+            less_splats = simplify.simplified(layer.splats.take(mask), share, progress=tools.progress)
+            rest = layer.splats.take(living & ~mask)
+            rows = state.rows[name].made_by(f"simplify {share} {text_of({name: mask, 'living': living})} {digest_of(layer.splats)}")
             kinds = {kind: getattr(state, kind).get(name) for kind in ("hidden", "locked")}
             content = concatenate([rest, less_splats]) if len(rest) else less_splats
             state = state.with_layer(name, replace(layer, content=content, source=None), rows)

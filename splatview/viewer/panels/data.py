@@ -54,7 +54,7 @@ class Counted:
 def columns(attribute: str, scene: Scene, camera: Camera | None) -> dict[str, Floats]:
     """The numbers [N] of the visible layers."""
     needed = camera if ATTRIBUTES[attribute].needs_camera or attribute == "distance" else None
-    return {name: column(attribute, layer.content, layer.placement, needed) for name, layer in scene.visible_layers.items()}
+    return {name: column(attribute, layer.splats, layer.placement, needed) for name, layer in scene.visible_layers.items()}
 
 
 def counted(values: dict[str, Floats], state: State, shown_only: bool, chosen_only: bool) -> Counted | None:

@@ -49,22 +49,22 @@ class Finding:
 def findings(layer: Layer, gone: Bools | None = None) -> list[Finding]:
     """What is wrong with a layer, one for each cure and kind, but for the Gaussians that are `gone` [N]."""
     found: dict[str, Finding] = {}
-    broken = np.zeros(len(layer.content), bool)
-    for problem, mask in problems(layer.content, layer.placement):
+    broken = np.zeros(len(layer.splats), bool)
+    for problem, mask in problems(layer.splats, layer.placement):
         mask = mask if gone is None else mask & ~gone
         if not mask.any() and problem.kind != "empty":
             continue
         if problem.kind == "broken":
             broken = broken | mask
         elif problem.kind == "empty":
-            found["empty"] = Finding(layer.content, mask, problem.kind, problem.what, "")
+            found["empty"] = Finding(layer.splats, mask, problem.kind, problem.what, "")
         elif problem.kind != "unturned":  # those are normalised
-            found[problem.kind] = Finding(layer.content, mask, problem.kind, problem.what, "hide")
+            found[problem.kind] = Finding(layer.splats, mask, problem.kind, problem.what, "hide")
     if broken.any():
-        found["broken"] = Finding(layer.content, broken, "broken", "broken: a number is NaN or infinite", "remove")
-    odd = odd_quats(layer.content)
+        found["broken"] = Finding(layer.splats, broken, "broken", "broken: a number is NaN or infinite", "remove")
+    odd = odd_quats(layer.splats)
     if odd.any():
-        found["odd"] = Finding(layer.content, odd, "unturned", "quaternions not of length 1 (harmless)", "normalise")
+        found["odd"] = Finding(layer.splats, odd, "unturned", "quaternions not of length 1 (harmless)", "normalise")
     return list(found.values())
 
 

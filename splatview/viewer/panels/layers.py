@@ -100,7 +100,7 @@ class Layers:
                 self._rows[name] = row = self._page.gui.add_checkbox(name, initial_value=layers[name].visible)
             hear(row, lambda on, row=row: self._show_layer(row.label, on))
         for place, (name, layer) in enumerate(layers.items()):
-            row, hint = self._rows[name], f"{len(layer.content):,} splats"
+            row, hint = self._rows[name], f"{len(layer.splats):,} splats"
             for what, value in (("label", name), ("hint", hint), ("order", float(place)), ("value", layer.visible)):
                 if getattr(row, what) != value:
                     setattr(row, what, value)
@@ -111,13 +111,13 @@ class Layers:
         if layer is None:
             self._facts.content = lines(["There is no layer: add one below."])
         elif self._last is None or layer.content is not self._last.content or layer.notes != self._last.notes:
-            content = layer.content
+            content = layer.splats
             facts = [f"{len(content):,} splats, SH degree {content.sh_degree}, trained for {content.kind} drawing"]
             self._facts.content = lines(facts + [f"Note: {note}" for note in layer.notes])
 
     def _show_levels(self, layer: Layer | None) -> None:
         counts = self._studio.loading.levels(layer.source) if layer is not None else ()
-        count = len(layer.content) if layer is not None else 0
+        count = len(layer.splats) if layer is not None else 0
         options = tuple(f"{level}: {size:,} splats" for level, size in enumerate(counts))
         if count not in counts:  # an edited one is none of them
             options = ()

@@ -43,14 +43,14 @@ def middle_of(content: Gaussians) -> Doubles:
 def gizmo_pose(layer: Layer, page: Similarity) -> Similarity:
     """Where the gizmo of a layer stands in the page: at its middle, turned as it is; the scale is that of page from content."""
     whole = page @ layer.placement
-    return replace(whole, translation=tuple(whole.apply(middle_of(layer.content)).tolist()))
+    return replace(whole, translation=tuple(whole.apply(middle_of(layer.splats)).tolist()))
 
 
 def dragged(layer: Layer, page: Similarity, quat: Any, position: Any) -> Similarity:
     """The placement of a layer whose gizmo was brought to `quat` (wxyz) and `position` of the page; ValueError if they are not finite."""
     scale = page.scale * layer.placement.scale
     turned = Similarity(tuple(quat), tuple(position), scale)
-    offset = scale * matrix_from_quat(np.asarray(turned.quat)) @ middle_of(layer.content)
+    offset = scale * matrix_from_quat(np.asarray(turned.quat)) @ middle_of(layer.splats)
     placed = page.inverse() @ replace(turned, translation=tuple((np.asarray(position) - offset).tolist()))
     return replace(placed, scale=layer.placement.scale)  # not rounded on the way
 
@@ -100,7 +100,7 @@ class Placement:
         """Show where the layer stands now; what the person is dragging or typing is left alone."""
         name = self._chosen()
         layer = None if name is None else self._world.scene.layers.get(name)
-        self._gizmo.visible = bool(self._gizmo_on.value and layer is not None and len(layer.content))
+        self._gizmo.visible = bool(self._gizmo_on.value and layer is not None and len(layer.splats))
         if name is None or layer is None:
             return
         if self._gizmo.visible and self._gesture is None:

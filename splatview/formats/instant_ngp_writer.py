@@ -1,0 +1,211 @@
+"""Instant-NGP snapshots, written: with all that Instant-NGP asks for when it opens one without photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from splatview.arrays import Doubles, Floats
+from splatview.formats import instant_ngp_cells, tcnn
+from splatview.formats.instant_ngp import CYCLE, MOST_CASCADES, NEAR, STEP
+from splatview.formats.instant_ngp_container import pack
+from splatview.formats.report import Report
+from splatview.geometry import Similarity
+from splatview.hashgrid import HARMONICS, HashGrid, Level, Marching, Network, level_shapes
+
+FUSED = 16, 32, 64, 128  # neurons of the networks that Instant-NGP runs in one kernel
+_CONSTANT = 0.28209479177387814  # the first harmonic, which is the same in all directions
+DISTANCE = 1.5  # of the camera from the middle
+_LARGEST = np.finfo(np.float16).max
+
+
+def encode(field: HashGrid, placement: Similarity, report: Report) -> bytes:
+    """The `.ingp` of a field that stands at `placement`; ValueError if the format cannot hold it, and why."""
+    edge = _edge(field)
+    shift = 0.5 - field.box.mean(axis=0)
+    networks, packed = _packed(field)
+    march = Marching(STEP, 0.0 if edge == 1 else 1 / 256, 1024 * STEP, NEAR)
+    if field.marching != march:
+        report.note(f".ingp holds no steps: Instant-NGP marches with {march.step:.3g} and a cone of {march.cone:.3g}")
+    report.progress(0.1, "writing the occupancy")
+    cells = instant_ngp_cells.write(field.occupancy, edge.bit_length(), shift)
+    content = {
+        **networks,
+        "loss": {"otype": "Huber"},
+        "optimizer": {"otype": "Ema", "decay": 0.95, "nested": {"otype": "Adam", "learning_rate": 1e-2, "epsilon": 1e-15, "l2_reg": 1e-6}},
+        "snapshot": _snapshot(field, edge, packed, cells, _dataset(placement, shift, edge, field.hdr, report)),
+    }
+    return pack(msgspec.msgpack.encode(content), report)
+
+
+def _edge(field: HashGrid) -> int:
+    """The box's edge; ValueError if the field is otherwise than the format has it."""
+    size = field.box[1] - field.box[0]
+    edge = int(np.rint(size.max()))
+    refused = (
+        (field.warp != "box", "a field in a box, found one that contracts all of space into it"),
+        (field.offset != 0.5, f"grids with an offset of 0.5 cells, found {field.offset:g}"),
+        (field.shifted_directions, "harmonics of the directions themselves, found those of (d + 1) / 2"),
+        (field.density_factor != 1, f"densities as the network gives them, found them times {field.density_factor:g}"),
+        (
+            edge not in [1 << power for power in range(MOST_CASCADES)] or not np.allclose(size, edge, rtol=1e-5, atol=0),
+            f"a cube with an edge of 1, 2, 4, ... or 128, found a box of {' x '.join(f'{one:g}' for one in size)}",
+        ),
+    )
+    for wrong, why in refused:
+        if wrong:
+            raise ValueError(f".ingp: expected {why}")
+    return edge
+
+
+def _packed(field: HashGrid) -> tuple[dict[str, Any], NDArray]:
+    """The configuration of grid and networks, and all parameters [P]: density network, colour network, grid. In float16 if they fit."""
+    outputs = tcnn.padded(field.density.outputs)
+    seen = outputs + HARMONICS
+    first = np.zeros((field.colour.weights[0].shape[0], seen), np.float32)
+    first[:, field.geometry : field.density.outputs] = field.colour.weights[0][:, :-HARMONICS]
+    first[:, outputs:] = field.colour.weights[0][:, -HARMONICS:]
+    first[:, outputs] += field.colour.biases[0] / np.float32(_CONSTANT)  # there are no biases, but an input that is always the same
+    colour = [first, *field.colour.weights[1:]]
+    colour[-1] = colour[-1][:3]
+    _no_biases("density", field.density.biases)
+    _no_biases("colour", field.colour.biases[1:])
+    parts = [*_layers("density", field.density.weights), *_layers("colour", colour), *(level.table.ravel() for level in field.levels)]
+    flat = np.concatenate(parts)
+    if not np.isfinite(flat).all():
+        raise ValueError(".ingp: expected finite parameters, found some that are not")
+    config = {
+        "encoding": _grid(field.levels),
+        "network": {**_shape(field.density), "n_output_dims": outputs},
+        "dir_encoding": {
+            "otype": "Composite",
+            "nested": [{"n_dims_to_encode": 3, "otype": "SphericalHarmonics", "degree": 4}, {"otype": "Identity"}],
+        },
+        "rgb_network": _shape(field.colour),
+    }
+    return config, flat.astype(np.float16) if np.abs(flat).max() <= _LARGEST else flat
+
+
+def _no_biases(name: str, biases: Sequence[Floats]) -> None:
+    if any(one.any() for one in biases):
+        raise ValueError(f".ingp: expected a {name} network without biases, which the format does not have, found some")
+
+
+def _layers(name: str, weights: Sequence[Floats]) -> list[Floats]:
+    """The matrices, filled up with zeros to sixteens of inputs and outputs; ValueError if the layers between are not alike."""
+    width, inner = weights[0].shape[0], {one.shape[0] for one in weights[:-1]}
+    if len(inner) != 1 or width % 16:
+        raise ValueError(f".ingp: expected a {name} network with hidden layers of one width, a multiple of 16, found {sorted(inner)}")
+    found = []
+    for weight in weights:
+        full = np.zeros((tcnn.padded(weight.shape[0]), tcnn.padded(weight.shape[1])), np.float32)
+        full[: weight.shape[0], : weight.shape[1]] = weight
+        found.append(full.ravel())
+    return found
+
+
+def _shape(network: Network) -> dict[str, Any]:
+    width = len(network.weights[0])
+    return {
+        "otype": "FullyFusedMLP" if width in FUSED else "CutlassMLP",
+        "activation": "ReLU",
+        "output_activation": "None",
+        "n_neurons": width,
+        "n_hidden_layers": len(network.weights) - 1,
+    }
+
+
+def _grid(levels: Sequence[Level]) -> dict[str, Any]:
+    """The numbers that make these levels; ValueError if there are none."""
+    count, features = len(levels), levels[0].table.shape[1]
+    log2_size = max(1, (max(len(level.table) for level in levels) - 1).bit_length())
+    coarsest = int(np.rint(levels[0].scale + 1))
+    growth = ((levels[-1].scale + 1) / coarsest) ** (1 / max(count - 1, 1))
+    near = np.float32(growth) + np.spacing(np.float32(growth)) * np.array([0, -1, 1, -2, 2, -3, 3], np.float32)
+    wanted = [(level.resolution, *level.table.shape) for level in levels]
+    for one in near.tolist():
+        made = level_shapes(count, log2_size, coarsest, one)
+        scales = [scale for scale, *_ in made]
+        if [(corners, entries, features) for _, corners, entries in made] == wanted and np.allclose(
+            scales, [level.scale for level in levels], rtol=1e-5, atol=1e-5
+        ):
+            return {
+                "otype": "HashGrid",
+                "n_levels": count,
+                "n_features_per_level": features,
+                "log2_hashmap_size": log2_size,
+                "base_resolution": coarsest,
+                "per_level_scale": one,
+            }
+    raise ValueError(".ingp: expected levels that grow by one factor, small ones with an entry for each corner, found others")
+
+
+def _dataset(placement: Similarity, shift: Doubles, edge: int, hdr: bool, report: Report) -> dict[str, Any]:
+    """The photos' scale and offset, of which there are none; with the world turned as it is in Instant-NGP, or as nerfs have it."""
+    world = placement @ Similarity(translation=tuple((-shift).tolist()))  # from Instant-NGP's frame
+    as_it_is = np.allclose(world.rotation, np.eye(3), atol=1e-5)
+    turn = np.eye(3) if as_it_is else CYCLE
+    moved = np.asarray(world.translation)
+    if not np.allclose(world.rotation, turn, atol=1e-5):
+        moved = world.apply(np.full(3, 0.5)) - world.scale * turn @ np.full(3, 0.5)
+        report.note(".ingp holds no turned scenes: it is written upright, about the middle of its box")
+    box = {"min": [0.5 - edge / 2] * 3, "max": [0.5 + edge / 2] * 3}
+    return {
+        "n_images": 0,
+        "paths": [],
+        "render_aabb": box,
+        "render_aabb_to_local": np.eye(3).tolist(),
+        "up": [0.0, 1.0, 0.0],
+        "offset": (-moved / world.scale).tolist(),
+        "scale": 1 / world.scale,
+        "aabb_scale": edge,
+        "from_mitsuba": bool(as_it_is),
+        "is_hdr": hdr,
+        "wants_importance_sampling": True,
+        "n_extra_learnable_dims": 0,
+        "envmap_resolution": [0, 0],
+    }
+
+
+def _snapshot(field: HashGrid, edge: int, packed: NDArray, cells: bytes, dataset: dict[str, Any]) -> dict[str, Any]:
+    """What Instant-NGP reads besides the configuration, with a camera that looks at the middle."""
+    return {
+        "version": 1,
+        "mode": "nerf",
+        "n_params": packed.size,
+        "params_type": "__half" if packed.dtype == np.float16 else "float",
+        "params_binary": packed.data,
+        "density_grid_size": instant_ngp_cells.SIZE,
+        "density_grid_binary": cells,
+        "nerf": {
+            "aabb_scale": edge,
+            "rgb": {"rays_per_batch": 1 << 12, "measured_batch_size": 0, "measured_batch_size_before_compaction": 0},
+            "dataset": dataset,
+        },
+        "training_step": 0,
+        "loss": 0.0,
+        "aabb": dataset["render_aabb"],
+        "render_aabb": dataset["render_aabb"],
+        "render_aabb_to_local": dataset["render_aabb_to_local"],
+        "bounding_radius": 1.0,
+        "up_dir": dataset["up"],
+        "sun_dir": [0.577, 0.577, 0.577],
+        "exposure": field.exposure,
+        "background_color": [*field.background, 1.0],
+        "camera": {
+            "matrix": [[1.0, 0.0, 0.0, 0.5], [0.0, -1.0, 0.0, 0.5], [0.0, 0.0, -1.0, 0.5 + DISTANCE]],
+            "fov_axis": 1,
+            "relative_focal_length": [1.0, 1.0],
+            "screen_center": [0.5, 0.5],
+            "zoom": 1.0,
+            "scale": DISTANCE,
+            "aperture_size": 0.0,
+            "autofocus": False,
+            "autofocus_target": [0.5, 0.5, 0.5],
+            "autofocus_depth": 0.0,
+        },
+    }
