@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from splatview.hashgrid import PRIMES
+from splatview.native import _fields, thread_count
 
 OFFSET = 0.5  # of the grids' corners, in cells
 WRAP = 0xFFFFFFFF  # the hash is of 32 bits
@@ -25,13 +30,15 @@ class Grid:
     corners: Tensor  # [L] int32
     entries: Tensor  # [L] int32
     begins: Tensor  # [L] int32
+    rows_of: NDArray[np.float64]  # [L, 4] scale, corners, entries, first row: what the native module wants
 
     @staticmethod
     def of(levels: Sequence[tuple[float, int, int]], features: int, device: torch.device) -> Grid:
         scales, corners, entries = zip(*levels, strict=True)
         firsts = [sum(entries[:place]) for place in range(len(levels))]
         numbers = [torch.tensor(values, dtype=torch.int32, device=device) for values in (corners, entries, firsts)]
-        return Grid(tuple(levels), tuple(firsts), features, torch.tensor(scales, dtype=torch.float32, device=device), *numbers)
+        described = np.array([(*level, first) for level, first in zip(levels, firsts, strict=True)], np.float64)
+        return Grid(tuple(levels), tuple(firsts), features, torch.tensor(scales, dtype=torch.float32, device=device), *numbers, described)
 
     @property
     def rows(self) -> int:
@@ -52,7 +59,7 @@ class _Encoding(torch.autograd.Function):
             from splatview.fit import encoding_kernels
 
             return encoding_kernels.forward(unit.contiguous(), table, grid)
-        return encoded(unit, table, grid)
+        return torch.from_numpy(native().encode(unit.contiguous().numpy(), table.detach().numpy(), grid.rows_of, OFFSET))
 
     @staticmethod
     def backward(ctx, *gradients: Tensor) -> tuple[None, Tensor, None]:
@@ -61,10 +68,15 @@ class _Encoding(torch.autograd.Function):
             from splatview.fit import encoding_kernels
 
             return None, encoding_kernels.backward(unit.contiguous(), gradient.contiguous(), ctx.shape, ctx.grid), None
-        table = torch.zeros(ctx.shape, requires_grad=True)
-        with torch.enable_grad():
-            encoded(unit, table, ctx.grid).backward(gradient)
-        return None, table.grad, None  # pyright: ignore[reportReturnType]
+        table = torch.zeros(ctx.shape)
+        native().encode_backward(unit.contiguous().numpy(), gradient.contiguous().numpy(), ctx.grid.rows_of, OFFSET, table.numpy())
+        return None, table, None
+
+
+@functools.cache
+def native() -> _fields.Workers:
+    """The native module's threads."""
+    return _fields.Workers(os.environ.get("SPLATVIEW_SIMD", ""), thread_count())
 
 
 def encoded(unit: Tensor, table: Tensor, grid: Grid) -> Tensor:

@@ -58,10 +58,10 @@ class Field(nn.Module):
         self.density = network(shape.levels * shape.features, *[shape.width] * shape.density_layers, OUTPUTS)
         self.colour = network(OUTPUTS + HARMONICS, *[shape.width] * shape.colour_layers, 3)
 
-    def forward(self, positions: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Density [N] per unit and rgb [N, 3] seen along unit `directions` [N, 3]."""
+    def forward(self, positions: Tensor, directions: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
+        """Density [N] per unit and rgb [N, 3] at `positions` [N, 3] on the rays of unit `directions` [R, 3] that `ray` [N] names."""
         raw = self._raw(positions)
-        seen = torch.stack(harmonic_columns(*directions.unbind(-1)), -1)
+        seen = torch.stack(harmonic_columns(*directions.unbind(-1)), -1)[ray]
         colour = _through(self.colour, torch.cat([raw, seen], -1))
         return density_of(raw[:, 0]), torch.sigmoid(colour)
 

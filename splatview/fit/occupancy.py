@@ -10,23 +10,26 @@ import torch
 from torch import Tensor
 
 from splatview.hashgrid import Marching, Occupancy
+from splatview.native import _fields
 
 SIZE = 128  # cells along an axis, in instant-ngp's files
 DECAY = 0.8  # of what was seen, whenever a cell is looked at again
 LEAST = 0.01  # optical thickness of a least step, above which a cell is occupied
-SHARE = 8  # one cell of so many is asked about in an update, all of them in turn, and as many again of those that are occupied
+SHARE = 16  # one cell of so many is asked about in an update, all of them in turn, and as many again of those that are occupied
+MOST = 1 << 18  # cells that are asked about at once
 
 
 class OccupancyGrid:
-    """Nested grids of SIZE^3 cells around (0.5, 0.5, 0.5), each twice as large as the one before. All are occupied to begin with."""
+    """Nested grids of SIZE^3 cells around (0.5, 0.5, 0.5), each twice as large as the one before."""
 
     def __init__(self, box_scale: int, marching: Marching, device: torch.device) -> None:
         self._cascades, self._step, self._device = max(1, box_scale.bit_length()), marching.step, device
         # Optical, of a least step; below 0: never to be anything.
-        self.thickness = torch.full((self._cascades, SIZE, SIZE, SIZE), 1.1 * LEAST, device=device)
+        self.thickness = torch.zeros((self._cascades, SIZE, SIZE, SIZE), device=device)
         self.cells = torch.ones_like(self.thickness, dtype=torch.bool)
         self._order = torch.randperm(self.thickness.numel() // self._cascades, device=device)
-        self._turn = 0
+        self._turn = -1  # which share is next; below 0: all of them
+        self._native: _fields.Occupancy | None = None
 
     @property
     def boxes(self) -> np.ndarray:
@@ -57,9 +60,9 @@ class OccupancyGrid:
 
     @torch.no_grad()
     def update(self, density_at: Callable[[Tensor], Tensor], generator: torch.Generator) -> None:
-        """Ask about some cells of each grid, at a random point of each."""
+        """Ask about some cells of each grid, the first time about all, at a random point of each."""
         count = len(self._order) // SHARE
-        everywhere = self._order[self._turn * count : (self._turn + 1) * count]
+        everywhere = self._order if self._turn < 0 else self._order[self._turn * count : (self._turn + 1) * count]
         self._turn = (self._turn + 1) % SHARE
         for cascade in range(self._cascades):
             occupied = torch.nonzero(self.cells[cascade].view(-1))[:, 0]
@@ -68,12 +71,13 @@ class OccupancyGrid:
             corner = torch.stack([cells // SIZE**2, cells // SIZE % SIZE, cells % SIZE], -1)
             within = torch.rand((len(cells), 3), generator=generator, device=generator.device).to(self._device)
             points = ((corner + within) / SIZE - 0.5) * 2.0**cascade + 0.5
-            found = density_at(points) * self._step
+            found = torch.cat([density_at(part) for part in points.split(MOST)]) * self._step
             flat = self.thickness[cascade].view(-1)
             flat[cells] = torch.where(flat[cells] < 0, flat[cells], torch.maximum(flat[cells] * DECAY, found))
         self._decide()
 
     def _decide(self) -> None:
+        self._native = None
         level = min(LEAST, float(self.thickness[0].clamp_min(0).mean()))
         self.cells = self.thickness > level
         for finer, coarser in zip(self.cells, self.cells[1:], strict=False):  # a coarse cell holds what its fine ones do
@@ -89,6 +93,12 @@ class OccupancyGrid:
         self._order.copy_(state["order"])
         self._turn = state["turn"]
         self._decide()
+
+    def native(self) -> _fields.Occupancy:
+        """The cells as the native module has them."""
+        if self._native is None:
+            self._native = _fields.Occupancy(self.cells.numpy().view(np.uint8), self.boxes)
+        return self._native
 
     def value(self) -> Occupancy:
         return Occupancy(self.cells.cpu().numpy(), self.boxes)

@@ -12,26 +12,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from splatview.arrays import Bytes
+from splatview.arrays import Bytes, Floats
 from splatview.fit.capture import Capture, Photo
 from splatview.fit.field import Field, Shape
-from splatview.fit.marching import Samples, light_at, march, weights
+from splatview.fit.marching import Samples, light_at, march, packed, weights
 from splatview.fit.occupancy import OccupancyGrid
 from splatview.fit.optimiser import SparseAdam
 from splatview.hashgrid import HashGrid, Marching
 
 STEP = math.sqrt(3) / 1024  # the least, in the unit box: instant-ngp's
-CONE, LONGEST, NEAR = 1 / 256, 128 * STEP, 0.05
+CONE, LONGEST, NEAR = 1 / 256, 1024 * STEP, 0.05
 NEAR_WHILE_TRAINING = 0.1  # closer to a camera nothing is learned: it would be seen by that camera alone
 HUBER = 0.1
 UPDATE_EVERY = 16  # steps
 HELD_OUT = 8  # one photo of so many is not trained on
 FIRST_RAYS = 1 << 12
-MOST_FOUND = 8  # samples that are found for each that is learned from
+MOST_FOUND = 3  # samples that are found for each that is learned from
 UNSEEN = 1e-3  # transmittance
 MOST_RAYS = 1 << 17
 RATE, LAST_RATE, FALLS_AFTER = 1e-2, 0.03, 0.3  # of learning; what is left of it in the end; the share of the time before it falls
 DECAY = 1e-6  # of the networks' weights
+
+
+Ask = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # see Field.forward
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Training:
         most = 2 * self.recipe.samples
         if len(samples.ray) > most:
             samples, origins, directions, wanted, behind = _cut(samples, most, origins, directions, wanted, behind)
-        shown, alpha = self._blended(origins, directions, samples)
+        shown, alpha = self._blended(origins, directions, samples, self.field)
         pixel = wanted[:, :3] * wanted[:, 3:] + behind * (1 - wanted[:, 3:])
         loss = functional.huber_loss(shown + behind * (1 - alpha[:, None]), pixel, delta=HUBER)
         self._networks.zero_grad(set_to_none=True)
@@ -120,16 +123,13 @@ class Training:
     @torch.no_grad()
     def _seen(self, origins: Tensor, directions: Tensor, samples: Samples) -> Samples:
         """Without those that lie behind what cannot be seen through: there is nothing to be learned from them."""
-        density = self.field.density_at(origins[samples.ray] + samples.distance[:, None] * directions[samples.ray])
-        kept = torch.nonzero(light_at(density, samples) >= UNSEEN)[:, 0]
-        ray = samples.ray[kept]
-        ends = torch.searchsorted(ray, torch.arange(len(origins) + 1, device=ray.device))
-        return Samples(ray, samples.distance[kept], samples.length[kept], ends[:-1], ends[1:])
+        density = self.field.density_at(_places(origins, directions, samples))
+        kept = torch.nonzero(light_at(density * samples.length, samples) >= UNSEEN)[:, 0]
+        return packed(samples.ray[kept], samples.distance[kept], samples.length[kept], len(origins))
 
-    def _blended(self, origins: Tensor, directions: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
+    def _blended(self, origins: Tensor, directions: Tensor, samples: Samples, ask: Ask) -> tuple[Tensor, Tensor]:
         """Colour [R, 3] over black and alpha [R] of rays."""
-        along = directions[samples.ray]
-        density, rgb = self.field(origins[samples.ray] + samples.distance[:, None] * along, along)
+        density, rgb = ask(_places(origins, directions, samples), directions, samples.ray)
         weight = weights(density, samples)
         shown = torch.zeros(len(origins), 3, device=self.device).index_add(0, samples.ray, weight[:, None] * rgb)
         return shown, torch.zeros(len(origins), device=self.device).index_add(0, samples.ray, weight)
@@ -138,15 +138,21 @@ class Training:
     def picture(self, photo: Photo) -> tuple[Tensor, Tensor]:
         """What the field shows where `photo` was taken: rgb [H, W, 3] over black, alpha [H, W]."""
         origins, directions = _rays(photo, self.capture, self.device)
+        ask = self.field if self.device.type == "cuda" else _native(self.value())
         parts = []
         for begin in range(0, len(origins), self._part):
             part = slice(begin, begin + self._part)
             half = torch.full((len(origins[part]),), 0.5, device=self.device)
             samples = self._march(origins[part], directions[part], half, self.marching)
-            parts.append(self._blended(origins[part], directions[part], samples))
+            parts.append(self._blended(origins[part], directions[part], samples, ask))
         rgb, alpha = (torch.cat(one) for one in zip(*parts, strict=True))
         shape = photo.lens.height, photo.lens.width
         return rgb.view(*shape, 3), alpha.view(shape)
+
+    def shown(self, photo: Photo) -> tuple[Floats, Floats]:
+        """What the field shows where `photo` was taken, and the photo, both [H, W, 3] 0..1, over black."""
+        truth = _opaque(photo.pixels).astype(np.float32) / 255
+        return self.picture(photo)[0].clamp(0, 1).cpu().numpy(), truth[..., :3] * truth[..., 3:]
 
     @property
     def _part(self) -> int:
@@ -180,6 +186,21 @@ class Training:
         self._table.restore(state["table"])
         self.grid.restore(state["grid"])
         self._random.set_state(state["random"].cpu())
+
+
+def _native(value: HashGrid) -> Ask:
+    """The field as a value, which answers faster on a CPU and learns nothing."""
+
+    def ask(positions: Tensor, directions: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
+        density, rgb = value.query(positions.numpy(), directions[ray].numpy())
+        return torch.from_numpy(density), torch.from_numpy(rgb)
+
+    return ask
+
+
+def _places(origins: Tensor, directions: Tensor, samples: Samples) -> Tensor:
+    """[S, 3] where the samples of rays [R, 3] are."""
+    return torch.addcmul(origins[samples.ray], directions[samples.ray], samples.distance[:, None])
 
 
 def _cut(samples: Samples, most: int, *of_rays: Tensor) -> tuple[Any, ...]:
