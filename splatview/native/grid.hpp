@@ -29,7 +29,7 @@ constexpr int MOST_CHUNK = 32;  // samples that a kernel works on at once: array
 
 struct FieldLevel {
     GridLevel grid;
-    const uint32_t* table;  // halves, two a word; an odd last one has company. None is subnormal, infinite or no number
+    const uint32_t* table;  // halves, two a word, none of them subnormal or infinite; behind the last entry is the first again
     float unit;             // that of the halves, a power of two, times 2^112
     int features, words;    // of an entry
 };
