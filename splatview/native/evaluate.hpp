@@ -112,8 +112,13 @@ struct Level {
             return word;
         };
         const Two ab = {both(four[0] + at), both(four[1] + at)}, cd = {both(four[2] + at), both(four[3] + at)};
+#if defined(__clang__)
         const Four firsts = __builtin_shufflevector((Four)ab, (Four)cd, 0, 2, 4, 6);
         const Four seconds = __builtin_shufflevector((Four)ab, (Four)cd, 1, 3, 5, 7);
+#else
+        const Four firsts = __builtin_shuffle((Four)ab, (Four)cd, Four{0, 2, 4, 6});
+        const Four seconds = __builtin_shuffle((Four)ab, (Four)cd, Four{1, 3, 5, 7});
+#endif
         __builtin_memcpy(first, &firsts, sizeof firsts), __builtin_memcpy(second, &seconds, sizeof seconds);
     }
 

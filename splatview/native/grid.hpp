@@ -5,7 +5,6 @@
 
 namespace splats {
 
-constexpr int GROUP = 16;        // samples that a kernel works on at once, one a lane
 constexpr int MOST_LEVELS = 32;  // of a grid
 
 // One grid of a multiresolution hash encoding: where its entries are, and which one a corner has.
@@ -25,7 +24,7 @@ struct Grid {
     float offset;         // of the corners, in cells
 };
 
-constexpr int MOST_CHUNK = 32;  // samples that a kernel works on at once: arrays have room for a multiple of so many
+constexpr int MOST_CHUNK = 32;  // samples that a kernel works on at once, at most: arrays have room for a multiple of so many
 
 struct FieldLevel {
     GridLevel grid;
