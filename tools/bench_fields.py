@@ -27,7 +27,8 @@ def random_field(seed: int = 0, log2_size: int = 19) -> HashGrid:
     rng = np.random.default_rng(seed)
 
     def network(*widths: int) -> Network:
-        return Network(tuple(rng.normal(0, np.sqrt(2 / before), (after, before)) for before, after in itertools.pairwise(widths)))
+        pairs = itertools.pairwise(widths)
+        return Network(tuple(rng.normal(0, np.sqrt(2 / before), (after, before)).astype(np.float32) for before, after in pairs))
 
     levels = []
     for scale in np.geomspace(16, 2048, 16) - 1:
@@ -57,7 +58,7 @@ def table(timer: Path | None) -> str:
     """The section for BENCHMARKS.md. TIMER, called as `TIMER hashgrid`, prints JSON with its million samples a second."""
     field, renderer = random_field(), FieldCpu()
     field.query(np.zeros((1, 3)), np.ones((1, 3)))  # prepared before anything is timed
-    lines, ratios = [], []
+    lines, ratios, each = [], [], 0.0
     for turn in range(TURNS):
         theirs = None
         if timer:
@@ -65,18 +66,19 @@ def table(timer: Path | None) -> str:
             done = subprocess.run([*command, timer, "hashgrid"], stdout=subprocess.PIPE, check=True)
             theirs = float(json.loads(done.stdout)["msamples_per_s"])
         found = [measured(renderer, field, size) for size in SIZES]
-        rate = found[0][1] / found[0][0] / 1e6
+        seconds, samples, each = found[0]
+        rate = samples / seconds / 1e6
         ratios += [rate / theirs] if theirs else []
         cells = [
             f"{rate:.1f}",
-            *(f"{1 / seconds:.1f}" for seconds, *_ in found),
+            *(f"{1 / one[0]:.1f}" for one in found),
             *([f"{theirs:.1f}", f"{ratios[-1]:.2f}"] if theirs else []),
         ]
         lines.append(f"| {' | '.join(cells)} |")
         print(f"turn {turn + 1}: {lines[-1]}", file=sys.stderr)
     titles = ["million samples/s", *(f"pictures/s at {size} x {size}" for size in SIZES), *(["reference", "ratio"] if timer else [])]
     text = "A random field: 16 levels of 2 features, 2^19 entries, networks 32-64-16 and 32-64-64-3, occupied in a spherical shell that\n"
-    text += f"half of the rays meet; {found[0][2]:.0f} samples for each of them; a ray ends at a transmittance of {LAST_TRANSMITTANCE:g}.\n"
+    text += f"half of the rays meet; {each:.0f} samples for each of them; a ray ends at a transmittance of {LAST_TRANSMITTANCE:g}.\n"
     text += f"Marching and blending included. Renderer: {renderer.name}."
     if ratios:
         text += f"\nThe reference evaluates the same networks at given points, no more; median of the ratios: {median(ratios):.2f}."
