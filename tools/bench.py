@@ -4,8 +4,10 @@
     python tools/bench.py --viewer                                 and the viewer's rates (tools/bench_viewer.py)
     python tools/bench.py --only target --device cuda              a million Gaussians at 1080p: drawn, and delivered to a page
     python tools/bench.py --reference TIMER --scene P --camera C   and ours against another renderer's timer, in turn
+    python tools/bench.py --only fields --reference TIMER          fields (tools/bench_fields.py), with or without another's timer
 
-TIMER is a program that is called as `TIMER splats SCENE CAMERA` and prints JSON with its milliseconds per frame as "ms".
+TIMER is a program that is called as `TIMER splats SCENE CAMERA` and prints JSON with its milliseconds per frame as "ms", or as
+`TIMER hashgrid`, and prints its million samples a second as "msamples_per_s".
 """
 
 from __future__ import annotations
@@ -148,14 +150,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="Gaussians of the first curve")
-    parser.add_argument("--only", choices=("target", "gaussians", "pixels", "reference", "viewer"), help="measure this alone")
+    parser.add_argument("--only", choices=("target", "gaussians", "pixels", "reference", "viewer", "fields"), help="measure this alone")
     parser.add_argument("--reference", type=Path, metavar="TIMER", help="another renderer's timer, to be held against")
     parser.add_argument("--scene", type=Path, help="for --reference: the scene, a .ply")
     parser.add_argument("--camera", type=Path, help="for --reference: the camera, JSON of ours")
     parser.add_argument("--viewer", action="store_true", help="measure the viewer, too")
     parser.add_argument("--dry", action="store_true", help=f"print the tables, leave {TABLES.name} as it is")
     given = parser.parse_args()
-    if given.reference and not (given.scene and given.camera):
+    if given.reference and given.only != "fields" and not (given.scene and given.camera):
         parser.error("--reference needs --scene and --camera")
 
     def wanted(name: str, asked: object = True) -> bool:
@@ -174,6 +176,11 @@ def main() -> None:
         import bench_viewer
 
         sections["The viewer"] = bench_viewer.table(bench_viewer.main([]))
+
+    if wanted("fields", given.only == "fields"):
+        import bench_fields
+
+        sections["Fields (cpu)"] = bench_fields.table(given.reference)
 
     document = TABLES.read_text() if TABLES.exists() else TITLE
     for heading, body in sections.items():

@@ -11,9 +11,8 @@ namespace {
 
 constexpr int SIDE = 16;              // of a tile, in pixels
 constexpr size_t RAYS = SIDE * SIDE;  // of a tile
-constexpr size_t FULL = 128;          // samples that are worth a turn: with fewer rays each gives several
 constexpr size_t MOST_AHEAD = 8;      // samples of a ray in a turn: those after its end are in vain
-constexpr size_t ROOM = RAYS + MOST_CHUNK;
+constexpr size_t ROOM = RAYS + 2 * MOST_CHUNK;
 constexpr float LAST_TRANSMITTANCE = 1e-3f;  // as in splatview.hashgrid
 // The weight that is worth a colour of its own: samples of less give theirs to the next.
 constexpr float LEAST_WEIGHT = 1.0f / 4096;
@@ -50,7 +49,7 @@ public:
 
     void draw(int left, int top) {
         begin(left, top);
-        while (!going_.empty()) step();
+        while (!going_.empty() || held_) step();
         flush();
         for (size_t i = 0; i < pixels_.size(); ++i) {
             const Pixel& pixel = pixels_[i];
@@ -90,28 +89,30 @@ private:
                             desk_.scratch.data());
     }
 
-    // Every ray goes on by a sample or a few.
+    // Every ray goes on by a sample, or a few where not many do. What does not fill a chunk is held until the next turn.
     void step() {
-        const size_t each = std::clamp<size_t>(FULL / going_.size(), 1, MOST_AHEAD);
-        size_t count = 0;
+        const size_t each = std::clamp<size_t>(MOST_CHUNK / std::max<size_t>(going_.size(), 1), 1, MOST_AHEAD);
+        size_t count = held_;
         for (const uint32_t number : going_) {
             Pixel& pixel = pixels_[number];
-            for (size_t i = 0; i < each; ++i) {
+            for (size_t i = 0; i < each && !pixel.over; ++i) {
                 double distance, length;
                 float point[3];
-                if (!pixel.ray.next(field_.steps(), field_.occupancy(), distance, length, point)) {
-                    pixel.over = true;
-                    break;
-                }
+                pixel.over = !pixel.ray.next(field_.steps(), field_.occupancy(), distance, length, point);
+                if (pixel.over) break;
                 for (int axis = 0; axis < 3; ++axis) desk_.axes[axis][count] = point[axis];
                 desk_.distance[count] = static_cast<float>(distance * pixel.forward), desk_.length[count] = static_cast<float>(length);
                 desk_.pixel_of[count++] = number;
             }
         }
-        kernels_.density(view_,
-                         {count, desk_.axes[0], desk_.axes[1], desk_.axes[2], desk_.length, nullptr, desk_.covers, desk_.rows.data()},
+        const size_t now = count == held_ ? count : count / MOST_CHUNK * MOST_CHUNK;
+        kernels_.density(view_, {now, desk_.axes[0], desk_.axes[1], desk_.axes[2], desk_.length, nullptr, desk_.covers, desk_.rows.data()},
                          desk_.scratch.data());
-        for (size_t i = 0; i < count; ++i) blend(i);
+        for (size_t i = 0; i < now; ++i) blend(i);
+        held_ = count - now;
+        for (float* values : {desk_.axes[0], desk_.axes[1], desk_.axes[2], desk_.length, desk_.distance})
+            std::copy_n(values + now, held_, values);
+        std::copy_n(desk_.pixel_of + now, held_, desk_.pixel_of);
         going_.erase(std::remove_if(going_.begin(), going_.end(), [&](uint32_t number) { return pixels_[number].over; }), going_.end());
         if (desk_.waiting >= RAYS) flush();
     }
@@ -154,6 +155,7 @@ private:
     const FieldPicture& picture_;
     Desk& desk_;
     int columns_ = 0;
+    size_t held_ = 0;  // samples
     std::vector<Pixel> pixels_;
     std::vector<uint32_t> going_;
 };

@@ -101,18 +101,46 @@ struct Level {
             for (int i = 0; i < CHUNK; ++i) __builtin_prefetch(table + size_t{entries[k][i]} * WORDS);
     }
 
-    template <int WORDS> void fetch(const uint32_t* table) {
-        typedef uint32_t Four __attribute__((vector_size(16)));
-        for (int k = 0; k < 8; ++k)
+    typedef uint32_t Four __attribute__((vector_size(16)));
+
+    // The words `at` and after it of four places.
+    static inline void pairs(const uint32_t* const four[4], int at, uint32_t* first, uint32_t* second) {
+        typedef uint64_t Two __attribute__((vector_size(16)));
+        auto both = [](const uint32_t* from) {
+            uint64_t word;
+            __builtin_memcpy(&word, from, sizeof word);
+            return word;
+        };
+        const Two ab = {both(four[0] + at), both(four[1] + at)}, cd = {both(four[2] + at), both(four[3] + at)};
+#if defined(__clang__)
+        const Four firsts = __builtin_shufflevector((Four)ab, (Four)cd, 0, 2, 4, 6);
+        const Four seconds = __builtin_shufflevector((Four)ab, (Four)cd, 1, 3, 5, 7);
+#else
+        const Four firsts = __builtin_shuffle((Four)ab, (Four)cd, Four{0, 2, 4, 6});
+        const Four seconds = __builtin_shuffle((Four)ab, (Four)cd, Four{1, 3, 5, 7});
+#endif
+        __builtin_memcpy(first, &firsts, sizeof firsts), __builtin_memcpy(second, &seconds, sizeof seconds);
+    }
+
+    template <int WORDS, bool ADJACENT> void fetch_from(const uint32_t* table) {
+        for (int k = 0; k < 8; k += ADJACENT ? 2 : 1)
             for (int i = 0; i < CHUNK; i += 4) {
-                const uint32_t* const from = entries[k] + i;
-                const uint32_t *const a = table + size_t{from[0]} * WORDS, *const b = table + size_t{from[1]} * WORDS;
-                const uint32_t *const c = table + size_t{from[2]} * WORDS, *const d = table + size_t{from[3]} * WORDS;
-                for (int word = 0; word < WORDS; ++word) {
-                    const Four four = {a[word], b[word], c[word], d[word]};
-                    __builtin_memcpy(words[word][k] + i, &four, sizeof four);
+                const uint32_t* four[4];
+                for (int j = 0; j < 4; ++j) four[j] = table + size_t{entries[k][i + j]} * WORDS;
+                if (WORDS == 1 && !ADJACENT) {
+                    const Four found = {*four[0], *four[1], *four[2], *four[3]};
+                    __builtin_memcpy(words[0][k] + i, &found, sizeof found);
                 }
+                if (WORDS == 1 && ADJACENT) pairs(four, 0, words[0][k] + i, words[0][k + 1] + i);
+                for (int word = 0; word + 1 < WORDS; word += 2) pairs(four, word, words[word][k] + i, words[word + 1][k] + i);
             }
+    }
+
+    // The words of all corners. A grid that is not hashed has the next corner along x behind each.
+    void fetch(const FieldLevel& level) {
+        if (level.words == 1) level.grid.resolution ? fetch_from<1, true>(level.table) : fetch_from<1, false>(level.table);
+        if (level.words == 2) fetch_from<2, false>(level.table);
+        if (level.words == 4) fetch_from<4, false>(level.table);
     }
 
     void sum(int features, float* x) const {
@@ -147,8 +175,7 @@ static void features_of(const FieldView& field, const Points* points, float* x) 
         }
         if (number >= 1 && number <= count) {
             const FieldLevel& from = field.levels[number - 1];
-            Level& level = levels[(number - 1) % 3];
-            from.words == 1 ? level.fetch<1>(from.table) : from.words == 2 ? level.fetch<2>(from.table) : level.fetch<4>(from.table);
+            levels[(number - 1) % 3].fetch(from);
         }
         if (number >= 2) {
             const int features = field.levels[number - 2].features;

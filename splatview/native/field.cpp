@@ -20,7 +20,7 @@ uint32_t bfloat_of(float value) {  // round to nearest even; what is not finite 
 
 Field::Field(const RawField& raw) : steps_(raw.steps), occupancy_(raw.occupancy) {
     size_t total = 0;
-    for (const Table& level : raw.levels) total += size_t{level.entries} * static_cast<size_t>((level.features + 1) / 2);
+    for (const Table& level : raw.levels) total += (size_t{level.entries} + 1) * static_cast<size_t>((level.features + 1) / 2);
     words_.reserve(total);
     uint32_t* to = words_.data();
     int features = 0;
@@ -47,6 +47,8 @@ Field::Field(const RawField& raw) : steps_(raw.steps), occupancy_(raw.occupancy)
                 const uint32_t odd = 2 * word + 1 < level.features ? half(from[2 * word + 1]) : 0;
                 *to++ = half(from[2 * word]) | odd << 16;
             }
+        std::copy_n(levels_.back().table, words, to);  // what a dense grid's last entry has behind it is where it begins again
+        to += words;
         features += level.features;
     }
     note_width(features);

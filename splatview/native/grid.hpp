@@ -5,7 +5,6 @@
 
 namespace splats {
 
-constexpr int GROUP = 16;        // samples that a kernel works on at once, one a lane
 constexpr int MOST_LEVELS = 32;  // of a grid
 
 // One grid of a multiresolution hash encoding: where its entries are, and which one a corner has.
@@ -25,11 +24,11 @@ struct Grid {
     float offset;         // of the corners, in cells
 };
 
-constexpr int MOST_CHUNK = 32;  // samples that a kernel works on at once: arrays have room for a multiple of so many
+constexpr int MOST_CHUNK = 32;  // samples that a kernel works on at once, at most: arrays have room for a multiple of so many
 
 struct FieldLevel {
     GridLevel grid;
-    const uint32_t* table;  // halves, two a word; an odd last one has company. None is subnormal, infinite or no number
+    const uint32_t* table;  // halves, two a word, none of them subnormal or infinite; behind the last entry is the first again
     float unit;             // that of the halves, a power of two, times 2^112
     int features, words;    // of an entry
 };

@@ -44,7 +44,7 @@ double Steps::after(double x, double t) const {
 
 Occupancy::Occupancy(const uint8_t* cells, const size_t shape[4], const double* boxes) {
     const int grids = static_cast<int>(shape[0]);
-    for (const int shift : {0, 2, 4}) {
+    for (const int shift : {0, 1, 2, 3, 4, 5}) {
         Bits bits{shift, {}, {}};
         for (int axis = 0; axis < 3; ++axis) bits.size[axis] = ((static_cast<int>(shape[axis + 1]) - 1) >> shift) + 1;
         bits.words.resize((shape[0] * static_cast<size_t>(bits.size[0]) * bits.size[1] * bits.size[2] + 63) / 64);
@@ -165,8 +165,10 @@ bool Ray::next(const Steps& steps, const Occupancy* occupancy, double& t, double
         distance = after, at = here + 1;
         if (until <= after) continue;
         // The first of the lattice that may not be before `until`.
-        const double further = std::ceil(steps.count(until) - begin - ROUNDING);
-        if (begin + further > at) at = begin + further, distance = steps.distance(at);
+        const double steps_until = steps.count(until) - begin - ROUNDING;
+        auto further = static_cast<int64_t>(steps_until);
+        further += static_cast<double>(further) < steps_until;
+        if (begin + static_cast<double>(further) > at) at = begin + static_cast<double>(further), distance = steps.distance(at);
     }
     distance = out;
     return false;
