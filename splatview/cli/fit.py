@@ -192,5 +192,5 @@ def preview(training: Training) -> float:
     scale = min(1.0, PREVIEW / max(photo.lens.width, photo.lens.height))
     width, height = max(1, round(scale * photo.lens.width)), max(1, round(scale * photo.lens.height))
     pixels = cv2.resize(photo.pixels, (width, height), interpolation=cv2.INTER_AREA)
-    shown, truth = training.shown(Photo(photo.name, pixels, photo.lens.sized(width, height), photo.world_from_camera))
+    shown, truth = training.shown(Photo(photo.name, np.asarray(pixels, np.uint8), photo.lens.sized(width, height), photo.world_from_camera))
     return psnr(shown, truth)

@@ -105,4 +105,4 @@ def _photo(file: Path, lens: Lens | None, pose: Doubles, downscale: float) -> Ph
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     if lens is None:
         raise ValueError(f"{file.name}: expected a focal length (fl_x, or camera_angle_x), found none")
-    return Photo(file.name, pixels, lens.sized(pixels.shape[1], pixels.shape[0]), pose)
+    return Photo(file.name, np.asarray(pixels, np.uint8), lens.sized(pixels.shape[1], pixels.shape[0]), pose)

@@ -36,9 +36,10 @@ class Grid:
     def of(levels: Sequence[tuple[float, int, int]], features: int, device: torch.device) -> Grid:
         scales, corners, entries = zip(*levels, strict=True)
         firsts = [sum(entries[:place]) for place in range(len(levels))]
-        numbers = [torch.tensor(values, dtype=torch.int32, device=device) for values in (corners, entries, firsts)]
+        placed = torch.tensor([corners, entries, firsts], dtype=torch.int32, device=device)
         described = np.array([(*level, first) for level, first in zip(levels, firsts, strict=True)], np.float64)
-        return Grid(tuple(levels), tuple(firsts), features, torch.tensor(scales, dtype=torch.float32, device=device), *numbers, described)
+        scale = torch.tensor(scales, dtype=torch.float32, device=device)
+        return Grid(tuple(levels), tuple(firsts), features, scale, placed[0], placed[1], placed[2], described)
 
     @property
     def rows(self) -> int:

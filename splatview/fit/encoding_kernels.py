@@ -86,7 +86,7 @@ def scatter(unit, gradient, table, scales, corners_of, entries_of, begins, count
     column = tl.arange(0, FEATURES)
     source = point.to(tl.int64) * row + level * FEATURES
     given = tl.load(gradient + source[:, None] + column[None, :], mask=inside[:, None], other=0.0)
-    for number in tl.static_range(8):
+    for number in tl.static_range(8):  # pyright: ignore[reportGeneralTypeIssues]
         dx, dy, dz = number & 1, number >> 1 & 1, number >> 2 & 1
         weight = (x if dx else 1 - x) * (y if dy else 1 - y) * (z if dz else 1 - z)
         corner_x, corner_y, corner_z = (low_x.to(tl.int32) + dx), (low_y.to(tl.int32) + dy), (low_z.to(tl.int32) + dz)

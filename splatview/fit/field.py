@@ -77,12 +77,12 @@ class Field(nn.Module):
         """The field as it stands, as a value."""
         with torch.no_grad():
             table = self.table.float().cpu().numpy()
-            networks = [Network(tuple(layer.float().cpu().numpy() for layer in layers)) for layers in (self.density, self.colour)]
+            density, colour = (Network(tuple(layer.float().cpu().numpy() for layer in layers)) for layers in (self.density, self.colour))
         levels = tuple(
             Level(table[first : first + entries].copy(), scale, corners)
             for (scale, corners, entries), first in zip(self.grid.levels, self.grid.firsts, strict=True)
         )
-        return HashGrid(levels, *networks, self.box, marching, occupancy, background=background)
+        return HashGrid(levels, density, colour, self.box, marching, occupancy, background=background)
 
 
 class _Exponential(torch.autograd.Function):

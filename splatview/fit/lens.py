@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from splatview.arrays import Doubles, Floats
 
@@ -50,7 +51,7 @@ class Lens:
         sides = [np.stack(np.broadcast_arrays(x, y), -1) for x, y in ((u, 0.0), (u, self.height), (0.0, v), (self.width, v))]
         return np.abs(self.through(np.concatenate(sides))).max(0)
 
-    def through(self, pixels: Doubles) -> Floats:
+    def through(self, pixels: NDArray) -> Floats:
         """x / z and y / z [N, 2] of the rays through points [N, 2] of the picture."""
         seen = (pixels - [self.cx, self.cy]) / [self.fx, self.fy]
         if self.fisheye:

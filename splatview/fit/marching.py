@@ -60,11 +60,12 @@ def march(origins: Tensor, directions: Tensor, shift: Tensor, grid: OccupancyGri
     """The occupied places of rays [R, 3] (unit directions), at steps k + `shift` [R] from where they enter the cube."""
     if not origins.is_cuda:
         bounds = np.array([[low] * 3, [high] * 3])
-        numbers = marching.step, marching.cone, marching.longest, marching.near
-        rays = (one.contiguous().numpy() for one in (origins, directions, shift))
-        found = native().march(*rays, grid.native(), bounds, _fields.Steps(*numbers), MOST)
-        return packed(*(torch.from_numpy(one) for one in found), len(origins))
-    return packed(*_lattice(origins, directions, shift, grid, marching, low, high), len(origins))
+        steps = _fields.Steps(marching.step, marching.cone, marching.longest, marching.near)
+        start, along, by = (one.contiguous().numpy() for one in (origins, directions, shift))
+        ray, at, length = map(torch.from_numpy, native().march(start, along, by, grid.native(), bounds, steps, MOST))
+    else:
+        ray, at, length = _lattice(origins, directions, shift, grid, marching, low, high)
+    return packed(ray, at, length, len(origins))
 
 
 def packed(ray: Tensor, at: Tensor, length: Tensor, rays: int) -> Samples:

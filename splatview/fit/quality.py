@@ -20,7 +20,7 @@ def ssim(picture: Floats, truth: Floats) -> float:
     """Structural similarity (Wang et al. 2004, with its Gaussian window), the mean over pixels and channels; 1: the same."""
 
     def smooth(values: Floats) -> Floats:
-        return cv2.GaussianBlur(values, (WINDOW, WINDOW), SIGMA)
+        return np.asarray(cv2.GaussianBlur(values, (WINDOW, WINDOW), SIGMA), np.float32)
 
     one, other = picture.astype(np.float32), truth.astype(np.float32)
     mean_one, mean_other = smooth(one), smooth(other)

@@ -152,7 +152,7 @@ class Training:
     def shown(self, photo: Photo) -> tuple[Floats, Floats]:
         """What the field shows where `photo` was taken, and the photo, both [H, W, 3] 0..1, over black."""
         truth = _opaque(photo.pixels).astype(np.float32) / 255
-        return self.picture(photo)[0].clamp(0, 1).cpu().numpy(), truth[..., :3] * truth[..., 3:]
+        return self.picture(photo)[0].clamp(0, 1).cpu().numpy(), np.asarray(truth[..., :3] * truth[..., 3:], np.float32)
 
     @property
     def _part(self) -> int:
@@ -229,12 +229,11 @@ class _Pixels:
     """All pixels of some photos, drawn at random."""
 
     def __init__(self, photos: list[Photo], capture: Capture, device: torch.device) -> None:
-        lenses = {photo.lens: None for photo in photos}
-        for lens in lenses:
-            lenses[lens] = torch.from_numpy(lens.rays()).view(-1, 2)
-        order = list(lenses)
+        order = list(dict.fromkeys(photo.lens for photo in photos))
         begins = np.cumsum([0, *(lens.width * lens.height for lens in order)])
-        self._planes = torch.cat([lenses[lens] for lens in order]).to(device)  # x / z, y / z of every pixel of every lens
+        self._planes = torch.cat([torch.from_numpy(lens.rays()).view(-1, 2) for lens in order]).to(
+            device
+        )  # x / z, y / z of every pixel of every lens
         self._plane_of = torch.tensor([int(begins[order.index(photo.lens)]) for photo in photos], device=device)
         self._colours = torch.from_numpy(np.concatenate([_opaque(photo.pixels).reshape(-1, 4) for photo in photos])).to(device)
         self._ends = torch.tensor(np.cumsum([photo.lens.width * photo.lens.height for photo in photos]), device=device)

@@ -201,7 +201,8 @@ class FieldCuda:
         view = self._small([*camera.K[[0, 1], [0, 1]], *camera.K[:2, 2], *eye, *rotation.reshape(-1)])
         frame = FieldFrame(
             torch.empty((height, width, 3), device=self._device),
-            *torch.empty((2, height, width), device=self._device),
+            torch.empty((height, width), device=self._device),
+            torch.empty((height, width), device=self._device),
             torch.empty((height, width), dtype=torch.int32, device=self._device),
         )
         across, down = -(-width // TILE), -(-height // TILE)
@@ -222,7 +223,8 @@ class FieldCuda:
         field: HashGrid,
     ) -> None:
         """The rays from number `begin` on."""
-        slots, size = SAMPLES * rays, {"device": self._device}
+        slots = SAMPLES * rays
+        size: dict[str, Any] = {"device": self._device}
         directions, sums = torch.empty((3, rays), **size), torch.empty((4, rays), **size)
         steps, leaves, lights = torch.empty((3, rays), **size)
         asked, *lists = torch.empty((3, rays), dtype=torch.int32, **size)

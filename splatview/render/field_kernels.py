@@ -494,7 +494,7 @@ def finish(
     ax = (column.to(tl.float32) + 0.5 - tl.load(view + 2)) / tl.load(view)
     ay = (line.to(tl.float32) + 0.5 - tl.load(view + 3)) / tl.load(view + 1)
     pixel = line * width + column
-    for number in tl.static_range(3):
+    for number in tl.static_range(3):  # pyright: ignore[reportGeneralTypeIssues]
         tl.store(rgb_out + 3 * pixel + number, tl.load(sums + number * rays + ray, mask=inside, other=0.0), mask=inside)
     tl.store(alpha_out + pixel, 1 - tl.load(lights + ray, mask=inside, other=1.0), mask=inside)
     reach = tl.load(sums + 3 * rays + ray, mask=inside, other=0.0)
