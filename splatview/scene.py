@@ -28,6 +28,13 @@ class Layer:
             raise ValueError("expected a layer of Gaussians, found a hash-grid field")
         return self.content
 
+    @property
+    def field(self) -> HashGrid:
+        """The content of a layer that is a field, as those of `Scene.visible_fields` are; ValueError if it has Gaussians."""
+        if isinstance(self.content, Gaussians):
+            raise ValueError("expected a hash-grid field, found a layer of Gaussians")
+        return self.content
+
 
 @dataclass(frozen=True)
 class Scene:
