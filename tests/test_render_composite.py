@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from interpreted_fields import case
 from numpy_field import render as specified
 from render_cases import CASES, EVERYTHING, cloud, psnr
 from small_fields import ball, slab
@@ -188,3 +192,13 @@ def test_what_asks_for_gaussians_gets_those_that_there_are(renderer):
     first, second = renderer.render_many(scene, [shot(), shot(eye=(2, 1, 1))], ALL)
     assert np.array_equal(first.rgb, renderer.render(scene, shot(), ALL).rgb) and not np.array_equal(first.rgb, second.rgb)
     assert renderer.encode_jpeg(first, 90) is None
+
+
+def test_the_backend_of_gpus_draws_the_same(renderer, tmp_path):
+    """Its code, with gsplat's stages in torch and our kernels in Triton's interpreter."""
+    out = tmp_path / "images.npz"
+    subprocess.run([sys.executable, Path(__file__).with_name("interpreted_fields.py"), out], check=True)
+    frame = renderer.render(*case())
+    with np.load(out) as images:
+        assert set(images) == set(frame.images) and all(psnr(images[name], frame.images[name]) > 60 for name in images)
+    assert frame.alpha.max() > 0.9, "the case shows nothing"

@@ -155,6 +155,7 @@ def _composed(frame: Frame | None, fields: list[Sheet], options: RenderOptions, 
     if wanted & {"rgb", "rgb8"}:
         found["rgb"] = rgb = (1 - alpha)[..., None] * np.array(options.background, np.float32)
         for light, sheet in zip(lights, sheets, strict=True):
+            assert sheet.rgb is not None
             rgb += sheet.rgb if len(sheets) == 1 else light[..., None] * sheet.rgb
         if "rgb8" in wanted:
             found["rgb8"] = (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
