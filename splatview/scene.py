@@ -35,6 +35,11 @@ class Layer:
             raise ValueError("expected a hash-grid field, found a layer of Gaussians")
         return self.content
 
+    @property
+    def empty(self) -> bool:
+        """Whether there are no Gaussians in it, and it is no field either."""
+        return not isinstance(self.content, HashGrid) and not len(self.content)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -81,6 +86,11 @@ class Scene:
         while free in taken:
             number, free = number + 1, f"{name} {number}"
         return free
+
+    @property
+    def splat_layers(self) -> dict[str, Layer]:
+        """Those that have Gaussians, or would have some; hidden ones, too."""
+        return {name: layer for name, layer in self.layers.items() if not isinstance(layer.content, HashGrid)}
 
     @property
     def visible_layers(self) -> dict[str, Layer]:
