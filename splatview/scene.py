@@ -102,13 +102,6 @@ class Scene:
         """Those that are a hash-grid field, and show it."""
         return {name: layer for name, layer in self.layers.items() if layer.visible and isinstance(layer.content, HashGrid)}
 
-    def without_fields(self) -> Scene:
-        """The scene itself, for what draws and edits Gaussians only; ValueError if a layer is a field."""
-        for name, layer in self.layers.items():
-            if isinstance(layer.content, HashGrid):
-                raise ValueError(f"{layer.source or name}: this is a hash-grid field, which cannot be shown or edited yet")
-        return self
-
     @property
     def count(self) -> int:
         """Gaussians in all layers, hidden ones included."""
