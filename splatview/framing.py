@@ -27,7 +27,8 @@ POINTS = 4000  # of them, to fit a camera to
 HEIGHTS, FLOOR = 64, 0.35  # slices of the height; share of the level surface that three of them hold where there is a floor
 IN_VIEW, MARGIN = 0.98, 1.03  # share of the splats that the first view holds, and how much farther back it stands
 PIECES, SIDE = 60_000, 48  # of each grid of a field, at most; along an axis where there is none
-SOLID = 0.1  # the least alpha of a piece that is looked at
+FEW = 1000  # points of a part of the scene that are kept at least
+SOLID = 0.03  # the least alpha of a piece that is looked at: of an occupied cell, 20 of which cover half of what is behind
 UNBOUNDED = 2.5  # 95 % of a bounded thing lies within so many median distances; beyond it is the background of an outdoor capture
 
 
@@ -73,14 +74,15 @@ def axis_vector(axis: UpAxis) -> Doubles:
 def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
     """The framing of the visible layers; an empty scene is framed as a unit ball at the origin, y down."""
     splats, normals, areas = _sampled(scene)
-    fields = [(layer, *solid(layer.field)) for layer in scene.visible_fields.values()]
-    means = np.concatenate([splats, *(layer.placement.apply(points) for layer, points, _ in fields)])
-    weights = np.concatenate([areas, *(layer.placement.scale**2 * some for layer, _, some in fields)])
     if up not in get_args(UpAxis):
         raise ValueError(f"up: expected one of {', '.join(get_args(UpAxis))}; got {up!r}")
-    if not len(means):
+    parts = [(splats, areas)] if len(splats) else []
+    for layer in scene.visible_fields.values():
+        points, weights = solid(layer.field)
+        parts.append((layer.placement.apply(points), weights))
+    if not parts:
         return Framing((0.0, 0.0, 0.0), 1.0, "-y" if up == "auto" else up)
-    dense = means[weights >= np.quantile(weights, 0.25)]  # haze has little weight
+    dense = _balanced([points[weights >= np.quantile(weights, 0.25)] for points, weights in parts])  # haze has little weight
     middle = np.median(dense, 0)
     distance = np.linalg.norm(dense - middle, axis=1)
     near, far = np.quantile(distance, [0.5, 0.95])
@@ -92,6 +94,12 @@ def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
     if up == "auto":
         up = _guessed_up(splats, normals, areas) if len(splats) else "z"
     return Framing(tuple(centre.tolist()), radius, up, points)
+
+
+def _balanced(parts: list[Doubles]) -> Doubles:
+    """All points [P, 3] of the splats and of each field, about as many of each: how finely a thing is made is no measure of its size."""
+    fewest = max(FEW, min(map(len, parts)))
+    return parts[0] if len(parts) == 1 else np.concatenate([some[:: max(1, len(some) // fewest)] for some in parts])
 
 
 def solid(field: HashGrid) -> tuple[Doubles, Doubles]:
