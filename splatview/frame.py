@@ -99,7 +99,7 @@ class Frame:
     camera: Camera
     images: Mapping[str, np.ndarray]  # by the names of RenderOptions.outputs
     timings: Mapping[str, float] = field(default_factory=dict)  # milliseconds per stage
-    counts: Mapping[str, int] = field(default_factory=dict)  # "drawn": Gaussians in view, "pairs": of them and tiles
+    counts: Mapping[str, int] = field(default_factory=dict)  # "drawn": Gaussians in view, "pairs": of them and tiles; "samples" of fields
 
     def __post_init__(self) -> None:
         for name in ("images", "timings", "counts"):
@@ -134,7 +134,7 @@ class Frame:
 
     @property
     def median_depth(self) -> Floats:
-        """[H, W] z of the Gaussian at which the transmittance falls to 0.5, 0 where it never does."""
+        """[H, W] z of the Gaussian (of a field: the expected z) at which the transmittance falls to 0.5, 0 where it never does."""
         return self._image("median_depth")
 
     @property
@@ -177,7 +177,7 @@ class Interrupt:
 
 
 class Renderer(Protocol):
-    """Draws scenes. One thread at a time; what it derives from a scene's Gaussians is cached by their identity."""
+    """Draws scenes. One thread at a time; what it derives from a layer's content is cached by its identity."""
 
     name: str
 

@@ -1,4 +1,6 @@
-"""Where to stand to see a scene: its middle, its size and which way is up, all from percentiles, so that stray splats do not matter."""
+"""Where to stand to see a scene: its middle, its size and which way is up, all from percentiles, so that stray splats do not matter.
+
+A field is looked at where it is solid, and stands as the cameras do that it was trained from: z is up."""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import numpy as np
 from splatview.arrays import Doubles
 from splatview.camera import Camera
 from splatview.geometry import matrix_from_quat, rotation_about
+from splatview.hashgrid import HashGrid, Occupancy
 from splatview.scene import Scene
 
 UpAxis = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
@@ -23,6 +26,9 @@ SAMPLE = 200_000  # splats that are looked at; more would not change a percentil
 POINTS = 4000  # of them, to fit a camera to
 HEIGHTS, FLOOR = 64, 0.35  # slices of the height; share of the level surface that three of them hold where there is a floor
 IN_VIEW, MARGIN = 0.98, 1.03  # share of the splats that the first view holds, and how much farther back it stands
+PIECES, SIDE = 60_000, 48  # of each grid of a field, at most; along an axis where there is none
+FEW = 1000  # points of a part of the scene that are kept at least
+SOLID = 0.03  # the least alpha of a piece that is looked at: of an occupied cell, 20 of which cover half of what is behind
 UNBOUNDED = 2.5  # 95 % of a bounded thing lies within so many median distances; beyond it is the background of an outdoor capture
 
 
@@ -67,12 +73,16 @@ def axis_vector(axis: UpAxis) -> Doubles:
 
 def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
     """The framing of the visible layers; an empty scene is framed as a unit ball at the origin, y down."""
-    means, normals, weights = _sampled(scene)
+    splats, normals, areas = _sampled(scene)
     if up not in get_args(UpAxis):
         raise ValueError(f"up: expected one of {', '.join(get_args(UpAxis))}; got {up!r}")
-    if not len(means):
+    parts = [(splats, areas)] if len(splats) else []
+    for layer in scene.visible_fields.values():
+        points, weights = solid(layer.field)
+        parts.append((layer.placement.apply(points), weights))
+    if not parts:
         return Framing((0.0, 0.0, 0.0), 1.0, "-y" if up == "auto" else up)
-    dense = means[weights >= np.quantile(weights, 0.25)]  # haze has little weight
+    dense = _balanced([points[weights >= np.quantile(weights, 0.25)] for points, weights in parts])  # haze has little weight
     middle = np.median(dense, 0)
     distance = np.linalg.norm(dense - middle, axis=1)
     near, far = np.quantile(distance, [0.5, 0.95])
@@ -81,7 +91,63 @@ def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
     radius = min(float(far), UNBOUNDED * float(near)) or 1.0
     near_centre = dense[np.linalg.norm(dense - centre, axis=1) <= 1.25 * radius]
     points = near_centre[:: max(1, len(near_centre) // POINTS)] if len(near_centre) else middle[None]
-    return Framing(tuple(centre.tolist()), radius, _guessed_up(means, normals, weights) if up == "auto" else up, points)
+    if up == "auto":
+        up = _guessed_up(splats, normals, areas) if len(splats) else "z"
+    return Framing(tuple(centre.tolist()), radius, up, points)
+
+
+def _balanced(parts: list[Doubles]) -> Doubles:
+    """All points [P, 3] of the splats and of each field, about as many of each: how finely a thing is made is no measure of its size."""
+    fewest = max(FEW, min(map(len, parts)))
+    return parts[0] if len(parts) == 1 else np.concatenate([some[:: max(1, len(some) // fewest)] for some in parts])
+
+
+def solid(field: HashGrid) -> tuple[Doubles, Doubles]:
+    """Points [P, 3] of a field's frame where something solid ends, and weights [P]: area times alpha. Its corners, if there is none."""
+    points, edges = _pieces(field)
+    alphas = _alphas(field, points, edges)
+    found = alphas >= SOLID
+    points, edges, alphas = points[found], edges[found], alphas[found]
+    beside = points[:, None] + edges[:, None, None] * np.concatenate([np.eye(3), -np.eye(3)])
+    ends = (_alphas(field, beside.reshape(-1, 3), np.repeat(edges, 6)).reshape(-1, 6) < SOLID).any(1)
+    if ends.any():
+        return points[ends], edges[ends] ** 2 * alphas[ends]
+    low, high = field.box if field.warp == "box" else np.array([[-1.0] * 3, [1.0] * 3])
+    corners = np.stack(np.meshgrid(*np.stack([low, high], 1)), -1).reshape(-1, 3)
+    return corners, np.ones(len(corners))
+
+
+def _alphas(field: HashGrid, points: Doubles, edges: Doubles) -> Doubles:
+    density, _ = field.query(points, np.broadcast_to([0.0, 0.0, 1.0], points.shape))
+    return -np.expm1(-density.astype(np.float64) * edges)
+
+
+def _pieces(field: HashGrid) -> tuple[Doubles, Doubles]:
+    """Middles [P, 3] and edges [P] of pieces that a field is looked at in: its occupied cells, or else the cells of a coarse grid."""
+    if field.occupancy is not None:
+        return _occupied(field.occupancy)
+    axis = (np.arange(SIDE) + 0.5) / SIDE
+    unit = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    if field.warp == "box":
+        low, high = field.box
+        return low + unit * (high - low), np.full(len(unit), float((high - low).mean()) / SIDE)
+    contracted = 4 * unit - 2
+    reach = np.maximum(np.abs(contracted).max(1), 1)
+    size = 1 / (2 - reach)  # of the place that was contracted there
+    return contracted * (size / reach)[:, None], 4 / SIDE * size / reach
+
+
+def _occupied(occupancy: Occupancy) -> tuple[Doubles, Doubles]:
+    points, edges = [np.zeros((0, 3))], [np.zeros(0)]
+    for number, (cells, (low, high)) in enumerate(zip(occupancy.cells, occupancy.boxes, strict=True)):
+        cell = (high - low) / cells.shape
+        middles = low + cell * (np.argwhere(cells) + 0.5)
+        if number:  # what a finer grid does not tell
+            inner_low, inner_high = occupancy.boxes[number - 1]
+            middles = middles[((middles < inner_low) | (middles >= inner_high)).any(1)]
+        points.append(middles[:: max(1, len(middles) // PIECES)])
+        edges.append(np.full(len(points[-1]), float(cell.mean())))
+    return np.concatenate(points), np.concatenate(edges)
 
 
 @np.errstate(all="ignore")  # what is not finite is left out at the end

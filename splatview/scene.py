@@ -28,6 +28,18 @@ class Layer:
             raise ValueError("expected a layer of Gaussians, found a hash-grid field")
         return self.content
 
+    @property
+    def field(self) -> HashGrid:
+        """The content of a layer that is a field, as those of `Scene.visible_fields` are; ValueError if it has Gaussians."""
+        if isinstance(self.content, Gaussians):
+            raise ValueError("expected a hash-grid field, found a layer of Gaussians")
+        return self.content
+
+    @property
+    def empty(self) -> bool:
+        """Whether there are no Gaussians in it, and it is no field either."""
+        return not isinstance(self.content, HashGrid) and not len(self.content)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -76,6 +88,11 @@ class Scene:
         return free
 
     @property
+    def splat_layers(self) -> dict[str, Layer]:
+        """Those that have Gaussians, or would have some; hidden ones, too."""
+        return {name: layer for name, layer in self.layers.items() if not isinstance(layer.content, HashGrid)}
+
+    @property
     def visible_layers(self) -> dict[str, Layer]:
         """Those that have Gaussians, and show them."""
         return {name: layer for name, layer in self.layers.items() if layer.visible and _count(layer)}
@@ -84,13 +101,6 @@ class Scene:
     def visible_fields(self) -> dict[str, Layer]:
         """Those that are a hash-grid field, and show it."""
         return {name: layer for name, layer in self.layers.items() if layer.visible and isinstance(layer.content, HashGrid)}
-
-    def without_fields(self) -> Scene:
-        """The scene itself, for what draws and edits Gaussians only; ValueError if a layer is a field."""
-        for name, layer in self.layers.items():
-            if isinstance(layer.content, HashGrid):
-                raise ValueError(f"{layer.source or name}: this is a hash-grid field, which cannot be shown or edited yet")
-        return self
 
     @property
     def count(self) -> int:

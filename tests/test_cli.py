@@ -16,11 +16,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from small_fields import ball
 
 from splatview import Camera, Gaussians, RenderOptions, Scene, load, open_renderer, save
 from splatview.cli import COMMANDS, main, waiting
 from splatview.cli.pictures import depth_steps, numbered
 from splatview.cli.sizes import Size
+from splatview.edit.state import digest_of
 from splatview.formats import MissingExtra, save_cameras, tcnn
 from splatview.framing import frame_scene
 from splatview.geometry import Similarity
@@ -355,7 +357,7 @@ def test_info_tells_what_a_field_is_made_of(capsys, field_file):
     printed = capsys.readouterr().out
     for told in ("1 hash-grid field", "4 - 16 - 16", "32 - 16 - 3", "occupied 50 %", "cone 0", "exposure 1.5 stops", "hashed"):
         assert told in printed
-    assert "Gaussians" not in printed and "up axis" not in printed
+    assert "Gaussians" not in printed and "up axis z" in printed
     assert main(["info", "--json", str(field_file)]) == 0
     facts = json.loads(capsys.readouterr().out)
     field = facts["layers"]["fox"]["field"]
@@ -379,19 +381,62 @@ def test_convert_moves_a_field_and_changes_nothing_else_of_it(capsys, tmp_path, 
         (["convert", "FIELD", "TARGET.ply"], "saved as .ingp"),
         (["convert", "FIELD", "TARGET.ingp", "--max-sh", "1", "--drop-broken"], "--max-sh, --drop-broken: expected a scene of Gaussians"),
         (["convert", "SPLATS", "TARGET.ingp"], "found only Gaussians"),
-        (["render", "FIELD", "-o", "TARGET.png"], "fox.ingp: this is a hash-grid field, which cannot be shown"),
-        (["view", "FIELD", "--no-open"], "fox.ingp: this is a hash-grid field, which cannot be shown"),
-        (["bench", "SPLATS", "FIELD"], "fox.ingp: this is a hash-grid field, which cannot be shown"),
-        (["edit", "FIELD", "--script", "EDITS", "-o", "TARGET.ply"], "fox.ingp: this is a hash-grid field, which cannot be shown"),
-        (["edit", "SPLATS", "--script", "EDITS", "-o", "TARGET.ply"], "fox.ingp: this is a hash-grid field, which cannot be shown"),
+        (["edit", "FIELD", "--script", "EDITS", "-o", "TARGET.ingp"], "Normalise quaternions: expected a layer of Gaussians"),
+        (["edit", "FIELD", "--script", "NOTHING", "-o", "TARGET.ply"], "a hash-grid field is saved as .ingp"),
     ],
 )
 def test_what_cannot_be_done_with_a_field_is_one_line(capsys, tmp_path, scene_file, field_file, words, why):
-    (tmp_path / "edits.json").write_text(json.dumps({"operations": [{"is": "AddLayers", "path": str(field_file)}]}))
-    given = {"FIELD": str(field_file), "SPLATS": str(scene_file), "EDITS": str(tmp_path / "edits.json")}
+    (tmp_path / "edits.json").write_text(json.dumps({"operations": [{"is": "Normalise", "layer": "fox"}]}))
+    (tmp_path / "nothing.json").write_text(json.dumps({"operations": []}))
+    given = {"FIELD": str(field_file), "SPLATS": str(scene_file)}
+    given |= {"EDITS": str(tmp_path / "edits.json"), "NOTHING": str(tmp_path / "nothing.json")}
     assert main([given.get(word, word).replace("TARGET", str(tmp_path / "target")) for word in words]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert why in line and not list(tmp_path.glob("target*"))
+
+
+@pytest.fixture
+def ball_file(tmp_path):
+    """A red ball in the middle of the unit cube."""
+    save(Scene({"ball": Layer(ball())}), tmp_path / "ball.ingp")
+    return tmp_path / "ball.ingp"
+
+
+def test_render_draws_a_field(tmp_path, ball_file):
+    out = tmp_path / "out.png"
+    assert main(["render", str(ball_file), "-o", str(out), "--size", "64x48", "--background", "blue", "--depth"]) == 0
+    pixels, depth = picture(out).astype(int), np.load(tmp_path / "out_depth.npy")
+    assert np.abs(pixels[24, 32] - [230, 26, 26]).max() <= 3 and np.abs(pixels[0, 0] - [0, 0, 255]).max() <= 1
+    seen = pixels[..., 0] > 128
+    assert 0.1 < seen.mean() < 0.8 and seen[24].sum() == pytest.approx(seen[:, 32].sum(), abs=3), "a ball is round, and whole"
+    assert depth[24, 32] > 0 and depth[0, 0] == 0
+
+
+def test_splats_and_fields_are_drawn_together(capsys, tmp_path, scene_file, ball_file):
+    both, out = [str(scene_file), str(ball_file)], tmp_path / "out.png"
+    assert main(["render", *both, "-o", str(out), "--size", "64x48"]) == 0
+    scene = load(scene_file).joined(load(ball_file))
+    camera = frame_scene(scene).camera(64, 48)
+    assert np.array_equal(picture(out), open_renderer("cpu").render(scene, camera, RenderOptions(outputs=("rgb8",))).rgb8)
+    capsys.readouterr()
+    assert main(["bench", *both, "--frames", "1", "--size", "64x48", "--json", str(tmp_path / "figures.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "500 Gaussians and 1 hash-grid field, backend" in printed and "fields" in printed
+    assert json.loads((tmp_path / "figures.json").read_text())["sizes"][0]["counts"]["samples"] > 0
+
+
+def test_edit_places_a_field_and_leaves_it_as_it_is(capsys, tmp_path, ball_file):
+    operations = [
+        {"is": "Place", "layer": "ball", "placement": {"is": "Similarity", "translation": [1, 2, 3]}},
+        {"is": "Bake"},
+        {"is": "CapDegree", "degree": 0},
+    ]
+    (tmp_path / "edits.json").write_text(json.dumps({"operations": operations}))
+    target = tmp_path / "moved.ingp"
+    assert main(["edit", str(ball_file), "--script", str(tmp_path / "edits.json"), "-o", str(target)]) == 0
+    assert "1 hash-grid field" in capsys.readouterr().out
+    [before], [after] = load(ball_file).layers.values(), load(target).layers.values()
+    assert after.placement.translation == pytest.approx((1, 2, 3)) and digest_of(after.content) == digest_of(before.content)
 
 
 @pytest.fixture

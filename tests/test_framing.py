@@ -1,9 +1,12 @@
 """Framing: a scene is shown whole, from above its floor, whatever stray splats it has and wherever it stands."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_fields import ball as ball_field
 
 from splatview import Gaussians, Scene
 from splatview.framing import axis_vector, frame_scene
@@ -115,3 +118,49 @@ def test_real_scenes_stand_upright(data):
 
     assert frame_scene(load(data / "splats/playbot-lod2.ply")).up_axis == "-y"
     assert frame_scene(load(data / "splats/statue-angel.ply")).up_axis == "-y"
+
+
+# Fields
+
+
+@pytest.mark.parametrize("occupied", [True, False])
+def test_a_field_is_framed_where_it_is_solid(occupied):
+    field = ball_field(radius=0.2, middle=(0.6, 0.5, 0.3))
+    placement = Similarity((0.9, 0.1, 0.3, 0.2), (3, 4, 5), 2.5)
+    framing = frame_scene(Scene({"ball": Layer(field if occupied else replace(field, occupancy=None), placement)}))
+    assert framing.centre == pytest.approx(placement.apply([0.6, 0.5, 0.3]), abs=0.05)
+    assert framing.radius == pytest.approx(0.2 * 2.5, rel=0.15) and framing.up_axis == "z"
+
+
+def test_a_contracted_field_is_framed_in_all_of_space():
+    """The same ball in contracted space, a quarter as wide there; around it, where space is contracted, there is nothing."""
+    field = replace(ball_field(radius=0.2), warp="contraction", occupancy=None)
+    framing = frame_scene(Scene({"ball": Layer(field)}))
+    assert framing.centre == pytest.approx((0, 0, 0), abs=0.1) and framing.radius == pytest.approx(0.8, rel=0.25)
+
+
+def test_a_field_that_is_nowhere_solid_is_framed_by_its_box():
+    framing = frame_scene(Scene({"haze": Layer(ball_field(density=1e-6))}))
+    assert framing.centre == pytest.approx((0.5, 0.5, 0.5)) and framing.radius == pytest.approx(3**0.5 / 2)
+
+
+def test_a_few_points_of_one_part_count_as_much_as_many_of_another():
+    """A ball of very many splats beside one of a translucent field: both are in view."""
+    splats_here = Layer(splats(ball(100_000) * 0.3), Similarity(translation=(2.0, 0.5, 0.5)))
+    field_here = Layer(ball_field(density=8.0))
+    camera = frame_scene(Scene({"splats": splats_here, "field": field_here})).camera(640, 360)
+    for middle in ([0.5, 0.5, 0.5, 1], [2.0, 0.5, 0.5, 1]):
+        seen = camera.camera_from_world @ middle
+        assert seen[2] > 0 and abs(seen[0] / seen[2]) * camera.K[0, 0] < 300
+
+
+def test_splats_and_fields_are_framed_together_and_the_splats_say_what_is_up():
+    turn = Similarity.from_matrix(np.c_[rotation_between([0, 0, 1], axis_vector("x")), np.zeros(3)])
+    scene = scene_of(*stage())
+    for name in list(scene.layers):
+        scene = scene.placed(name, turn)
+    both = scene.with_layer("ball", Layer(ball_field(), Similarity(translation=(0, 4, 0), scale=4)))
+    framing = frame_scene(both)
+    seen = framing.camera(640, 360).camera_from_world @ [2, 6, 2, 1]
+    assert framing.up_axis == "x" and framing.centre[0] > 0.3 and abs(seen[0] / seen[2]) < 1
+    assert frame_scene(both.shown("ball", False)) == frame_scene(scene)

@@ -209,7 +209,7 @@ def test_an_overdraw_limit_keeps_the_nearest_of_each_tile(renderer):
 @pytest.mark.parametrize("limit", [1, 63, 64, 65, 200])
 def test_an_overdraw_limit_is_a_prefix_of_every_tile(renderer, limit):
     scene, camera, options = alone(cloud(3000, size=-1.5), shot(200, 150))
-    native = renderer._native
+    native = renderer.splats._native
     renderer.render(scene, camera, options)
     whole, _ = native.tile_lists()
     renderer.render(scene, camera, replace(options, overdraw_limit=limit))

@@ -94,7 +94,7 @@ def test_tiles_leave_out_only_what_is_not_seen(renderer, name):
     scene, camera, options = CASES[name]()
     splats = scene.layers["cloud"].content
     renderer.render(scene, camera, options)
-    lists, across = renderer._native.tile_lists()
+    lists, across = renderer.splats._native.tile_lists()
     side = next(side for side in (4, 8, 16, 32, 64) if -(-camera.width // side) == across)
     covered = tiles_of(lists, across)
     radii, means, *_ = gsplat_projection(splats, camera)
@@ -115,5 +115,5 @@ def test_tile_lists_are_sorted_by_depth(renderer):
     scene, camera, options = CASES["dense"]()
     renderer.render(scene, camera, options)
     depths = numpy_renderer.project(scene.layers["cloud"].content, Similarity(), camera, options).depths
-    for members in renderer._native.tile_lists()[0]:
+    for members in renderer.splats._native.tile_lists()[0]:
         assert (np.diff([depths[gaussian] for _, gaussian in members]) >= -1e-5).all()

@@ -64,8 +64,9 @@ def test_a_field_is_a_layer_apart(scene):
     both = scene.with_layer("fox", Layer(field))
     assert both.count == scene.count and both.visible_layers == scene.visible_layers
     assert list(both.visible_fields) == ["fox"] and not both.shown("fox", False).visible_fields and not scene.visible_fields
-    assert both.layers["a"].splats is both.layers["a"].content and scene.without_fields() is scene
+    assert both.layers["a"].splats is both.layers["a"].content and both.layers["fox"].field is field
+    assert both.splat_layers == scene.splat_layers == dict(scene.layers)
     with pytest.raises(ValueError, match="found a hash-grid field"):
         _ = both.layers["fox"].splats
-    with pytest.raises(ValueError, match="fox: this is a hash-grid field"):
-        both.without_fields()
+    with pytest.raises(ValueError, match="found a layer of Gaussians"):
+        _ = both.layers["a"].field

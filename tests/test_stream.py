@@ -75,6 +75,28 @@ def test_a_lone_request_is_drawn_at_once_and_again_at_full_size_when_it_rests(cl
     assert [(turn.still, turn.scale) for turn in client.drawn[1:]] == [(True, 1.0)]
 
 
+def test_a_slow_picture_comes_in_half_the_size_first(clock, pipeline):
+    client = Client(clock, pipeline, cost=3.0)
+    for request in "ab":
+        client.channel.ask(request)
+        for _ in range(4):
+            settle(pipeline)
+            client.answer()
+            clock[0] += REST
+    assert [(turn.request, turn.scale) for turn in client.drawn if turn.still] == [("a", 1.0), ("b", 0.5), ("b", 1.0)]
+    assert client.drawn[0].scale == 0.5 and pipeline.due() is None
+
+
+def test_a_fixed_cost_is_no_reason_for_a_smaller_picture():
+    pacer = Pacer()
+    for step in range(20):
+        pacer.ask(step, 0.1 * step)
+        turn = pacer.turn(0.1 * step)
+        pacer.drawn(turn, 300 + 50 * turn.scale**2)
+        pacer.acknowledged(pacer.sending(turn, 0.1 * step), 0.1 * step + 0.01)
+    assert turn.scale < 0.6 and pacer.turn(10.0).scale == 1
+
+
 def test_what_was_drawn_at_rest_is_never_drawn_again(clock, pipeline):
     client = Client(clock, pipeline)
     for _ in range(3):

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from scripted_client import ScriptedClient
+from small_fields import ball
 from test_viewer import coloured_ball, nobody_left
 from test_viewer_world import no_tools
 
@@ -513,3 +514,15 @@ def test_whoever_leaves_lets_go_of_the_splats(viewer_of):
 def test_settings_name_who_may_draw():
     with pytest.raises(ValueError, match=r"expected one of .*'hybrid'.*got 'gpu'"):
         ViewerSettings(draw="gpu")  # type: ignore[arg-type]
+
+
+def test_a_field_is_not_for_browsers_and_that_is_said_once(scene):
+    visit = Visit(scene.with_layer("fox", Layer(ball(), visible=False)))
+    visit.receive()
+    assert visit.who() == "browser"
+    visit.do(ShowLayer("fox", True))
+    visit.do(Place("fox", Similarity(scale=2.0)))
+    assert visit.who() == "server" and len(visit.page.told("notify")) == 1
+    visit.do(ShowLayer("fox", False))
+    visit.receive()
+    assert visit.who() == "browser"

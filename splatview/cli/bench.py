@@ -12,7 +12,7 @@ from tyro.conf import OmitArgPrefixes
 from splatview.cli.cameras import CameraFlags
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_FILE, MaybeLevel, ScenePaths
-from splatview.cli.loading import load_scenes, renderer
+from splatview.cli.loading import contents, load_scenes, renderer
 from splatview.cli.measuring import Measurement, measure
 from splatview.cli.sizes import Size
 from splatview.cli.waiting import counted
@@ -48,7 +48,7 @@ class Command:
         views = [camera] if self.viewpoint.size else [size.fit(camera) for size in SIZES]
         draw = renderer(self.backend)
         rows = [measure(draw, scene, view, frames=self.frames) for view in counted(views, "measuring")]
-        print_rows(scene.count, draw.name, rows)
+        print_rows(contents(scene), draw.name, rows)
         if self.json is not None:
             with users_fault(OSError):
                 self.json.write_text(
@@ -56,10 +56,10 @@ class Command:
                 )
 
 
-def print_rows(gaussians: int, backend: str, rows: list[Measurement]) -> None:
+def print_rows(what: str, backend: str, rows: list[Measurement]) -> None:
     """Write the figures for people."""
     stages = list(rows[0].stages_ms)
-    print(f"{gaussians:,} Gaussians, backend {backend}; median milliseconds of a warm frame")
+    print(f"{what}, backend {backend}; median milliseconds of a warm frame")
     print("".join(f"{title:>12}" for title in ("size", "frame", "per second", *stages)))
     for row in rows:
         numbers = (row.frame_ms, 1000 / row.frame_ms, *(row.stages_ms[stage] for stage in stages))

@@ -14,7 +14,7 @@ from tyro.conf import arg
 
 from splatview.cli.faults import UserError, one_line, users_fault
 from splatview.cli.flags import MaybeLevel, ScenePaths
-from splatview.cli.loading import load_scenes, renderer
+from splatview.cli.loading import contents, load_scenes, renderer
 from splatview.cli.waiting import waiting
 from splatview.render import Backend
 from splatview.scene import Scene
@@ -60,7 +60,7 @@ class Command:
                 tools = Tools(cache(lambda: renderer(self.backend)), self._load, progress)
                 state, told = replayed(document.counted, State(scene), tools, self.script)
         result = state.result()
-        if not result.count:
+        if not (result.count or result.visible_fields):
             raise UserError(f"{self.script}: nothing is left of the {scene.count:,} Gaussians")
         with users_fault(ValueError, OSError, ImportError), waiting(f"writing {self.output}") as progress:
             notes = save(result, self.output, spz_version=self.spz_version, progress=progress)
@@ -68,7 +68,7 @@ class Command:
         for note in (*(note for layer in scene.layers.values() for note in layer.notes), *notes):
             print(f"note: {note}")
         removed = f" ({scene.count:,} before)" if result.count != scene.count else ""
-        print(f"{self.output}: {result.count:,} Gaussians{removed}, {self.output.stat().st_size / 1e6:,.1f} MB")
+        print(f"{self.output}: {contents(result)}{removed}, {self.output.stat().st_size / 1e6:,.1f} MB")
 
     def _load(self, path: str, level: int | None) -> Scene:
         from splatview.viewer.desk import read

@@ -113,7 +113,7 @@ def gather(path: Path, level: int | None = None) -> dict[str, Any]:
         "bytes": path.stat().st_size if path.is_file() else None,
         "count": scene.count,
         "levels": levels(path),
-        "up": frame_scene(scene).up_axis if scene.count else None,
+        "up": frame_scene(scene).up_axis if scene.visible_layers or scene.visible_fields else None,
         "layers": layers,
     }
 

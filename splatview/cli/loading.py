@@ -21,6 +21,13 @@ def demo_scene() -> Path:
     return next((path for path in (package / DEMO, package.parent / DEMO) if path.exists()), package / DEMO)
 
 
+def contents(scene: Scene) -> str:
+    """What is in a scene, hidden layers included: 1,000 Gaussians and 1 hash-grid field."""
+    fields = len(scene.layers) - len(scene.splat_layers)
+    parts = [f"{scene.count:,} Gaussians"] if scene.count or not fields else []
+    return " and ".join(parts + ([f"{fields} hash-grid field{'s' if fields > 1 else ''}"] if fields else []))
+
+
 def load_scene(path: Path, level: int | None = None) -> Scene:
     """The scene in a file or folder, at a `level` of detail where it has several; UserError if it is missing, broken or unknown."""
     from splatview.formats import load
@@ -31,7 +38,7 @@ def load_scene(path: Path, level: int | None = None) -> Scene:
 
 
 def load_scenes(paths: Sequence[Path], level: int | None = None) -> Scene:
-    """The layers of all files, each as it was placed, those with levels of detail at `level`; UserError if there is no path, or a field."""
+    """The layers of all files, each as it was placed, those with levels of detail at `level`; UserError if there is no path."""
     if not paths:
         raise UserError("expected a scene file, got none; for example: splatview view scenes/led_stage.spz")
     from splatview.formats import levels
@@ -41,8 +48,7 @@ def load_scenes(paths: Sequence[Path], level: int | None = None) -> Scene:
     scene = Scene()
     for path in paths:
         scene = scene.joined(load_scene(path, level if path in streamed else None))
-    with users_fault(ValueError):
-        return scene.without_fields()
+    return scene
 
 
 def renderer(backend: Backend) -> Renderer:

@@ -1,8 +1,8 @@
 """`NAME.splatview`: a document as one file, a zip of `document.json`, `masks/*` and, if they are embedded, `sources/*`.
 
 Paths of sources, and of files that operations add, are relative to the file's folder where that can be. What is embedded has the path
-`embedded:NAME`: the entries `sources/NAME/1.ply`, `sources/NAME/2.ply` ... are its layers, and `sources/NAME/level-L-1.ply` those of its
-other levels of detail.
+`embedded:NAME`: the entries `sources/NAME/1.ply`, `sources/NAME/2.ply` ... are its layers (a field is a `1.ingp`), and
+`sources/NAME/level-L-1.ply` those of its other levels of detail.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LARGEST_TEXT = 256 << 20  # bytes of document.json
 LARGEST_MASK = 300 << 20  # compressed bytes of a mask
 LARGEST_SOURCE = 32 << 30
 FOLDER_SUFFIX = ".embedded"  # of what an embedded source becomes when it is opened
-NAME, PART = re.compile(r"[\w-][\w .-]{0,99}"), re.compile(r"(level-\d{1,4}-)?\d{1,6}\.ply")
+NAME, PART = re.compile(r"[\w-][\w .-]{0,99}"), re.compile(r"(level-\d{1,4}-)?\d{1,6}\.(ply|ingp)")
 PIECE = 1 << 24
 
 

@@ -11,7 +11,7 @@ from splatview.edit.document import EMPTY, Amend, Change, Do, Document, Entry, J
 from splatview.edit.operations import AnyOperation, Select, bound
 from splatview.edit.patience import apart
 from splatview.edit.select import AnyQuery, How, Tools
-from splatview.edit.state import State
+from splatview.edit.state import State, arrays_of
 from splatview.frame import Renderer
 from splatview.scene import Scene
 
@@ -215,8 +215,7 @@ def _arrays(state: State) -> dict[int, int]:
     """Bytes of the arrays and masks of a state, by identity."""
     found: dict[int, int] = {}
     for layer in state.scene.layers.values():
-        content = layer.splats
-        for array in (content.means, content.quats, content.log_scales, content.opacity_logits, content.sh):
+        for array in arrays_of(layer.content):
             found[id(array)] = array.nbytes
     for masks in (state.selected, state.hidden, state.locked, state.deleted, *state.sets.values()):
         found.update({id(mask): mask.nbytes for mask in masks.values()})

@@ -1,4 +1,4 @@
-"""Sources within a document's file: every layer as lossless bytes, so that the file is all that is needed."""
+"""Sources within a document's file: every layer as lossless bytes, a field as its own file, so that the document is all that is needed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from splatview.edit.operations import AddLayers, SwapLevel
 from splatview.edit.sources import Load
 from splatview.edit.state import digest_of
 from splatview.gaussians import Gaussians
+from splatview.hashgrid import HashGrid
 from splatview.scene import Scene
 
 Encode = Callable[[Gaussians], bytes | memoryview]
@@ -45,14 +46,14 @@ def embedded(document: Document, load: Load, encode: Encode, wanted: Callable[[s
 
     def put(path: str, level: int | None, digests: tuple[str, ...]) -> Scene:
         scene = load(path, level)
-        if digests and tuple(digest_of(layer.splats) for layer in scene.layers.values()) != digests:
+        if digests and tuple(digest_of(layer.content) for layer in scene.layers.values()) != digests:
             raise ValueError(f"{path}: this file has changed since it was opened, and cannot be put into the document as it was")
         if (path, level) not in names:
             name = names[path, level] = _free(path, set(names.values()))
-            _add(made, name, "", scene, encode)
+            _add(made, name, "", path, scene, encode)
             for other in sorted(levels):
                 try:
-                    _add(made, name, f"level-{other}-", load(path, other), encode)
+                    _add(made, name, f"level-{other}-", path, load(path, other), encode)
                 except ValueError:  # it is another file that has this level
                     continue
         return scene
@@ -80,16 +81,22 @@ def embedded(document: Document, load: Load, encode: Encode, wanted: Callable[[s
 def parts_of(folder: Path, level: int | None) -> list[Path]:
     """The files of the layers in what `archive.extracted` made, in order; ValueError if that level of detail is not in there."""
     prefix = "" if level is None else f"level-{level}-"
-    pattern = re.compile(rf"{prefix}(\d+)\.ply")
+    pattern = re.compile(rf"{prefix}(\d+)\.(?:ply|ingp)")
     found = {int(match[1]): path for path in folder.iterdir() if (match := pattern.fullmatch(path.name))}
     if not found:
         raise ValueError(f"{folder}: expected the level of detail {level} in it, found none")
     return [found[number] for number in sorted(found)]
 
 
-def _add(made: dict[str, Callable[[], bytes | memoryview]], name: str, prefix: str, scene: Scene, encode: Encode) -> None:
+def _add(made: dict[str, Callable[[], bytes | memoryview]], name: str, prefix: str, path: str, scene: Scene, encode: Encode) -> None:
     for number, layer in enumerate(scene.layers.values(), 1):
-        made[f"{name}/{prefix}{number}.ply"] = lambda content=layer.splats: encode(content)
+        if isinstance(layer.content, HashGrid):
+            file = Path(path) / f"{number}.ingp" if path.endswith(FOLDER_SUFFIX) else Path(path)
+            if file.suffix.lower() not in (".ingp", ".msgpack"):
+                raise ValueError(f"{path}: this field cannot be put into a document: write it as .ingp first (splatview convert)")
+            made[f"{name}/{prefix}{number}.ingp"] = file.read_bytes
+        else:
+            made[f"{name}/{prefix}{number}.ply"] = lambda content=layer.splats: encode(content)
 
 
 def _free(path: str, taken: set[str]) -> str:

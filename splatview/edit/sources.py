@@ -26,7 +26,7 @@ def opened(document: Document, load: Load, changed: Changed = "refuse", folder: 
     for source in document.sources:
         found = _found(source.path, folder)
         part = load(found, source.level)
-        now = replace(source, path=found, digests=tuple(digest_of(layer.splats) for layer in part.layers.values()))
+        now = replace(source, path=found, digests=tuple(digest_of(layer.content) for layer in part.layers.values()))
         if source.digests and now.digests != source.digests and changed == "refuse":
             raise _other(found)
         if source.names and len(source.names) != len(part.layers):
@@ -54,7 +54,7 @@ def _checked(entry: Entry, load: Load, changed: Changed, folder: Path | None) ->
             raise
         return entry
     if add.digests and changed == "refuse" and entry.on:
-        now = tuple(digest_of(layer.splats) for layer in load(found, add.level).layers.values())
+        now = tuple(digest_of(layer.content) for layer in load(found, add.level).layers.values())
         if now != add.digests:
             raise _other(found)
     return entry if found == add.path else replace(entry, operation=replace(add, path=found))

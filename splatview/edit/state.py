@@ -1,4 +1,5 @@
 """What a document is at one moment: the scene, and which of its Gaussians are selected, hidden, locked or deleted.
+A field has none: it is placed, shown, renamed and removed as a whole.
 
 Deleted Gaussians stay in their arrays, so that a mask that one operation holds still fits when another one is switched off. Which Gaussians
 a layer's rows are is known by a digest (`Rows`): an operation that keeps the rows keeps it, one that makes others gives a new one.
@@ -17,17 +18,18 @@ import numpy as np
 from splatview.arrays import Bools
 from splatview.frame import Masks
 from splatview.gaussians import Gaussians
+from splatview.hashgrid import HashGrid
 from splatview.scene import Layer, Scene
 
 
 class Rows:
     """Which Gaussians the rows of a layer are. The digest of a large layer takes a moment, and is only made when it is asked for."""
 
-    def __init__(self, digest: str | None = None, content: Gaussians | None = None) -> None:
+    def __init__(self, digest: str | None = None, content: Gaussians | HashGrid | None = None) -> None:
         self._digest, self._content = digest, content
 
     @staticmethod
-    def of(content: Gaussians) -> Rows:
+    def of(content: Gaussians | HashGrid) -> Rows:
         """The rows as they were read from a file."""
         return Rows(content=content)
 
@@ -44,12 +46,26 @@ class Rows:
         return self._digest
 
 
-def digest_of(content: Gaussians) -> str:
+def digest_of(content: Gaussians | HashGrid) -> str:
     """32 hexadecimal digits that tell whether two layers hold the same numbers in the same order."""
-    whole = hashlib.sha256(f"{len(content)} {content.sh.shape[1]} {content.kind}".encode())
-    for array in (content.means, content.quats, content.log_scales, content.opacity_logits, content.sh):
+    if isinstance(content, HashGrid):
+        shapes = [(level.scale, level.resolution) for level in content.levels]
+        rules = content.box.tolist(), content.marching, content.warp, content.offset, content.geometry, content.density_factor
+        whole = hashlib.sha256(repr((shapes, rules, content.shifted_directions, content.hdr, content.exposure)).encode())
+    else:
+        whole = hashlib.sha256(f"{len(content)} {content.sh.shape[1]} {content.kind}".encode())
+    for array in arrays_of(content):
         whole.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
     return whole.hexdigest()[:32]
+
+
+def arrays_of(content: Gaussians | HashGrid) -> tuple[np.ndarray, ...]:
+    """The arrays that a layer's content holds."""
+    if isinstance(content, HashGrid):
+        networks = [array for network in (content.density, content.colour) for array in (*network.weights, *network.biases)]
+        occupancy = () if content.occupancy is None else (content.occupancy.cells, content.occupancy.boxes)
+        return *(level.table for level in content.levels), *networks, *occupancy
+    return content.means, content.quats, content.log_scales, content.opacity_logits, content.sh
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +81,7 @@ class State:
     sets: Mapping[str, Masks] = field(default_factory=dict)  # saved selections, by name
 
     def __post_init__(self) -> None:
-        rows = {name: self.rows.get(name) or Rows.of(layer.splats) for name, layer in self.scene.layers.items()}
+        rows = {name: self.rows.get(name) or Rows.of(layer.content) for name, layer in self.scene.layers.items()}
         object.__setattr__(self, "rows", MappingProxyType(rows))
         object.__setattr__(self, "sets", MappingProxyType(dict(self.sets)))
 

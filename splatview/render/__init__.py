@@ -36,9 +36,15 @@ def open_renderer(backend: Backend = "auto") -> Renderer:
                 return _cuda_renderer()
             except ValueError as error:
                 log.warning("the GPU is not used: %s", error)
-    from splatview.render.splats_cpu import CpuRenderer
+    return _cpu_renderer()
 
-    return CpuRenderer()
+
+def _cpu_renderer() -> Renderer:
+    from splatview.render.splats_cpu import CpuRenderer  # isort: skip  # first: it says so if nothing native is built
+    from splatview.render.composite import CompositeRenderer
+    from splatview.render.field_cpu import FieldCpu
+
+    return CompositeRenderer(CpuRenderer(), FieldCpu)
 
 
 def _cuda_renderer() -> Renderer:
@@ -48,6 +54,8 @@ def _cuda_renderer() -> Renderer:
     lacking = next((need for need in cuda_needs() if not need.works), None)
     if lacking is not None:
         raise ValueError(f"backend cuda: {lacking.what}: {lacking.found}; {lacking.advice} (splatview doctor tells more)")
+    from splatview.render.composite import CompositeRenderer, FromDevice
+    from splatview.render.field_cuda import FieldCuda
     from splatview.render.splats_cuda import CudaRenderer
 
-    return CudaRenderer()
+    return CompositeRenderer(CudaRenderer(), lambda: FromDevice(FieldCuda()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from splatview.latest import Latest
-from splatview.stream.resolution import Worth, next_link_scale, next_quality, next_scale
+from splatview.stream.resolution import Worth, next_link_scale, next_quality, next_scale, rest_scale
 from splatview.stream.stats import Stats
 
 R = TypeVar("R")
@@ -26,8 +26,13 @@ class Turn(Generic[R]):
     request: R
     scale: float  # of the full width and height
     quality: int  # JPEG, 1..100; of no meaning at rest
-    still: bool  # at rest: full size and full quality
+    still: bool  # at rest: full quality, and full size, if need be after one of half the size
     smallest: bool = False  # no smaller picture is to be had
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing better is to come of this view."""
+        return self.still and self.scale == 1
 
 
 class Pacer(Generic[R]):
@@ -45,6 +50,7 @@ class Pacer(Generic[R]):
         self._gap = 0.03
         self._shown: Turn[R] | None = None
         self._draw_ms = 0.0
+        self._full_ms = 0.0  # what a picture at rest takes, judged by the last picture
         self._worth = Worth()
         self._scale = 0.5
         self._link_scale = 1.0
@@ -103,13 +109,14 @@ class Pacer(Generic[R]):
         still = now >= self._rest_at
         if not still and self._draws == "at rest":
             return None
-        if self._shown is not None and self._shown.request == self._newest and (self._shown.still or not still):
+        if self._shown is not None and self._shown.request == self._newest and (self._shown.whole or not still):
             return None
         if not still and now < self._draw_at:
             return None
         self._inbox.take(0)
         if still:
-            return Turn(self._newest, 1.0, round(self._quality), True)
+            shown = self._shown.scale if self._shown is not None and self._shown.request == self._newest else 0.0
+            return Turn(self._newest, rest_scale(self._full_ms, shown), round(self._quality), True)
         return Turn(self._newest, self.scale, round(self._quality), False, self._scale <= self._worth.least(self.budget_ms))
 
     def due(self) -> float | None:
@@ -118,7 +125,7 @@ class Pacer(Generic[R]):
             return None
         if self._shown is None or self._shown.request != self._newest:
             return self._rest_at if self._draws == "at rest" else min(self._draw_at, self._rest_at)
-        return None if self._shown.still else self._rest_at
+        return None if self._shown.whole else self._rest_at
 
     @property
     def patience_ends(self) -> float | None:
@@ -129,6 +136,7 @@ class Pacer(Generic[R]):
         """`turn` was drawn and encoded in so many milliseconds."""
         self._shown = turn
         self._worth.observe(turn.scale, milliseconds)
+        self._full_ms = min(milliseconds / turn.scale**2, self._worth.full_ms)
         self._scale = next_scale(turn.scale, milliseconds, self.budget_ms, self._worth.least(self.budget_ms))
         if not turn.still:
             self._draw_ms = milliseconds

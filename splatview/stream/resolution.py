@@ -4,6 +4,7 @@ from __future__ import annotations
 
 LEAST = 0.25
 STEPS = 32  # sizes are whole steps, so that a renderer meets few different ones
+SLOW, HALF = 1000.0, 0.5  # milliseconds from which on a picture at rest comes in two sizes; the scale of the first
 EASE = 0.85  # of the budget is aimed at: above it, a picture is late at once
 
 
@@ -21,6 +22,11 @@ def next_scale(scale: float, frame_ms: float, budget_ms: float, least: float = L
     else:
         wanted = scale  # between the aim and the budget: leave it
     return min(1.0, max(LEAST, least, int(wanted * STEPS + 1e-6) / STEPS))
+
+
+def rest_scale(full_ms: float, shown: float) -> float:
+    """The scale of the next picture at rest, after one of this view at the scale `shown` (0: none): half first, where the whole is slow."""
+    return HALF if full_ms > SLOW and shown < HALF else 1.0
 
 
 class Guard:
@@ -55,7 +61,7 @@ class Worth:
     SHARE, MOST = 0.15, 0.6  # of the budget that pixels may cost in any case; no scale above this is defended
 
     def __init__(self) -> None:
-        self._full_ms = 1e9
+        self.full_ms = 1e9  # what the pixels of a full-size frame cost, as far as is known
         self._count = self._x = self._y = self._xx = self._xy = 0.0
 
     def observe(self, scale: float, frame_ms: float) -> None:
@@ -68,11 +74,11 @@ class Worth:
         self._xy = self.FORGET * self._xy + x * frame_ms
         spread = self._count * self._xx - self._x**2
         if spread > self.SPREAD * self._count**2:
-            self._full_ms = max(1e-3, (self._count * self._xy - self._x * self._y) / spread)
+            self.full_ms = max(1e-3, (self._count * self._xy - self._x * self._y) / spread)
 
     def least(self, budget_ms: float) -> float:
         """The scale below which pictures are not worth their loss."""
-        scale = (self.SHARE * budget_ms / self._full_ms) ** 0.5
+        scale = (self.SHARE * budget_ms / self.full_ms) ** 0.5
         return max(LEAST, int(min(self.MOST, scale) * STEPS) / STEPS)
 
 

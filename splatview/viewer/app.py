@@ -62,7 +62,6 @@ class Viewer:
         path: Path | None = None,
         progress: Progress = silent,
     ) -> None:
-        scene.without_fields()
         listener = listen(settings.host, settings.port)  # first: a taken port is told before anything is loaded
         begun = ExitStack()  # what has to be closed if something fails further on
         begun.callback(listener.close)

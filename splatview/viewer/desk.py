@@ -158,7 +158,7 @@ class Desk:
 def read(path: str, level: int | None = None) -> Scene:
     """The scene of a file, or of what was embedded in a document; its layers with their source."""
     if not path.endswith(archive.FOLDER_SUFFIX):
-        return load(path, level=level).read_from(path).without_fields()
+        return load(path, level=level).read_from(path)
     scene = Scene()
     for part in parts_of(Path(path), level):
         scene = scene.joined(load(part))

@@ -6,6 +6,7 @@ import logging
 import traceback
 
 from splatview.stream.pacing import Turn
+from splatview.viewer.facts import size_of
 from splatview.viewer.view import Request
 
 log = logging.getLogger(__name__)
@@ -26,9 +27,7 @@ class Faults:
         kind = type(error), where.filename, where.lineno
         if kind not in self._logged:
             self._logged.add(kind)
-            what = ", ".join(
-                f"{name} ({len(layer.splats):,} splats{'' if layer.visible else ', hidden'})" for name, layer in layers.items()
-            )
+            what = ", ".join(f"{name} ({size_of(layer.content)}{'' if layer.visible else ', hidden'})" for name, layer in layers.items())
             log.error(
                 "could not draw a picture: %d x %d at scale %.2f%s; %s; layers: %s; camera_from_world: %s",
                 *(camera.width, camera.height, turn.scale, ", at rest" if turn.still else "", turn.request.view, what or "none"),

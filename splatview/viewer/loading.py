@@ -89,14 +89,14 @@ class Loading:
         return tell
 
     def _add(self, path: Path, notice: Notice | None, stays: bool, author: str) -> str:
-        found = load(path, self._progress(notice)).without_fields()
+        found = load(path, self._progress(notice))
         if not stays:
             path = self._taken(path)
         where = str(path.resolve())
         found = found.read_from(where)
         self._desk.remember(where, None, found)
         self._learn(where)
-        digests = tuple(digest_of(layer.splats) for layer in found.layers.values())
+        digests = tuple(digest_of(layer.content) for layer in found.layers.values())
         names: list[str] = []
 
         def added(state: State) -> AddLayers:

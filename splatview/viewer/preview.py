@@ -84,6 +84,7 @@ class Preview:
         self._done = 0  # bytes sent since there was nothing to send
         self._numbers = itertools.count(1)
         self._told: tuple[Draw, tuple[float, float, float]] = "server", (0.0, 0.0, 0.0)
+        self._fields_told = False  # the person knows that fields are not for browsers
         self._closed = False
 
     def choose(self, wish: Draw) -> None:
@@ -108,6 +109,11 @@ class Preview:
     def _say_unable(self) -> None:
         if not self._able:
             self._page.notify("The server draws", "This browser has no graphics card to draw with, and would be too slow.")
+
+    def _say_fields(self) -> None:
+        if not self._fields_told:
+            self._page.notify("The server draws", "Browsers draw splats only: as long as a hash-grid field is shown, the server draws.")
+        self._fields_told = True
 
     def settle(self, view: View) -> Draw:
         """Who draws `view` now; the page is told when that is new."""
@@ -164,6 +170,9 @@ class Preview:
         drawing = self.wish != "server" and bool(self._able)
         if drawing and count > MOST:
             self._page.notify("The server draws", f"{count:,} splats are too many for the browser: at most {MOST:,} are sent.")
+            drawing = False
+        if drawing and scene.visible_fields:
+            self._say_fields()
             drawing = False
         packed = {name: self._packer.packed(layer.splats) for name, layer in seen.items()} if drawing else {}
         with self._lock:

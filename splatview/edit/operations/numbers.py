@@ -121,7 +121,7 @@ class CapDegree:
         return f"Cap SH degree at {self.degree}"
 
     def apply(self, state: State, tools: Tools) -> State:
-        names = state.scene.layers if self.layer is None else [self.layer]
+        names = state.scene.splat_layers if self.layer is None else [self.layer]
         return state.with_content({name: state.layer(name).splats.with_max_degree(self.degree) for name in names})
 
 

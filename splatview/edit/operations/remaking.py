@@ -76,12 +76,12 @@ class Merge:
 
 @dataclass(frozen=True)
 class Bake:
-    """Write the state into the Gaussians: what is deleted goes for good, and placements become positions."""
+    """Write the state into the Gaussians: what is deleted goes for good, and placements become positions. Fields stay as they are."""
 
     label: ClassVar[str] = "Bake"
 
     def apply(self, state: State, tools: Tools) -> State:
-        for name in list(state.scene.layers):
+        for name in state.scene.splat_layers:
             state = _remade(state, (name,), name, Similarity(), state.living, "bake")
         return state
 

@@ -114,7 +114,7 @@ class Arrange:
             return self._middle[1]
         name = self._layer()
         layer = None if name is None else state.scene.layers.get(name)
-        return None if layer is None or not len(layer.splats) else layer.placement.apply(middle_of(layer.splats))
+        return None if layer is None or layer.empty else layer.placement.apply(middle_of(layer.content))
 
     def show(self) -> None:
         """Show the gizmo and the pivot where they are now; what the person is dragging is left alone."""

@@ -109,7 +109,7 @@ class Doctor:
             try:
                 work()
                 state = self._world.edited
-                found = {name: findings(layer, state.deleted.get(name)) for name, layer in state.scene.layers.items()}
+                found = {name: findings(layer, state.deleted.get(name)) for name, layer in state.scene.splat_layers.items()}
                 if self._page.open:
                     self._show(found)
             except Exception as error:

@@ -7,8 +7,10 @@ from typing import Any
 
 from splatview.edit.operations import AnyOperation, RemoveLayer, Rename, ShowLayer
 from splatview.edit.state import State
+from splatview.gaussians import Gaussians
 from splatview.scene import Layer, Scene
 from splatview.viewer.editor import Editor
+from splatview.viewer.facts import facts_of, size_of
 from splatview.viewer.page import Page
 from splatview.viewer.panels.keys import on_key
 from splatview.viewer.panels.placement import Placement
@@ -100,7 +102,7 @@ class Layers:
                 self._rows[name] = row = self._page.gui.add_checkbox(name, initial_value=layers[name].visible)
             hear(row, lambda on, row=row: self._show_layer(row.label, on))
         for place, (name, layer) in enumerate(layers.items()):
-            row, hint = self._rows[name], f"{len(layer.splats):,} splats"
+            row, hint = self._rows[name], size_of(layer.content)
             for what, value in (("label", name), ("hint", hint), ("order", float(place)), ("value", layer.visible)):
                 if getattr(row, what) != value:
                     setattr(row, what, value)
@@ -111,13 +113,11 @@ class Layers:
         if layer is None:
             self._facts.content = lines(["There is no layer: add one below."])
         elif self._last is None or layer.content is not self._last.content or layer.notes != self._last.notes:
-            content = layer.splats
-            facts = [f"{len(content):,} splats, SH degree {content.sh_degree}, trained for {content.kind} drawing"]
-            self._facts.content = lines(facts + [f"Note: {note}" for note in layer.notes])
+            self._facts.content = lines([facts_of(layer.content), *(f"Note: {note}" for note in layer.notes)])
 
     def _show_levels(self, layer: Layer | None) -> None:
         counts = self._studio.loading.levels(layer.source) if layer is not None else ()
-        count = len(layer.splats) if layer is not None else 0
+        count = len(layer.content) if layer is not None and isinstance(layer.content, Gaussians) else 0
         options = tuple(f"{level}: {size:,} splats" for level, size in enumerate(counts))
         if count not in counts:  # an edited one is none of them
             options = ()

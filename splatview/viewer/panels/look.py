@@ -26,7 +26,7 @@ class Look:
         gui, view = page.gui, View()
         self._session = session
         self._last: Shown = "depth"  # what stood beside the picture when it was last split
-        degree = max((layer.splats.sh_degree for layer in world.scene.layers.values()), default=0)
+        degree = max((layer.splats.sh_degree for layer in world.scene.splat_layers.values()), default=0)
         with gui.add_folder("View"):
             self._shown = gui.add_dropdown("Show", get_args(Shown), initial_value=view.shown)
             self._colormap = gui.add_dropdown("Depth colours", get_args(Colormap), initial_value=view.colormap, visible=False)

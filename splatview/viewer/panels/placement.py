@@ -14,8 +14,10 @@ import numpy as np
 from splatview.arrays import Doubles
 from splatview.edit.operations import Place
 from splatview.edit.state import State
+from splatview.framing import solid
 from splatview.gaussians import Gaussians
 from splatview.geometry import Similarity, matrix_from_quat, multiply_quats
+from splatview.hashgrid import HashGrid
 from splatview.scene import Layer
 from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
@@ -28,13 +30,16 @@ SAMPLE = 100_000  # splats that the middle of a layer is found from
 TYPING = 1.0  # seconds between two changes of the numbers that are one step of the history
 GIZMO = 1.2  # page units; a scene's radius is 3
 
-_middles: weakref.WeakKeyDictionary[Gaussians, Doubles] = weakref.WeakKeyDictionary()
+_middles: weakref.WeakKeyDictionary[Gaussians | HashGrid, Doubles] = weakref.WeakKeyDictionary()
 
 
-def middle_of(content: Gaussians) -> Doubles:
-    """The median [3] of the finite means: what a layer is turned about."""
+def middle_of(content: Gaussians | HashGrid) -> Doubles:
+    """The median [3] of the finite means, or of where a field is solid: what a layer is turned about."""
     if content not in _middles:
-        some = content.means[:: max(1, len(content) // SAMPLE)].astype(np.float64)
+        if isinstance(content, HashGrid):
+            some, _ = solid(content)
+        else:
+            some = content.means[:: max(1, len(content) // SAMPLE)].astype(np.float64)
         some = some[np.isfinite(some).all(axis=1)]
         _middles[content] = np.median(some, axis=0) if len(some) else np.zeros(3)
     return _middles[content]
@@ -43,14 +48,14 @@ def middle_of(content: Gaussians) -> Doubles:
 def gizmo_pose(layer: Layer, page: Similarity) -> Similarity:
     """Where the gizmo of a layer stands in the page: at its middle, turned as it is; the scale is that of page from content."""
     whole = page @ layer.placement
-    return replace(whole, translation=tuple(whole.apply(middle_of(layer.splats)).tolist()))
+    return replace(whole, translation=tuple(whole.apply(middle_of(layer.content)).tolist()))
 
 
 def dragged(layer: Layer, page: Similarity, quat: Any, position: Any) -> Similarity:
     """The placement of a layer whose gizmo was brought to `quat` (wxyz) and `position` of the page; ValueError if they are not finite."""
     scale = page.scale * layer.placement.scale
     turned = Similarity(tuple(quat), tuple(position), scale)
-    offset = scale * matrix_from_quat(np.asarray(turned.quat)) @ middle_of(layer.splats)
+    offset = scale * matrix_from_quat(np.asarray(turned.quat)) @ middle_of(layer.content)
     placed = page.inverse() @ replace(turned, translation=tuple((np.asarray(position) - offset).tolist()))
     return replace(placed, scale=layer.placement.scale)  # not rounded on the way
 
@@ -100,7 +105,7 @@ class Placement:
         """Show where the layer stands now; what the person is dragging or typing is left alone."""
         name = self._chosen()
         layer = None if name is None else self._world.scene.layers.get(name)
-        self._gizmo.visible = bool(self._gizmo_on.value and layer is not None and len(layer.splats))
+        self._gizmo.visible = bool(self._gizmo_on.value and layer is not None and not layer.empty)
         if name is None or layer is None:
             return
         if self._gizmo.visible and self._gesture is None:
