@@ -22,12 +22,12 @@ MOST = 1 << 18  # cells that are asked about at once
 class OccupancyGrid:
     """Nested grids of SIZE^3 cells around (0.5, 0.5, 0.5), each twice as large as the one before."""
 
-    def __init__(self, box_scale: int, marching: Marching, device: torch.device) -> None:
+    def __init__(self, box_scale: int, marching: Marching, device: torch.device, seed: int = 0) -> None:
         self._cascades, self._step, self._device = max(1, box_scale.bit_length()), marching.step, device
         # Optical, of a least step; below 0: never to be anything.
         self.thickness = torch.zeros((self._cascades, SIZE, SIZE, SIZE), device=device)
         self.cells = torch.ones_like(self.thickness, dtype=torch.bool)
-        self._order = torch.randperm(self.thickness.numel() // self._cascades, device=device)
+        self._order = torch.randperm(SIZE**3, generator=torch.Generator().manual_seed(seed)).to(device)
         self._turn = -1  # which share is next; below 0: all of them
         self._native: _fields.Occupancy | None = None
 

@@ -56,7 +56,7 @@ class Training:
         self._while_training = Marching(self.marching.step, self.marching.cone, LONGEST, NEAR_WHILE_TRAINING)
         self._random = torch.Generator(self.device).manual_seed(recipe.seed)
         self.field = Field(recipe.shape, capture.box, self.device, torch.Generator().manual_seed(recipe.seed))
-        self.grid = OccupancyGrid(capture.box_scale, self.marching, self.device)
+        self.grid = OccupancyGrid(capture.box_scale, self.marching, self.device, recipe.seed)
         networks = [*self.field.density, *self.field.colour]
         adam = {"betas": (0.9, 0.99), "eps": 1e-15}
         self._networks = torch.optim.Adam(networks, RATE, weight_decay=DECAY, **adam, fused=True)
