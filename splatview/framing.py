@@ -27,7 +27,7 @@ POINTS = 4000  # of them, to fit a camera to
 HEIGHTS, FLOOR = 64, 0.35  # slices of the height; share of the level surface that three of them hold where there is a floor
 IN_VIEW, MARGIN = 0.98, 1.03  # share of the splats that the first view holds, and how much farther back it stands
 PIECES, SIDE = 60_000, 48  # of each grid of a field, at most; along an axis where there is none
-FEW = 1000  # points of a part of the scene that are kept at least
+FEW = 1000  # of these points, about, where there are several such things
 SOLID = 0.03  # the least alpha of a piece that is looked at: of an occupied cell, 20 of which cover half of what is behind
 UNBOUNDED = 2.5  # 95 % of a bounded thing lies within so many median distances; beyond it is the background of an outdoor capture
 
@@ -76,13 +76,25 @@ def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
     splats, normals, areas = _sampled(scene)
     if up not in get_args(UpAxis):
         raise ValueError(f"up: expected one of {', '.join(get_args(UpAxis))}; got {up!r}")
-    parts = [(splats, areas)] if len(splats) else []
+    parts = [_part(splats, areas)] if len(splats) else []
     for layer in scene.visible_fields.values():
         points, weights = solid(layer.field)
-        parts.append((layer.placement.apply(points), weights))
+        parts.append(_part(layer.placement.apply(points), weights))
     if not parts:
         return Framing((0.0, 0.0, 0.0), 1.0, "-y" if up == "auto" else up)
-    dense = _balanced([points[weights >= np.quantile(weights, 0.25)] for points, weights in parts])  # haze has little weight
+    if up == "auto":
+        up = _guessed_up(splats, normals, areas) if len(splats) else "z"
+    (centre, radius, points), *others = parts
+    if others:  # whatever their sizes, and however many points each has
+        centre = 0.5 * (np.min([middle - far for middle, far, _ in parts], 0) + np.max([middle + far for middle, far, _ in parts], 0))
+        radius = max(float(np.linalg.norm(middle - centre)) + far for middle, far, _ in parts)
+        points = np.concatenate([some[:: max(1, len(some) // FEW)] for *_, some in parts])
+    return Framing(tuple(centre.tolist()), radius, up, points)
+
+
+def _part(points: Doubles, weights: Doubles) -> tuple[Doubles, float, Doubles]:
+    """The middle [3], the radius and some points of what is worth looking at, of the splats or of one field."""
+    dense = points[weights >= np.quantile(weights, 0.25)]  # haze has little weight
     middle = np.median(dense, 0)
     distance = np.linalg.norm(dense - middle, axis=1)
     near, far = np.quantile(distance, [0.5, 0.95])
@@ -90,16 +102,7 @@ def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
     centre = middle if far > UNBOUNDED * near else 0.5 * np.quantile(inside, [0.02, 0.98], axis=0).sum(0)
     radius = min(float(far), UNBOUNDED * float(near)) or 1.0
     near_centre = dense[np.linalg.norm(dense - centre, axis=1) <= 1.25 * radius]
-    points = near_centre[:: max(1, len(near_centre) // POINTS)] if len(near_centre) else middle[None]
-    if up == "auto":
-        up = _guessed_up(splats, normals, areas) if len(splats) else "z"
-    return Framing(tuple(centre.tolist()), radius, up, points)
-
-
-def _balanced(parts: list[Doubles]) -> Doubles:
-    """All points [P, 3] of the splats and of each field, about as many of each: how finely a thing is made is no measure of its size."""
-    fewest = max(FEW, min(map(len, parts)))
-    return parts[0] if len(parts) == 1 else np.concatenate([some[:: max(1, len(some) // fewest)] for some in parts])
+    return centre, radius, near_centre[:: max(1, len(near_centre) // POINTS)] if len(near_centre) else middle[None]
 
 
 def solid(field: HashGrid) -> tuple[Doubles, Doubles]:

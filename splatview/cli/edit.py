@@ -40,7 +40,7 @@ class Command:
     script: Annotated[Path, arg(metavar="EDITS")]
     """A document (.splatview), or JSON: {"operations": [{"is": "Delete", "selection": "opacity < 0.1"}]}."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="TARGET")]
-    """The file to write: .ply, .compressed.ply, .splat, .spz, .sog, .glb, .gltf; replaced if it is there."""
+    """The file to write: .ply, .compressed.ply, .splat, .spz, .sog, .glb, .gltf, or .ingp for a field; replaced if it is there."""
     level: MaybeLevel = None
     """Level of detail of streamed scenes, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     spz_version: Literal[3, 4] = 3
