@@ -23,6 +23,7 @@ LOOK_EVERY = 15.0  # and between two looks at a photo that is held out
 SAY_EVERY = 0.5
 PREVIEW = 160  # pixels of the larger side of what is looked at
 MINUTES = {"cpu": 15.0, "cuda": 2.0}
+LOG2_SIZE = {"cpu": 17, "cuda": 19}
 SAMPLES = {"cpu": 1 << 16, "cuda": 1 << 18}  # of a step
 
 
@@ -48,8 +49,8 @@ class Command:
     """Make photos smaller by this; 4 suits a machine without a GPU."""
     aabb_scale: int | None = None
     """Side of the box that is trained, 1 to 128, a power of two. Default: as the capture says, else 16."""
-    log2_size: int = 19
-    """A level's table has up to two to this power entries: 15 is small, 19 is instant-ngp's."""
+    log2_size: int | None = None
+    """A level's table has up to two to this power entries: 15 is small, 19 is instant-ngp's. Default: 17, with a GPU 19."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     resume: bool = False
@@ -82,7 +83,7 @@ class Command:
             raise UserError(f"{self.target}: there is no folder {self.target.absolute().parent}")
         if (self.minutes is not None and not self.minutes > 0) or (self.steps is not None and self.steps < 1):
             raise UserError("--minutes, --steps: expected more than 0")
-        if not 10 <= self.log2_size <= 24:
+        if self.log2_size is not None and not 10 <= self.log2_size <= 24:
             raise UserError(f"--log2-size: expected 10 to 24, got {self.log2_size}")
         if self.resume and self.restart:
             raise UserError("--resume goes on and --restart begins anew: expected one of them")
@@ -110,7 +111,7 @@ class Command:
             capture = load_capture(self.capture, self.downscale, self.aabb_scale, progress)
         missing = f" ({capture.missing} more are listed and not there)" if capture.missing else ""
         print(f"{self.capture}: {len(capture.photos)} photos{missing}; training on the {'GPU' if device == 'cuda' else 'CPU'}", flush=True)
-        training = Training(capture, Recipe(Shape(log2_size=self.log2_size), SAMPLES[device], self.seed), device)
+        training = Training(capture, Recipe(Shape(log2_size=self.log2_size or LOG2_SIZE[device]), SAMPLES[device], self.seed), device)
         spent = 0.0
         if self.resume:
             with users_fault(ValueError, OSError):
