@@ -116,8 +116,11 @@ class Command:
         if self.resume:
             with users_fault(ValueError, OSError):
                 state = checkpoints.load(checkpoint)
-                training.restore(state)
-            spent = float(state["seconds"])
+                try:
+                    training.restore(state)
+                    spent = float(state["seconds"])
+                except (KeyError, TypeError, RuntimeError, AttributeError) as error:  # what torch says of arrays that do not fit
+                    raise ValueError(f"{checkpoint}: expected a whole checkpoint of splatview fit ({error!r:.200})") from None
             print(f"going on after {training.steps:,} steps", flush=True)
         return training, spent
 

@@ -48,7 +48,7 @@ def read(folder: Path, root: Path) -> Posed:
     try:
         cameras = dict(_binary_cameras(folder / "cameras.bin") if binary else _text_cameras(folder / "cameras.txt"))
         listed = list(_binary_images(folder / "images.bin") if binary else _text_images(folder / "images.txt"))
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise ValueError(f"COLMAP: expected a whole model in {folder}, found a damaged one ({error})") from None
     frames = []
     for quat, translation, camera, name in listed:
@@ -79,10 +79,10 @@ def _frame(poses: Doubles):
 
 def _lens(number: int, width: int, height: int, values: tuple[float, ...]) -> Lens:
     if number not in MODELS:
-        raise ValueError(f"COLMAP: expected a camera model of {', '.join(name for name, *_ in MODELS.values())}, got number {number}")
+        raise ValueError(f"expected a camera model of {', '.join(name for name, *_ in MODELS.values())}, got number {number}")
     name, count, places, distortion = MODELS[number]
     if len(values) != count:
-        raise ValueError(f"COLMAP: expected {count} parameters of a {name} camera, got {len(values)}")
+        raise ValueError(f"expected {count} parameters of a {name} camera, got {len(values)}")
     fx, fy, cx, cy = (values[place] for place in places)
     return Lens(width, height, fx, fy, cx, cy, tuple(values[place] for place in distortion if place is not None), number in FISHEYE)
 

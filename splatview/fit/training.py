@@ -163,10 +163,15 @@ class Training:
         """The field as it stands."""
         return self.field.hashgrid(self.marching, self.grid.value(), (0.0, 0.0, 0.0))
 
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What may not change while a field is trained."""
+        return {**asdict(self.recipe), "aabb_scale": self.capture.box_scale}
+
     def state(self) -> dict[str, Any]:
         """All that `restore` needs to go on."""
         return {
-            "recipe": asdict(self.recipe),
+            "recipe": self._identity,
             "steps": self.steps,
             "rays": self._rays,
             "field": self.field.state_dict(),
@@ -177,9 +182,9 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`; ValueError if it is of another recipe."""
-        if state["recipe"] != asdict(self.recipe):
-            raise ValueError(f"expected the checkpoint of {asdict(self.recipe)}, found one of {state['recipe']}")
+        """Go on from a `state`; ValueError if it is of another training."""
+        if state.get("recipe") != self._identity:
+            raise ValueError(f"expected the checkpoint of {self._identity}, found one of {state.get('recipe')!r:.300}")
         self.steps, self._rays = state["steps"], state["rays"]
         self.field.load_state_dict(state["field"])
         self._networks.load_state_dict(state["networks"])

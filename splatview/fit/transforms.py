@@ -13,6 +13,7 @@ import numpy as np
 from splatview.arrays import Doubles
 from splatview.fit.lens import Lens
 from splatview.fit.posed import Frame, Posed, field_from
+from splatview.geometry import Similarity
 
 MOST_BYTES, MOST_FRAMES = 1 << 28, 100_000
 SCALE, OFFSET = 0.33, (0.5, 0.5, 0.5)  # instant-ngp's own, where the file says none
@@ -40,10 +41,19 @@ def read(path: Path) -> Posed:
         except (KeyError, TypeError, OverflowError, ValueError) as error:
             reason = f"there is no {error}" if isinstance(error, KeyError) else error
             raise ValueError(f"frame {number}: {reason}") from None
-    scale, offset = float(content.get("scale", SCALE)), tuple(map(float, content.get("offset", OFFSET)))
-    if not (0 < scale < np.inf and len(offset) == 3 and np.isfinite(offset).all()):
-        raise ValueError(f"expected a scale > 0 and an offset of three numbers, got {scale} and {offset}")
-    return Posed(tuple(found), field_from(scale, offset), _box_scale(content))
+    return Posed(tuple(found), _frame(content), _box_scale(content))
+
+
+def _frame(content: Mapping[str, Any]) -> Similarity:
+    """The field's frame from the world."""
+    scale, offset = content.get("scale", SCALE), content.get("offset", OFFSET)
+    try:
+        scale, (x, y, z) = float(scale), map(float, offset)
+        if 0 < scale < np.inf and np.isfinite([x, y, z]).all():
+            return field_from(scale, (x, y, z))
+    except (ValueError, TypeError, OverflowError):
+        pass
+    raise ValueError(f"expected a scale > 0 and an offset of three numbers, got {scale!r:.60} and {offset!r:.60}")
 
 
 def _box_scale(content: Mapping[str, Any]) -> int:
