@@ -39,33 +39,36 @@ def backward(unit: Tensor, gradient: Tensor, shape: tuple[int, int], grid: Grid)
 
 
 @triton.jit
-def entry_of(x, y, z, corners, entries):
-    """The row of the corner x, y, z (uint32) in its level's table."""
-    dense = x + y * corners + z * corners * corners
-    hashed = x ^ (y * SECOND) ^ (z * THIRD)
-    return tl.where(corners > 0, dense, hashed) % entries
-
-
-@triton.jit(do_not_specialize=["count"])
-def gather(unit, table, features, scales, corners_of, entries_of, begins, count, row, FEATURES: tl.constexpr, BLOCK: tl.constexpr):
-    point = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    level = tl.program_id(1)
-    inside = point < count
-    scale, begin = tl.load(scales + level), tl.load(begins + level)
-    corners, entries = tl.load(corners_of + level).to(tl.uint32), tl.load(entries_of + level).to(tl.uint32)
+def cells_of(unit, point, inside, scale):
+    """The low corners (int32) of the cells that hold points [BLOCK] of the unit cube, and how far into them they are, by axis."""
     x = tl.load(unit + 3 * point, mask=inside, other=0.0) * scale + 0.5
     y = tl.load(unit + 3 * point + 1, mask=inside, other=0.0) * scale + 0.5
     z = tl.load(unit + 3 * point + 2, mask=inside, other=0.0) * scale + 0.5
     low_x, low_y, low_z = tl.floor(x), tl.floor(y), tl.floor(z)
-    x, y, z = x - low_x, y - low_y, z - low_z
-    column = tl.arange(0, FEATURES)
+    return low_x.to(tl.int32), low_y.to(tl.int32), low_z.to(tl.int32), x - low_x, y - low_y, z - low_z
+
+
+@triton.jit
+def corner_of(low_x, low_y, low_z, x, y, z, corners, entries, number: tl.constexpr):
+    """Of a corner of each cell, its row [BLOCK] in the level's table, and its weight."""
+    dx, dy, dz = number & 1, number >> 1 & 1, number >> 2 & 1
+    weight = (x if dx else 1 - x) * (y if dy else 1 - y) * (z if dz else 1 - z)
+    at_x, at_y, at_z = (low_x + dx).to(tl.uint32), (low_y + dy).to(tl.uint32), (low_z + dz).to(tl.uint32)
+    dense = at_x + at_y * corners + at_z * corners * corners
+    hashed = at_x ^ (at_y * SECOND) ^ (at_z * THIRD)
+    return (tl.where(corners > 0, dense, hashed) % entries).to(tl.int64), weight
+
+
+@triton.jit(do_not_specialize=["count"])
+def gather(unit, table, features, scales, corners_of, entries_of, begins, count, row, FEATURES: tl.constexpr, BLOCK: tl.constexpr):
+    point, column, level = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, FEATURES), tl.program_id(1)
+    inside, begin = point < count, tl.load(begins + level)
+    corners, entries = tl.load(corners_of + level).to(tl.uint32), tl.load(entries_of + level).to(tl.uint32)
+    low_x, low_y, low_z, x, y, z = cells_of(unit, point, inside, tl.load(scales + level))
     total = tl.zeros([BLOCK, FEATURES], tl.float32)
     for number in tl.static_range(8):
-        dx, dy, dz = number & 1, number >> 1 & 1, number >> 2 & 1
-        weight = (x if dx else 1 - x) * (y if dy else 1 - y) * (z if dz else 1 - z)
-        corner_x, corner_y, corner_z = (low_x.to(tl.int32) + dx), (low_y.to(tl.int32) + dy), (low_z.to(tl.int32) + dz)
-        entry = entry_of(corner_x.to(tl.uint32), corner_y.to(tl.uint32), corner_z.to(tl.uint32), corners, entries)
-        place = (begin + entry.to(tl.int64)) * FEATURES
+        entry, weight = corner_of(low_x, low_y, low_z, x, y, z, corners, entries, number)
+        place = (begin + entry) * FEATURES
         total += weight[:, None] * tl.load(table + place[:, None] + column[None, :], mask=inside[:, None], other=0.0)
     target = point.to(tl.int64) * row + level * FEATURES
     tl.store(features + target[:, None] + column[None, :], total, mask=inside[:, None])
@@ -73,23 +76,13 @@ def gather(unit, table, features, scales, corners_of, entries_of, begins, count,
 
 @triton.jit(do_not_specialize=["count"])
 def scatter(unit, gradient, table, scales, corners_of, entries_of, begins, count, row, FEATURES: tl.constexpr, BLOCK: tl.constexpr):
-    point = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    level = tl.program_id(1)
-    inside = point < count
-    scale, begin = tl.load(scales + level), tl.load(begins + level)
+    point, column, level = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, FEATURES), tl.program_id(1)
+    inside, begin = point < count, tl.load(begins + level)
     corners, entries = tl.load(corners_of + level).to(tl.uint32), tl.load(entries_of + level).to(tl.uint32)
-    x = tl.load(unit + 3 * point, mask=inside, other=0.0) * scale + 0.5
-    y = tl.load(unit + 3 * point + 1, mask=inside, other=0.0) * scale + 0.5
-    z = tl.load(unit + 3 * point + 2, mask=inside, other=0.0) * scale + 0.5
-    low_x, low_y, low_z = tl.floor(x), tl.floor(y), tl.floor(z)
-    x, y, z = x - low_x, y - low_y, z - low_z
-    column = tl.arange(0, FEATURES)
+    low_x, low_y, low_z, x, y, z = cells_of(unit, point, inside, tl.load(scales + level))
     source = point.to(tl.int64) * row + level * FEATURES
     given = tl.load(gradient + source[:, None] + column[None, :], mask=inside[:, None], other=0.0)
     for number in tl.static_range(8):  # pyright: ignore[reportGeneralTypeIssues]
-        dx, dy, dz = number & 1, number >> 1 & 1, number >> 2 & 1
-        weight = (x if dx else 1 - x) * (y if dy else 1 - y) * (z if dz else 1 - z)
-        corner_x, corner_y, corner_z = (low_x.to(tl.int32) + dx), (low_y.to(tl.int32) + dy), (low_z.to(tl.int32) + dz)
-        entry = entry_of(corner_x.to(tl.uint32), corner_y.to(tl.uint32), corner_z.to(tl.uint32), corners, entries)
-        place = (begin + entry.to(tl.int64)) * FEATURES
+        entry, weight = corner_of(low_x, low_y, low_z, x, y, z, corners, entries, number)
+        place = (begin + entry) * FEATURES
         tl.atomic_add(table + place[:, None] + column[None, :], weight[:, None] * given, mask=inside[:, None], sem="relaxed")
