@@ -293,6 +293,16 @@ def half_of(word, number: tl.constexpr):
     return (word >> (16 * number)).to(tl.int16).to(tl.float16, bitcast=True).to(tl.float32)
 
 
+@triton.jit
+def samples_at(places, owners, filled, BLOCK: tl.constexpr):
+    """A program's slots [BLOCK], whether they are filled, and of each: the distance of its sample, whether there is one, and its ray."""
+    slot = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = slot < filled
+    distance = tl.load(places + slot, mask=inside, other=-1.0)
+    there = inside & (distance >= 0)
+    return slot, inside, distance, there, tl.load(owners + slot, mask=there, other=0)
+
+
 @triton.jit(do_not_specialize=["turn", "rays", "slots"])
 def encode(
     features,  # [L, slots, FEATURES] float16, as words like the table's
@@ -314,15 +324,10 @@ def encode(
     BLOCK: tl.constexpr,
 ):
     """One level's features at all samples; 0 outside the unit cube."""
-    share = share_of(slots, tl.load(counts + turn), MOST)
-    filled = tl.load(counts + turn + 1) * share
+    filled = tl.load(counts + turn + 1) * share_of(slots, tl.load(counts + turn), MOST)
     level = tl.program_id(1)
     if tl.program_id(0) * BLOCK < filled:
-        slot = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-        inside = slot < filled
-        distance = tl.load(places + slot, mask=inside, other=-1.0)
-        there = inside & (distance >= 0)
-        ray = tl.load(owners + slot, mask=there, other=0)
+        slot, inside, distance, there, ray = samples_at(places, owners, filled, BLOCK)
         x, y, z = unit_at(distance, ray, there, directions, rays, view, box, CONTRACTED)
         there = there & (x > 0) & (x < 1) & (y > 0) & (y < 1) & (z > 0) & (z < 1)
         scale, corners = tl.load(levels + 4 * level).to(tl.float32), tl.load(levels + 4 * level + 1).to(tl.uint32)
@@ -428,14 +433,9 @@ def ask(
     """Both networks, and what they mean for a sample."""
     DENSITY_SIZE: tl.constexpr = INPUTS * WIDTH + (DENSITY_LAYERS - 1) * WIDTH * WIDTH + WIDTH * OUTPUTS
     colour_weights, colour_biases = weights + DENSITY_SIZE, biases + DENSITY_LAYERS * WIDTH + OUTPUTS
-    share = share_of(slots, tl.load(counts + turn), MOST)
-    filled = tl.load(counts + turn + 1) * share
+    filled = tl.load(counts + turn + 1) * share_of(slots, tl.load(counts + turn), MOST)
     if tl.program_id(0) * BLOCK < filled:
-        slot = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-        inside = slot < filled
-        distance = tl.load(places + slot, mask=inside, other=-1.0)
-        there = inside & (distance >= 0)
-        ray = tl.load(owners + slot, mask=there, other=0)
+        slot, inside, distance, there, ray = samples_at(places, owners, filled, BLOCK)
         column = tl.arange(0, INPUTS)[None, :]
         source = features + ((column // FEATURES).to(tl.int64) * slots + slot[:, None]) * FEATURES + column % FEATURES
         values = tl.load(source, mask=there[:, None] & (column < LEVELS * FEATURES), other=0.0)
