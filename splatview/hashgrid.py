@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -288,20 +287,6 @@ class HashGrid:
             weight = np.where(bits == 1, share, 1 - share).prod(axis=1)
             found += weight[:, None] * level.table[_entry(level, corner + bits)]
         return found
-
-
-def level_shapes(count: int, log2_size: int, coarsest: int, growth: float) -> list[tuple[float, int, int]]:
-    """Of each level of instant-ngp's grids its scale, the corners along an axis (0: it is hashed) and the entries of its table.
-
-    `coarsest`: corners of the first level; `growth`: of the scale from one level to the next; tables have up to 2^`log2_size` entries.
-    """
-    found, rate = [], np.log2(np.float32(growth))
-    for level in range(count):
-        scale = float(np.exp2(np.float32(level) * rate) * np.float32(coarsest) - np.float32(1))  # in float32, as there
-        corners = math.ceil(scale) + 1
-        entries = min(-(-(corners**3) // 8) * 8, 1 << log2_size)
-        found.append((scale, corners if corners**3 <= entries else 0, entries))
-    return found
 
 
 def _points(positions: ArrayLike, directions: ArrayLike) -> tuple[Floats, Floats]:

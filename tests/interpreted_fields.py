@@ -24,7 +24,7 @@ def main(out: str) -> None:
 
     from splatview.fit import encoding_kernels
     from splatview.fit.encoding import Grid
-    from splatview.hashgrid import level_shapes
+    from splatview.ngp import level_shapes
     from splatview.render.field_cuda import FieldCuda
 
     renderer, found = FieldCuda("cpu"), {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from splatview.hashgrid import HARMONICS, HashGrid, Level, Marching, Network, Occupancy, level_shapes
+from splatview.hashgrid import HARMONICS, HashGrid, Level, Marching, Network, Occupancy
+from splatview.ngp import level_shapes
 
 SIDE = 32  # corners of the only level
 HIDDEN, OUTPUTS = 16, 16

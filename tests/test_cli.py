@@ -26,7 +26,8 @@ from splatview.edit.state import digest_of
 from splatview.formats import MissingExtra, save_cameras, tcnn
 from splatview.framing import frame_scene
 from splatview.geometry import Similarity
-from splatview.hashgrid import HashGrid, Marching, Network, Occupancy, level_shapes
+from splatview.hashgrid import HashGrid, Marching, Network, Occupancy
+from splatview.ngp import level_shapes
 from splatview.render.backends import Check
 from splatview.scene import Layer
 

@@ -23,7 +23,8 @@ from splatview.fit.occupancy import OccupancyGrid
 from splatview.fit.quality import psnr, ssim
 from splatview.fit.training import Recipe, Training
 from splatview.geometry import quat_from_matrix
-from splatview.hashgrid import Marching, level_shapes
+from splatview.hashgrid import Marching
+from splatview.ngp import level_shapes
 
 SMALL = Recipe(Shape(levels=6, features=4, log2_size=12, coarsest=8, width=16), samples=1 << 13)
 CPU = torch.device("cpu")

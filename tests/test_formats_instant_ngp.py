@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import splatview
+from splatview import ngp
 from splatview.formats import instant_ngp, instant_ngp_cells, instant_ngp_container, tcnn
 from splatview.formats.instant_ngp_writer import encode
 from splatview.formats.report import Report
 from splatview.geometry import Similarity
-from splatview.hashgrid import HashGrid, Marching, Network, Occupancy, level_shapes
+from splatview.hashgrid import HashGrid, Marching, Network, Occupancy
 from splatview.scene import Layer, Scene
 
 STEP = 3**0.5 / 1024
@@ -41,7 +42,7 @@ def pooled(cells):
 def made(levels=8, features=4, log2_size=9, edge=1, width=64, seed=0, growth=1.5, base=4, occupied=0.03, **changes):
     """A random field as Instant-NGP trains them."""
     rng = np.random.default_rng(seed)
-    shapes = level_shapes(levels, log2_size, base, growth)
+    shapes = ngp.level_shapes(levels, log2_size, base, growth)
     numbers = rng.normal(0, 1, features * sum(entries for *_, entries in shapes)).astype(np.float16)
     cascades = edge.bit_length()
     cells = Occupancy(pooled(rng.random((cascades, 128, 128, 128)) < occupied), instant_ngp_cells.boxes(cascades))
@@ -264,7 +265,7 @@ def test_without_photos_the_defaults_place_it():
     assert "where its photos stood" in report.notes[0]
 
 
-@pytest.mark.parametrize("turn", [np.eye(3), instant_ngp.CYCLE])
+@pytest.mark.parametrize("turn", [np.eye(3), ngp.CYCLE])
 def test_a_placement_is_kept(turn):
     matrix = np.eye(4)
     matrix[:3] = np.column_stack([2.5 * turn, [1, -2, 3]])
@@ -549,7 +550,7 @@ def test_flipped_bits_and_junk_are_survived(small, data):
 
 
 def test_a_file_becomes_a_layer_and_a_layer_a_file(tmp_path):
-    field, placement = made(), Similarity.from_matrix(np.column_stack([2 * instant_ngp.CYCLE, [1.0, 2, 3]]))
+    field, placement = made(), Similarity.from_matrix(np.column_stack([2 * ngp.CYCLE, [1.0, 2, 3]]))
     scene = Scene({"any": Layer(field, placement), "hidden": Layer(field, visible=False)})
     assert splatview.save(scene, tmp_path / "fox.INGP") == ()
     again = splatview.load(tmp_path / "fox.INGP")

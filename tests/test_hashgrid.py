@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from splatview import harmonics
 from splatview.formats import checkpoint, nerfstudio_field, tcnn, yaml_scalars
 from splatview.formats.files import open_file
-from splatview.hashgrid import PRIMES, HashGrid, Level, Marching, Network, Occupancy, harmonics_of, level_shapes
+from splatview.hashgrid import PRIMES, HashGrid, Level, Marching, Network, Occupancy, harmonics_of
+from splatview.ngp import level_shapes
 
 RNG = np.random.default_rng(0)
 

@@ -15,7 +15,7 @@ from interpreted_fields import SHAPES, points
 from render_cases import psnr
 
 from splatview.fit.encoding import Grid, encoded
-from splatview.hashgrid import level_shapes
+from splatview.ngp import level_shapes
 from splatview.render.field_cuda import Prepared
 
 pytestmark = pytest.mark.xdist_group("fields")  # one process draws the pictures for all

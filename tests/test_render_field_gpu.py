@@ -57,7 +57,7 @@ def test_the_encoding_and_its_gradient_are_those_of_readable_torch():
 
     from splatview.fit import encoding_kernels
     from splatview.fit.encoding import Grid, encoded
-    from splatview.hashgrid import level_shapes
+    from splatview.ngp import level_shapes
 
     device = torch.device("cuda")
     grid = Grid.of(level_shapes(8, 15, 16, 1.6), 4, device)

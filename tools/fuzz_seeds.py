@@ -23,7 +23,8 @@ from splatview.formats import FORMATS, Choices, instant_ngp_writer, tcnn
 from splatview.formats.report import Report
 from splatview.gaussians import Gaussians, Kind
 from splatview.geometry import Similarity
-from splatview.hashgrid import HashGrid, Marching, Network, level_shapes
+from splatview.hashgrid import HashGrid, Marching, Network
+from splatview.ngp import level_shapes
 
 Files = dict[str, bytes]  # by path; the first is the one that is opened
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from splatview import ngp
 from splatview.arrays import Bytes, Doubles
 from splatview.fit import colmap, transforms
 from splatview.fit.lens import Lens
@@ -18,7 +19,6 @@ from splatview.geometry import Similarity
 
 Progress = Callable[[float, str], None]
 
-LARGEST_SCALE = 128  # of the box, in instant-ngp's files
 ENTRIES = ("transforms.json", "transforms_train.json")
 
 
@@ -44,13 +44,13 @@ class Capture:
     def __post_init__(self) -> None:
         if not self.photos:
             raise ValueError("expected at least one photo, found none")
-        if self.box_scale not in [1 << power for power in range(8)]:
-            raise ValueError(f"aabb_scale: expected 1, 2, 4 ... {LARGEST_SCALE}, got {self.box_scale}")
+        if self.box_scale not in ngp.EDGES:
+            raise ValueError(f"aabb_scale: expected 1, 2, 4 ... {ngp.EDGES[-1]}, got {self.box_scale}")
 
     @property
     def box(self) -> Doubles:
         """[2, 3] low and high corner of what is trained, in the field's frame."""
-        return np.array([[0.5 - self.box_scale / 2] * 3, [0.5 + self.box_scale / 2] * 3])
+        return ngp.box(self.box_scale)
 
 
 def load_capture(path: Path, downscale: float = 1.0, box_scale: int | None = None, progress: Progress | None = None) -> Capture:
@@ -90,19 +90,16 @@ def _posed(path: Path) -> Posed:
     return transforms.read(path)
 
 
-def _photo(file: Path, lens: Lens | None, pose: Doubles, downscale: float) -> Photo:
+def _photo(file: Path, lens: Lens, pose: Doubles, downscale: float) -> Photo:
     pixels = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         raise ValueError(f"{file}: expected a picture, found something else")
     if pixels.dtype != np.uint8:
         pixels = (pixels // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8)
-    pixels = cv2.cvtColor(
-        pixels, {2: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB}.get(pixels.ndim if pixels.ndim == 2 else pixels.shape[2], cv2.COLOR_BGRA2RGBA)
-    )
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    pixels = cv2.cvtColor(pixels, {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB}.get(channels, cv2.COLOR_BGRA2RGBA))
     height, width = pixels.shape[:2]
     if downscale > 1:
         size = max(1, round(width / downscale)), max(1, round(height / downscale))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    if lens is None:
-        raise ValueError(f"{file.name}: expected a focal length (fl_x, or camera_angle_x), found none")
     return Photo(file.name, np.asarray(pixels, np.uint8), lens.sized(pixels.shape[1], pixels.shape[0]), pose)

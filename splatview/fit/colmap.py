@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from splatview import ngp
 from splatview.arrays import Doubles
 from splatview.fit.lens import Lens
-from splatview.fit.posed import Frame, Posed, field_from
-from splatview.geometry import matrix_from_quat
+from splatview.fit.posed import Frame, Posed
+from splatview.geometry import Similarity, matrix_from_quat
 
 PLACES = ("sparse/0", "sparse", "colmap/sparse/0", "")
 IMAGES = ("images", "")
@@ -66,15 +67,15 @@ def read(folder: Path, root: Path) -> Posed:
     return Posed(tuple(frames), *_frame(np.array([frame.world_from_camera for frame in frames])))
 
 
-def _frame(poses: Doubles):
+def _frame(poses: Doubles) -> tuple[Similarity, int]:
     """Like instant-ngp's converter: what the cameras look at in the middle, they themselves `AROUND` away on average, then its scale."""
     places, along = poses[:, :3, 3], poses[:, :3, 2]
     # The point with the least squared distance from all viewing rays: sum (I - d d^T) (x - o) = 0.
     away = np.eye(3) - along[:, :, None] * along[:, None, :]
     middle = np.linalg.lstsq(away.sum(0), np.einsum("nij,nj->i", away, places), rcond=1e-3)[0]
     distance = float(np.linalg.norm(places - middle, axis=1).mean()) or 1.0
-    scale = 0.33 * AROUND / distance
-    return field_from(scale, tuple((0.5 - scale * middle).tolist())), BOX_SCALE
+    scale = ngp.SCALE * AROUND / distance
+    return ngp.field_from_world(scale, tuple((ngp.OFFSET - scale * middle).tolist())), BOX_SCALE
 
 
 def _lens(number: int, width: int, height: int, values: tuple[float, ...]) -> Lens:

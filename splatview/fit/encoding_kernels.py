@@ -67,7 +67,7 @@ def gather(unit, table, features, scales, corners_of, entries_of, begins, count,
     low_x, low_y, low_z, x, y, z = cells_of(unit, point, inside, tl.load(scales + level))
     total = tl.zeros([BLOCK, FEATURES], tl.float32)
     for number in tl.static_range(8):
-        entry, weight = corner_of(low_x, low_y, low_z, x, y, z, corners, entries, number)
+        entry, weight = corner_of(low_x, low_y, low_z, x, y, z, corners, entries, number)  # pyright: ignore[reportGeneralTypeIssues]
         place = (begin + entry) * FEATURES
         total += weight[:, None] * tl.load(table + place[:, None] + column[None, :], mask=inside[:, None], other=0.0)
     target = point.to(tl.int64) * row + level * FEATURES
@@ -83,6 +83,6 @@ def scatter(unit, gradient, table, scales, corners_of, entries_of, begins, count
     source = point.to(tl.int64) * row + level * FEATURES
     given = tl.load(gradient + source[:, None] + column[None, :], mask=inside[:, None], other=0.0)
     for number in tl.static_range(8):  # pyright: ignore[reportGeneralTypeIssues]
-        entry, weight = corner_of(low_x, low_y, low_z, x, y, z, corners, entries, number)
+        entry, weight = corner_of(low_x, low_y, low_z, x, y, z, corners, entries, number)  # pyright: ignore[reportGeneralTypeIssues]
         place = (begin + entry) * FEATURES
         tl.atomic_add(table + place[:, None] + column[None, :], weight[:, None] * given, mask=inside[:, None], sem="relaxed")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from splatview import ngp
 from splatview.arrays import Doubles
 from splatview.fit.encoding import Grid, encode
-from splatview.hashgrid import HARMONICS, HashGrid, Level, Marching, Network, Occupancy, harmonic_columns, level_shapes
+from splatview.hashgrid import HARMONICS, HashGrid, Level, Marching, Network, Occupancy, harmonic_columns
 
 OUTPUTS = 16  # of the density network, all of which the colour network sees
-FINEST = 2048  # cells of the finest level along a box of side 1
 LARGEST = 15.0  # log of a density; beyond, nothing is seen through the least step
 
 
@@ -32,7 +31,7 @@ class Shape:
 
     def growth(self, box_scale: int) -> float:
         """From one level to the next."""
-        return float(np.exp(np.log(FINEST * box_scale / self.coarsest) / max(self.levels - 1, 1)))
+        return ngp.growth(self.levels, self.coarsest, box_scale)
 
 
 class Field(nn.Module):
@@ -42,7 +41,7 @@ class Field(nn.Module):
         super().__init__()
         self.shape, self.box = shape, box
         side = round(float(box[1, 0] - box[0, 0]))
-        levels = level_shapes(shape.levels, shape.log2_size, shape.coarsest, shape.growth(side))
+        levels = ngp.level_shapes(shape.levels, shape.log2_size, shape.coarsest, shape.growth(side))
         self.grid = Grid.of(levels, shape.features, device)
         self.low, self.size = float(box[0, 0]), float(side)
 

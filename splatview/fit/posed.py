@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from splatview.arrays import Doubles
 from splatview.fit.lens import Lens
 from splatview.geometry import Similarity
-
-CYCLE = Similarity.from_matrix(np.array([[0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0]], float))  # instant-ngp's axes: x y z are its z x y
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +26,3 @@ class Posed:
     frames: tuple[Frame, ...]
     field_from_world: Similarity
     box_scale: int  # a power of two
-
-
-def field_from(scale: float, offset: tuple[float, float, float]) -> Similarity:
-    """instant-ngp's frame from the world: scaled, shifted, and its axes cycled."""
-    return CYCLE @ Similarity(scale=scale, translation=offset)

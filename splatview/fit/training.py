@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from splatview import ngp
 from splatview.arrays import Bytes, Floats
 from splatview.fit.capture import Capture, Photo
 from splatview.fit.field import Field, Shape
@@ -20,8 +20,6 @@ from splatview.fit.occupancy import OccupancyGrid
 from splatview.fit.optimiser import SparseAdam
 from splatview.hashgrid import HashGrid, Marching
 
-STEP = math.sqrt(3) / 1024  # the least, in the unit box: instant-ngp's
-CONE, LONGEST, NEAR = 1 / 256, 1024 * STEP, 0.05
 NEAR_WHILE_TRAINING = 0.1  # closer to a camera nothing is learned: it would be seen by that camera alone
 HUBER = 0.1
 UPDATE_EVERY = 16  # steps
@@ -52,8 +50,8 @@ class Training:
     def __init__(self, capture: Capture, recipe: Recipe, device: str | torch.device = "cpu") -> None:
         self.capture, self.recipe, self.device = capture, recipe, torch.device(device)
         self.steps = 0
-        self.marching = Marching(STEP, 0.0 if capture.box_scale == 1 else CONE, LONGEST, NEAR)
-        self._while_training = Marching(self.marching.step, self.marching.cone, LONGEST, NEAR_WHILE_TRAINING)
+        self.marching = ngp.marching(capture.box_scale)
+        self._while_training = replace(self.marching, near=NEAR_WHILE_TRAINING)
         self._random = torch.Generator(self.device).manual_seed(recipe.seed)
         self.field = Field(recipe.shape, capture.box, self.device, torch.Generator().manual_seed(recipe.seed))
         self.grid = OccupancyGrid(capture.box_scale, self.marching, self.device, recipe.seed)

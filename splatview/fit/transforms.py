@@ -10,13 +10,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from splatview import ngp
 from splatview.arrays import Doubles
 from splatview.fit.lens import Lens
-from splatview.fit.posed import Frame, Posed, field_from
+from splatview.fit.posed import Frame, Posed
 from splatview.geometry import Similarity
 
 MOST_BYTES, MOST_FRAMES = 1 << 28, 100_000
-SCALE, OFFSET = 0.33, (0.5, 0.5, 0.5)  # instant-ngp's own, where the file says none
 SUFFIXES = ("", ".png", ".jpg", ".jpeg")  # of files that are listed without theirs
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenCV's camera axes from OpenGL's
 FISHEYE = {"OPENCV_FISHEYE", "fisheye"}
@@ -46,11 +46,11 @@ def read(path: Path) -> Posed:
 
 def _frame(content: Mapping[str, Any]) -> Similarity:
     """The field's frame from the world."""
-    scale, offset = content.get("scale", SCALE), content.get("offset", OFFSET)
+    scale, offset = content.get("scale", ngp.SCALE), content.get("offset", ngp.OFFSET)
     try:
         scale, (x, y, z) = float(scale), map(float, offset)
         if 0 < scale < np.inf and np.isfinite([x, y, z]).all():
-            return field_from(scale, (x, y, z))
+            return ngp.field_from_world(scale, (x, y, z))
     except (ValueError, TypeError, OverflowError):
         pass
     raise ValueError(f"expected a scale > 0 and an offset of three numbers, got {scale!r:.60} and {offset!r:.60}")
@@ -59,7 +59,7 @@ def _frame(content: Mapping[str, Any]) -> Similarity:
 def _box_scale(content: Mapping[str, Any]) -> int:
     """What the file says, or room for a background around the unit box, in which the cameras are taken to be."""
     wanted = content.get("aabb_scale", 16)
-    if wanted not in [1 << power for power in range(8)]:
+    if wanted not in ngp.EDGES:
         raise ValueError(f"aabb_scale: expected 1, 2, 4 ... 128, got {wanted!r}")
     return int(wanted)
 

@@ -6,11 +6,12 @@ back. Its box is the unit cube, or one `aabb_scale` times as large about the sam
 
 from __future__ import annotations
 
-from math import log2, sqrt
+from math import log2
 
 import msgspec
 import numpy as np
 
+from splatview import ngp
 from splatview.arrays import Floats
 from splatview.formats import instant_ngp_cells, tcnn
 from splatview.formats.files import Source
@@ -18,15 +19,9 @@ from splatview.formats.instant_ngp_container import unpack
 from splatview.formats.instant_ngp_schema import Encoding, File, Head, Kind, Layers, Photos, Snapshot
 from splatview.formats.report import Report
 from splatview.geometry import Similarity
-from splatview.hashgrid import HARMONICS, MOST_LEVELS, HashGrid, Level, Marching, Network
+from splatview.hashgrid import HARMONICS, MOST_LEVELS, HashGrid, Level, Network
 from splatview.scene import Layer, Scene
 
-MOST_CASCADES = 8
-STEP = sqrt(3) / 1024
-NEAR = 0.05
-FINEST = 2048  # cells along the unit cube, where the configuration does not say how levels grow
-# Of coordinates (x, y, z) of Instant-NGP those of the photos' world, still scaled and moved: (z, x, y).
-CYCLE = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
 _NETWORKS = ("fullyfusedmlp", "cutlassmlp", "megakernelmlp", "mlp")
 _KINDS = {"sdf": "signed distances", "image": "a picture", "volume": "a volume"}
 
@@ -51,7 +46,7 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Layer:
         raise ValueError(f"ingp: expected a snapshot of Instant-NGP: {error}") from None
     report.progress(0.6, "reading the occupancy")
     snapshot, edge = content.snapshot, _edge(content.snapshot)
-    box = np.array([[0.5 - edge / 2] * 3, [0.5 + edge / 2] * 3])
+    box = ngp.box(edge)
     _check_box(snapshot, box, report)
     photos = _photos(snapshot)
     if any(photos.envmap_resolution):
@@ -61,7 +56,7 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Layer:
         density,
         colour,
         box,
-        Marching(STEP, 0.0 if edge == 1 else 1 / 256, 1024 * STEP, NEAR),  # the longest is the diagonal of the largest cell
+        ngp.marching(edge),
         instant_ngp_cells.read(snapshot, edge.bit_length(), report),
         hdr=photos.is_hdr,
         background=_background(snapshot),
@@ -87,7 +82,7 @@ def _edge(snapshot: Snapshot) -> int:
     """Of the box: that is what Instant-NGP makes of it, whatever boxes are in the file."""
     found = _photos(snapshot).aabb_scale
     edge = snapshot.nerf.aabb_scale if found is None else found
-    if edge not in [1 << power for power in range(MOST_CASCADES)]:
+    if edge not in ngp.EDGES:
         raise ValueError(f"ingp: expected an aabb_scale of 1, 2, 4, ... or 128, found {edge}")
     return edge
 
@@ -148,7 +143,7 @@ def _growth(grid: Encoding, edge: int) -> tuple[int, float]:
         raise ValueError(f"ingp: expected 1 to {MOST_LEVELS} levels of 1, 2, 4 or 8 features and up to 2^30 entries, found {found}")
     growth = grid.per_level_scale
     if growth <= 0:
-        growth = 1.0 if count == 1 else float(np.exp(np.log(FINEST * edge / max(grid.coarsest, 1)) / (count - 1)))
+        growth = ngp.growth(count, max(grid.coarsest, 1), edge)
     if not (0.5 <= growth < np.inf and 1 <= grid.coarsest < 1 << 31 and log2(grid.coarsest) + log2(growth) * (count - 1) < 31):
         raise ValueError(f"ingp: expected levels of 1 to 2^31 cells, found {count} from {grid.coarsest} on, growing by {growth:g}")
     return count, growth
@@ -197,12 +192,12 @@ def _placement(snapshot: Snapshot, report: Report) -> Similarity:
     photos = _photos(snapshot)
     if snapshot.nerf.dataset is None:
         report.note("the snapshot does not say where its photos stood: placed as Instant-NGP does by default")
-    scale, middle = (0.66, 0.25 * 0.66) if photos.from_mitsuba else (0.33, 0.5)  # by default
+    scale, middle = (0.66, 0.25 * 0.66) if photos.from_mitsuba else (ngp.SCALE, ngp.OFFSET[0])  # by default
     scale = scale if photos.scale is None else photos.scale
     offset = photos.offset or (middle, middle, middle)
     if not (np.isfinite(scale) and scale > 1e-9 and np.isfinite(offset).all()):
         raise ValueError(f"ingp: expected a finite scale > 0 and a finite offset, found {scale} and {list(offset)}")
     matrix = np.eye(4)
-    matrix[:3, :3] = (np.eye(3) if photos.from_mitsuba else CYCLE) / scale
+    matrix[:3, :3] = (np.eye(3) if photos.from_mitsuba else ngp.CYCLE) / scale
     matrix[:3, 3] = -np.asarray(offset) / scale
     return Similarity.from_matrix(matrix)

@@ -21,7 +21,7 @@ class Encoding(Struct):
     n_features_per_level: int = 2
     log2_hashmap_size: int = 19
     base_resolution: int = 0
-    per_level_scale: float = 0.0  # 0: see `instant_ngp.FINEST`
+    per_level_scale: float = 0.0  # 0: see `ngp.growth`
     interpolation: str = "Linear"
 
     @property

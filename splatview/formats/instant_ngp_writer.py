@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from splatview import ngp
 from splatview.arrays import Doubles, Floats
 from splatview.formats import instant_ngp_cells, tcnn
-from splatview.formats.instant_ngp import CYCLE, MOST_CASCADES, NEAR, STEP
 from splatview.formats.instant_ngp_container import pack
 from splatview.formats.report import Report
 from splatview.geometry import Similarity
-from splatview.hashgrid import HARMONICS, HashGrid, Level, Marching, Network, level_shapes
+from splatview.hashgrid import HARMONICS, HashGrid, Level, Network
 
 FUSED = 16, 32, 64, 128  # neurons of the networks that Instant-NGP runs in one kernel
 _CONSTANT = 0.28209479177387814  # the first harmonic, which is the same in all directions
@@ -28,7 +28,7 @@ def encode(field: HashGrid, placement: Similarity, report: Report) -> bytes:
     edge = _edge(field)
     shift = 0.5 - field.box.mean(axis=0)
     networks, packed = _packed(field)
-    march = Marching(STEP, 0.0 if edge == 1 else 1 / 256, 1024 * STEP, NEAR)
+    march = ngp.marching(edge)
     if field.marching != march:
         report.note(f".ingp holds no steps: Instant-NGP marches with {march.step:.3g} and a cone of {march.cone:.3g}")
     report.progress(0.1, "writing the occupancy")
@@ -52,7 +52,7 @@ def _edge(field: HashGrid) -> int:
         (field.shifted_directions, "harmonics of the directions themselves, found those of (d + 1) / 2"),
         (field.density_factor != 1, f"densities as the network gives them, found them times {field.density_factor:g}"),
         (
-            edge not in [1 << power for power in range(MOST_CASCADES)] or not np.allclose(size, edge, rtol=1e-5, atol=0),
+            edge not in ngp.EDGES or not np.allclose(size, edge, rtol=1e-5, atol=0),
             f"a cube with an edge of 1, 2, 4, ... or 128, found a box of {' x '.join(f'{one:g}' for one in size)}",
         ),
     )
@@ -128,7 +128,7 @@ def _grid(levels: Sequence[Level]) -> dict[str, Any]:
     near = np.float32(growth) + np.spacing(np.float32(growth)) * np.array([0, -1, 1, -2, 2, -3, 3], np.float32)
     wanted = [(level.resolution, *level.table.shape) for level in levels]
     for one in near.tolist():
-        made = level_shapes(count, log2_size, coarsest, one)
+        made = ngp.level_shapes(count, log2_size, coarsest, one)
         scales = [scale for scale, *_ in made]
         if [(corners, entries, features) for _, corners, entries in made] == wanted and np.allclose(
             scales, [level.scale for level in levels], rtol=1e-5, atol=1e-5
@@ -148,7 +148,7 @@ def _dataset(placement: Similarity, shift: Doubles, edge: int, hdr: bool, report
     """The photos' scale and offset, of which there are none; with the world turned as it is in Instant-NGP, or as nerfs have it."""
     world = placement @ Similarity(translation=tuple((-shift).tolist()))  # from Instant-NGP's frame
     as_it_is = np.allclose(world.rotation, np.eye(3), atol=1e-5)
-    turn = np.eye(3) if as_it_is else CYCLE
+    turn = np.eye(3) if as_it_is else ngp.CYCLE
     moved = np.asarray(world.translation)
     if not np.allclose(world.rotation, turn, atol=1e-5):
         moved = world.apply(np.full(3, 0.5)) - world.scale * turn @ np.full(3, 0.5)

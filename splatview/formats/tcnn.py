@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from splatview.arrays import Floats
-from splatview.hashgrid import Level, Network, level_shapes
+from splatview.hashgrid import Level, Network
+from splatview.ngp import level_shapes
 
 Filling = Literal[0, 1]
 
