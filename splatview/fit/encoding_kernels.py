@@ -1,5 +1,8 @@
 """`encoding.encoded` and its gradient on a GPU. Imports Triton, so it is imported only by who is about to use it."""
 
+# pyright: reportGeneralTypeIssues=false
+# (what Triton iterates over and returns is no Python to a checker)
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -67,7 +70,7 @@ def gather(unit, table, features, scales, corners_of, entries_of, begins, count,
     low_x, low_y, low_z, x, y, z = cells_of(unit, point, inside, tl.load(scales + level))
     total = tl.zeros([BLOCK, FEATURES], tl.float32)
     for number in tl.static_range(8):
-        entry, weight = corner_of(low_x, low_y, low_z, x, y, z, corners, entries, number)  # pyright: ignore[reportGeneralTypeIssues]
+        entry, weight = corner_of(low_x, low_y, low_z, x, y, z, corners, entries, number)
         place = (begin + entry) * FEATURES
         total += weight[:, None] * tl.load(table + place[:, None] + column[None, :], mask=inside[:, None], other=0.0)
     target = point.to(tl.int64) * row + level * FEATURES
@@ -82,7 +85,7 @@ def scatter(unit, gradient, table, scales, corners_of, entries_of, begins, count
     low_x, low_y, low_z, x, y, z = cells_of(unit, point, inside, tl.load(scales + level))
     source = point.to(tl.int64) * row + level * FEATURES
     given = tl.load(gradient + source[:, None] + column[None, :], mask=inside[:, None], other=0.0)
-    for number in tl.static_range(8):  # pyright: ignore[reportGeneralTypeIssues]
-        entry, weight = corner_of(low_x, low_y, low_z, x, y, z, corners, entries, number)  # pyright: ignore[reportGeneralTypeIssues]
+    for number in tl.static_range(8):
+        entry, weight = corner_of(low_x, low_y, low_z, x, y, z, corners, entries, number)
         place = (begin + entry) * FEATURES
         tl.atomic_add(table + place[:, None] + column[None, :], weight[:, None] * given, mask=inside[:, None], sem="relaxed")
