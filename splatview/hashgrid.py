@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -238,10 +237,9 @@ class HashGrid:
 
         Nothing has a density outside of what was trained. ValueError for other shapes.
         """
-        from splatview.native import _fields, thread_count
+        from splatview.native import field_workers
 
-        workers = _fields.Workers(os.environ.get("SPLATVIEW_SIMD", ""), thread_count())
-        return workers.query(self.prepared, *_points(positions, directions))
+        return field_workers().query(self.prepared, *_points(positions, directions))
 
     def specified(self, positions: ArrayLike, directions: ArrayLike) -> tuple[Floats, Floats]:
         """What `query` answers, in numpy and single precision: the specification."""

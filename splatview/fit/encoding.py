@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from splatview.hashgrid import PRIMES
-from splatview.native import _fields, thread_count
+from splatview.native import _fields, field_workers
 
 OFFSET = 0.5  # of the grids' corners, in cells
 WRAP = 0xFFFFFFFF  # the hash is of 32 bits
@@ -77,7 +76,7 @@ class _Encoding(torch.autograd.Function):
 @functools.cache
 def native() -> _fields.Workers:
     """The native module's threads."""
-    return _fields.Workers(os.environ.get("SPLATVIEW_SIMD", ""), thread_count())
+    return field_workers()
 
 
 def encoded(unit: Tensor, table: Tensor, grid: Grid) -> Tensor:

@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from splatview.native import _fields
 
 
 def thread_count() -> int:
@@ -14,3 +18,10 @@ def thread_count() -> int:
     if not threads.isdecimal() or not 1 <= int(threads) <= 1024:
         raise ValueError(f"SPLATVIEW_THREADS: expected a number of threads from 1 to 1024, got {threads!r}")
     return int(threads)
+
+
+def field_workers() -> _fields.Workers:
+    """Threads for fields: `thread_count` of them, with the instruction set that `SPLATVIEW_SIMD` names, or the fastest."""
+    from splatview.native import _fields
+
+    return _fields.Workers(os.environ.get("SPLATVIEW_SIMD", ""), thread_count())

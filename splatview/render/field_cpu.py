@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from splatview.camera import Camera
 from splatview.frame import Interrupt, Interrupted, RenderOptions
 from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid
-from splatview.native import _fields, thread_count
+from splatview.native import field_workers
 
 
 class FieldImage(NamedTuple):
@@ -29,7 +28,7 @@ class FieldCpu:
     """Draws fields on all cores. `SPLATVIEW_SIMD` forces avx512, avx2 or portable, `SPLATVIEW_THREADS` the number of threads."""
 
     def __init__(self) -> None:
-        self._native = _fields.Workers(os.environ.get("SPLATVIEW_SIMD", ""), thread_count())
+        self._native = field_workers()
         self.name = f"cpu {self._native.simd} x{self._native.threads}"
 
     def render(
