@@ -8,7 +8,8 @@ A picture of it, by whatever renderer: along a ray o + t d (|d| = 1, in the fiel
 `Occupancy` count. One of density s covers a = 1 - exp(-s (distance(x + 1/2) - distance(x - 1/2))) of what is behind it, if a is
 `Marching.least_alpha` or more, and is blended with the weight T a, front to back, T being the transmittance so far, until T is less than
 LAST_TRANSMITTANCE. The picture is the sum of the weights times colours, see `HashGrid.developed`; its depth is that of the samples along
-the view axis.
+the view axis. Where there are cuts (`volumes.Cut`) the ray is followed in `reach_of` them, too, a sample's density is times what they
+leave there, and one of which they leave nothing does not count.
 
 `HashGrid.specified` is the field itself, in numpy. What answers `HashGrid.query` and draws is native, see `splatview.native`.
 """
@@ -180,8 +181,6 @@ class HashGrid:
     density_factor: float = 1.0
     shifted_directions: bool = False  # the harmonics are taken at (d + 1) / 2, as nerfstudio's own do
     hdr: bool = False  # colours are exp of the network's output rather than its sigmoid
-    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    exposure: float = 0.0  # stops
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "box", frozen("HashGrid.box", self.box, np.float64, 2, 3))
@@ -213,15 +212,18 @@ class HashGrid:
             return self.box
         return np.array([[-FAR] * 3, [FAR] * 3]) if self.occupancy is None else self.occupancy.boxes[-1]
 
-    def developed(self, colour: Floats, alpha: Floats) -> Floats:
-        """What a pixel shows, [..., 3] in sRGB and still times alpha, of blended `colour` [..., 3] and `alpha` [...]: with the exposure."""
-        if not self.hdr and not self.exposure:
+    def developed(self, colour: Floats, alpha: Floats, exposure: float = 0.0) -> Floats:
+        """What a pixel shows, [..., 3] in sRGB and still times alpha, of blended `colour` [..., 3] and `alpha` [...].
+
+        `exposure`: in stops.
+        """
+        if not self.hdr and not exposure:
             return colour
         covered = np.maximum(alpha, 1e-6)[..., None]
         linear = colour / covered
         if not self.hdr:
             linear = np.where(linear <= 0.04045, linear / 12.92, ((np.maximum(linear, 0) + 0.055) / 1.055) ** 2.4)
-        linear = linear * np.float32(2.0**self.exposure)
+        linear = linear * np.float32(2.0**exposure)
         shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
         return (shown * covered).astype(np.float32)
 

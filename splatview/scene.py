@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+import numpy as np
+
+from splatview.arrays import Doubles
 from splatview.gaussians import Gaussians
 from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid
+from splatview.volumes import Cut, reach_of
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,10 @@ class Layer:
     visible: bool = True
     notes: tuple[str, ...] = ()  # what the reader of the file had to say, for people
     source: str | None = None  # the file it was read from, where that is known
+    # Of a field:
+    cuts: tuple[Cut, ...] = ()  # what crops it, in the content's frame
+    exposure: float = 0.0  # stops
+    background: tuple[float, float, float] | None = None  # sRGB, behind everything as long as it is shown; None: the picture's
 
     @property
     def splats(self) -> Gaussians:
@@ -34,6 +42,12 @@ class Layer:
         if isinstance(self.content, Gaussians):
             raise ValueError("expected a hash-grid field, found a layer of Gaussians")
         return self.content
+
+    @property
+    def bounds(self) -> Doubles:
+        """[2, 3] low and high corner, in the content's frame, of what may be seen of a field; low is above high if that is nothing."""
+        (low, high), (least, most) = self.field.bounds, reach_of(self.cuts)
+        return np.stack([np.maximum(low, least), np.minimum(high, most)])
 
     @property
     def empty(self) -> bool:
@@ -101,6 +115,12 @@ class Scene:
     def visible_fields(self) -> dict[str, Layer]:
         """Those that are a hash-grid field, and show it."""
         return {name: layer for name, layer in self.layers.items() if layer.visible and isinstance(layer.content, HashGrid)}
+
+    @property
+    def background(self) -> tuple[float, float, float] | None:
+        """Of the last of the visible fields that has one."""
+        found = [layer.background for layer in self.visible_fields.values() if layer.background is not None]
+        return found[-1] if found else None
 
     @property
     def count(self) -> int:

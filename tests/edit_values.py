@@ -57,6 +57,8 @@ FIELDS: Mapping[tuple[str, str], st.SearchStrategy] = {  # where a class asks fo
     ("Grading", "white_point"): st.floats(0.5, 2),
     ("Grading", "hue_shift"): st.floats(-360, 360),
     ("Grading", "opacity"): st.floats(0, 100),
+    ("Expose", "stops"): st.floats(-20, 20),
+    ("SetBackground", "colour"): st.none() | st.tuples(*[st.floats(0, 1)] * 3),
     ("Painting", "colour"): st.tuples(*[st.floats(0, 1)] * 3),
     ("Painting", "amount"): st.floats(0, 1),
     ("Painting", "opacity"): st.none() | st.floats(0, 1),

@@ -11,10 +11,17 @@ import numpy as np
 from splatview import Camera
 from splatview.geometry import Similarity
 from splatview.hashgrid import HARMONICS, HashGrid, Level, Marching, Network, Occupancy
+from splatview.scene import Layer
+from splatview.volumes import Box, Cut, Sphere
 
-FieldCase = tuple[HashGrid, Similarity, Camera]
+FieldCase = tuple[Layer, Camera]
 BOX = np.array([[-1.0, -1, -1], [1, 2, 3]])
 NESTED = np.array([[[-0.5, 0.5, 0], [0.5, 1.25, 2]], BOX])  # on the corners of 8 x 8 x 8 cells
+CUTS = (
+    Cut(Box((0.1, 0.5, 0.4), (1.2, 1.6, 1.8), (0.9, 0.1, 0.3, -0.2), 0.3)),
+    Cut(Sphere((0.5, 0.9, 0.9), 0.3)),
+    Cut(Sphere((0.2, 0.3, 0.2), 0.3, 0.2), keeps=False),
+)
 STANDING = Similarity((0.8, 0.3, -0.4, 0.2), (0.3, 0.5, -0.2), 0.6)
 
 
@@ -66,18 +73,20 @@ def contracted() -> HashGrid:
 
 
 FIELDS: dict[str, Callable[[], FieldCase]] = {
-    "two features": lambda: (field(), Similarity(), view()),
-    "four features": lambda: (field(4), STANDING, view()),
-    "eight features": lambda: (field(8), STANDING, view()),
-    "one feature": lambda: (field(1, 4), STANDING, view()),
-    "sixteen levels": lambda: (field(2, 16, width=64), STANDING, view()),
-    "deep networks": lambda: (field(hidden=(2, 3), width=24), STANDING, view()),
-    "no occupancy": lambda: (field(occupancy=None, marching=Marching(0.1)), STANDING, view()),
-    "even steps": lambda: (field(marching=Marching(0.03)), STANDING, view()),
-    "contracted space": lambda: (contracted(), STANDING, view()),
-    "high dynamic range": lambda: (field(hdr=True), STANDING, view()),
-    "camera inside": lambda: (field(marching=Marching(0.02, 0.01, 0.5, near=0.05)), Similarity(), view(eye=(0.1, 0.3, 0.2))),
-    "off centre": lambda: (field(), STANDING, off_centre()),
-    "no whole tiles": lambda: (field(), STANDING, view(19, 13)),
-    "looking away": lambda: (field(), STANDING, view(target=(4, -2, 1))),
+    "two features": lambda: (Layer(field()), view()),
+    "four features": lambda: (Layer(field(4), STANDING), view()),
+    "eight features": lambda: (Layer(field(8), STANDING), view()),
+    "one feature": lambda: (Layer(field(1, 4), STANDING), view()),
+    "sixteen levels": lambda: (Layer(field(2, 16, width=64), STANDING), view()),
+    "deep networks": lambda: (Layer(field(hidden=(2, 3), width=24), STANDING), view()),
+    "no occupancy": lambda: (Layer(field(occupancy=None, marching=Marching(0.1)), STANDING), view()),
+    "even steps": lambda: (Layer(field(marching=Marching(0.03)), STANDING), view()),
+    "contracted space": lambda: (Layer(contracted(), STANDING), view()),
+    "high dynamic range": lambda: (Layer(field(hdr=True), STANDING), view()),
+    "camera inside": lambda: (Layer(field(marching=Marching(0.02, 0.01, 0.5, near=0.05))), view(eye=(0.1, 0.3, 0.2))),
+    "off centre": lambda: (Layer(field(), STANDING), off_centre()),
+    "no whole tiles": lambda: (Layer(field(), STANDING), view(19, 13)),
+    "cropped": lambda: (Layer(field(), STANDING, cuts=CUTS, exposure=0.5), view()),
+    "cut and contracted": lambda: (Layer(contracted(), STANDING, cuts=CUTS[2:]), view()),
+    "looking away": lambda: (Layer(field(), STANDING), view(target=(4, -2, 1))),
 }

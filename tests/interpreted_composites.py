@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 
 import numpy as np
 from render_cases import cloud
@@ -21,7 +20,7 @@ from splatview.scene import Layer
 def case() -> tuple[Scene, Camera, RenderOptions]:
     """In a size that takes the interpreter seconds."""
     placement = Similarity((0.9, 0.1, 0.2, 0.1), (-1.0, -0.8, -0.9), 1.8)
-    scene = Scene({"cloud": Layer(cloud(60)), "ball": Layer(replace(ball(density=6.0), exposure=0.5), placement)})
+    scene = Scene({"cloud": Layer(cloud(60)), "ball": Layer(ball(density=6.0), placement, exposure=0.5)})
     return scene, Camera.look_at((0.5, -4, 1), (0, 0, 0), (0, 0, 1), 0.6, 24, 16), RenderOptions(background=(0.1, 0.2, 0.3))
 
 

@@ -348,15 +348,15 @@ def field_file(tmp_path):
     half = np.zeros((1, 2, 2, 2), bool)
     half[0, 0] = True
     box = np.array([[0, 0, 0], [1, 1, 1]])
-    field = HashGrid(levels, *networks, box, Marching(3**0.5 / 1024, near=0.05), Occupancy(half, box[None]), exposure=1.5)
-    save(Scene({"fox": Layer(field)}), tmp_path / "fox.ingp")
+    field = HashGrid(levels, *networks, box, Marching(3**0.5 / 1024, near=0.05), Occupancy(half, box[None]))
+    save(Scene({"fox": Layer(field, exposure=1.5)}), tmp_path / "fox.ingp")
     return tmp_path / "fox.ingp"
 
 
 def test_info_tells_what_a_field_is_made_of(capsys, field_file):
     assert main(["info", str(field_file)]) == 0
     printed = capsys.readouterr().out
-    for told in ("1 hash-grid field", "4 - 16 - 16", "32 - 16 - 3", "occupied 50 %", "cone 0", "exposure 1.5 stops", "hashed"):
+    for told in ("1 hash-grid field", "4 - 16 - 16", "32 - 16 - 3", "occupied 50 %", "cone 0", "1.5 stops", "hashed"):
         assert told in printed
     assert "Gaussians" not in printed and "up axis z" in printed
     assert main(["info", "--json", str(field_file)]) == 0
@@ -401,6 +401,34 @@ def ball_file(tmp_path):
     """A red ball in the middle of the unit cube."""
     save(Scene({"ball": Layer(ball())}), tmp_path / "ball.ingp")
     return tmp_path / "ball.ingp"
+
+
+def test_convert_crops_a_field_to_a_box_of_the_world(capsys, tmp_path, ball_file):
+    """Half of a ball is left, where it stands; it is cropped already then."""
+    half, out = tmp_path / "half.ingp", tmp_path / "half.png"
+    box = ["--crop-box", "-9", "-9", "-9", "9", "9", "0.5"]
+    assert main(["convert", str(ball_file), str(half), *box, "--transform", "1 0 0 4  0 1 0 0  0 0 1 0"]) == 0
+    [layer] = load(half).layers.values()
+    low, high = layer.placement.apply(layer.bounds)
+    assert low[2] < 0.1 and high[2] == pytest.approx(0.5), "what is above is gone"
+    assert main(["render", str(half), "-o", str(out), "--size", "64x48"]) == 0 and picture(out).max() > 200
+    assert main(["convert", str(half), str(half), *box]) == 2
+    assert "not cropped yet" in capsys.readouterr().err
+
+
+def test_edit_crops_exposes_and_backs_a_field(tmp_path, ball_file):
+    cut = {"is": "Cut", "volume": {"is": "Sphere", "centre": [0.5, 0.5, 0.5], "radius": 0.2}, "keeps": False}
+    crop, expose = {"is": "Crop", "layer": "ball", "cuts": [cut]}, {"is": "Expose", "layer": "ball", "stops": -1}
+    behind = {"is": "SetBackground", "layer": "ball", "colour": [0, 0.5, 1]}
+    (tmp_path / "edits.json").write_text(json.dumps({"operations": [crop, expose, behind]}))
+    target, out = tmp_path / "out.ingp", tmp_path / "out.png"
+    assert main(["edit", str(ball_file), "--script", str(tmp_path / "edits.json"), "-o", str(target)]) == 0
+    [layer] = load(target).layers.values()
+    assert (layer.exposure, layer.background) == (-1, (0, 0.5, 1)) and not layer.content.occupancy.at([[0.5, 0.5, 0.5]]).any()
+    assert main(["render", str(target), "-o", str(out), "--size", "64x48"]) == 0
+    pixels = picture(out).astype(int)
+    assert np.abs(pixels[2, 2] - [0, 128, 255]).max() <= 2, "the background is the layer's"
+    assert np.abs(pixels[24, 32] - [167, 16, 16]).max() <= 4, "half the light of (230, 26, 26)"
 
 
 def test_render_draws_a_field(tmp_path, ball_file):

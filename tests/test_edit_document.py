@@ -41,9 +41,9 @@ from splatview.edit.operations import (
 )
 from splatview.edit.select import Everything, Inside, Matching, Not, Nothing, OfLayer, Range, Saved, Selection, Tools
 from splatview.edit.state import State, digest_of
-from splatview.edit.volumes import Sphere
 from splatview.geometry import Similarity
 from splatview.scene import Layer
+from splatview.volumes import Sphere
 
 ARRAYS = ("means", "quats", "log_scales", "opacity_logits", "sh")
 KINDS = ("selected", "hidden", "locked", "deleted")

@@ -9,6 +9,7 @@ import pytest
 from edit_values import instances
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from small_fields import ball
 from test_edit_document import ARRAYS, KINDS, OPERATIONS, TURNED, bits_of, splats, tools, two_layers
 
 from splatview import Scene
@@ -20,7 +21,9 @@ from splatview.edit.operations import (
     AddLayers,
     AnyOperation,
     Bake,
+    Crop,
     Delete,
+    Expose,
     Grade,
     Hide,
     Lock,
@@ -31,6 +34,7 @@ from splatview.edit.operations import (
     SaveSet,
     Select,
     Separate,
+    SetBackground,
     ShowHidden,
     SwapLevel,
     Unlock,
@@ -38,9 +42,9 @@ from splatview.edit.operations import (
 )
 from splatview.edit.select import Everything, Inside, OfLayer, Range, Selection
 from splatview.edit.state import State
-from splatview.edit.volumes import Sphere
 from splatview.geometry import Similarity
 from splatview.scene import Layer
+from splatview.volumes import MOST_CUTS, Box, Cut, Sphere
 
 OPERATION_CLASSES = sorted(kind.__name__ for kind in AnyOperation.__args__)  # type: ignore[attr-defined]
 
@@ -177,6 +181,41 @@ def test_masks_follow_their_layer_to_another_name():
     renamed = Rename("b", "c").apply(Hide().apply(state, tools()), tools())
     assert set(renamed.hidden) == {"c"} == set(renamed.sets["kept"]) and set(renamed.rows) == {"a", "c"}
     assert renamed.rows["c"].digest == state.rows["b"].digest
+
+
+def test_a_field_is_cropped_exposed_and_backed_as_a_layer():
+    """Its content stays what it is, and each operation is one step back."""
+    grid, cuts = ball(), (Cut(Box((0, 0, 0), (1, 1, 1), falloff=0.1)), Cut(Sphere((0, 0, 0), 0.2), keeps=False))
+    editing = Editing(State(two_layers().with_layer("fox", Layer(grid, TURNED))), tools())
+    began = editing.state
+    for operation in (Crop("fox", cuts), Expose("fox", -1.5), SetBackground("fox", (0.1, 0.2, 0.3)), Crop("fox")):
+        editing.do(operation)
+    fox = editing.jump(3).scene.layers["fox"]
+    assert fox.content is grid and (fox.cuts, fox.exposure, fox.background, fox.placement) == (cuts, -1.5, (0.1, 0.2, 0.3), TURNED)
+    assert editing.jump(4).scene.layers["fox"].cuts == ()
+    assert editing.state.scene.background == (0.1, 0.2, 0.3) and editing.state.scene.shown("fox", False).background is None
+    assert editing.jump(0).scene.layers["fox"] == began.scene.layers["fox"]
+
+
+@pytest.mark.parametrize("operation", [Crop("a"), Expose("a", 1.0), SetBackground("a")])
+def test_what_is_for_fields_is_refused_for_gaussians(operation):
+    with pytest.raises(ValueError, match="a: expected a hash-grid field, found a layer of Gaussians, for which there is"):
+        operation.apply(State(two_layers()), tools())
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Crop, ((Cut(Sphere((0, 0, 0), 1)),) * (MOST_CUTS + 1),)),
+        (Expose, (21.0,)),
+        (Expose, (np.nan,)),
+        (SetBackground, ((0.0, 1.1, 0.0),)),
+        (SetBackground, ((0.0, np.nan, 0.0),)),
+    ],
+)
+def test_what_no_field_can_be_shown_by_is_refused(kind, values):
+    with pytest.raises(ValueError, match="expected"):
+        kind("fox", *values)
 
 
 def test_files_are_added_and_swapped_by_what_reads_them():

@@ -42,9 +42,9 @@ from splatview.edit.select import (
     combined,
 )
 from splatview.edit.state import State, joined, less, trimmed
-from splatview.edit.volumes import Box, Sphere
 from splatview.frame import Masks
 from splatview.scene import Layer
+from splatview.volumes import Box, Sphere
 
 SIZES = {"a": 5, "b": 9}
 MASKS = st.fixed_dictionaries(

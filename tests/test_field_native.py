@@ -20,6 +20,8 @@ from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid, Level, Marching, Network, Occupancy
 from splatview.native import _fields
 from splatview.render.field_cpu import FieldCpu
+from splatview.scene import Layer
+from splatview.volumes import Box, Cut, Sphere
 
 MACHINES = ["avx512", "avx2", "portable"]
 
@@ -262,7 +264,7 @@ FIELDS = {
     "fog": lambda: trained(density_factor=0.02, marching=Marching(0.004)),
     "walls": lambda: trained(density_factor=1000.0, occupancy=grids(1, 0.1)),
     "least alpha": lambda: trained(marching=Marching(0.02, least_alpha=0.01)),
-    "bright": lambda: trained(hdr=True, exposure=-1.0, looks=(16,)),
+    "bright": lambda: trained(hdr=True, looks=(16,)),
 }
 
 
@@ -297,26 +299,35 @@ def shot(eye: tuple[float, float, float] = (2.2, -2.5, 1.4), centre: tuple[float
     return Camera(K, camera.camera_from_world, 40, 28)
 
 
+CUTS = (
+    Cut(Box((0, 0, 0), (1.2, 1, 1.6), (1, 0.2, 0, 0.1), 0.2)),
+    Cut(Sphere((0.4, -0.3, 0.6), 0.5)),
+    Cut(Sphere((0, 0, 0), 0.3, 0.3), keeps=False),
+)
 PLACED = Similarity((0.8, 0.3, -0.4, 0.2), (0.3, 0.5, -0.2), 0.6)
 VIEWS = {
     "plain": ((shot(),), {}),
     "principal point off centre": ((shot(centre=(5, 33)),), {}),
     "placed": ((shot(), PLACED), {}),
     "inside": ((shot((0.3, -0.2, 0.1)),), {}),
-    "near, far and crop": ((shot(), PLACED), {"near": 3.0, "far": 4.2, "crop": np.array([[-0.5, -9, -0.7], [0.8, 0.7, 9]])}),
+    "near, far": ((shot(), PLACED), {"near": 3.0, "far": 4.2}),
+    "cropped": ((shot(), PLACED), {"cuts": (Cut(Box((0.1, -0.6, 0.4), (1.2, 1.6, 2), (0.9, 0.1, 0.3, -0.2), 0.2)),)}),
+    "cut off": ((shot(), PLACED), {"cuts": (Cut(Sphere((0, 0.1, 0), 0.5, 0.4), False), Cut(Box((-1, 0, 0), (1, 1, 1)), False))}),
+    "kept and cut off": ((shot(), PLACED), {"cuts": CUTS, "exposure": -1.0}),
 }
 
 
 def agrees(
-    field: HashGrid, machine: str, monkeypatch: pytest.MonkeyPatch, camera: Camera, placement=Similarity(), near=0.01, far=1e10, crop=None
+    field: HashGrid, machine: str, monkeypatch: pytest.MonkeyPatch, camera: Camera, placement=Similarity(), near=0.01, far=1e10, **shown
 ):
     monkeypatch.setenv("SPLATVIEW_SIMD", machine)
     try:
         renderer = FieldCpu()
     except ValueError as error:
         pytest.skip(str(error))
-    drawn = renderer.render(field, placement, camera, RenderOptions(near=near, far=far), crop=crop)
-    wanted = numpy_field.render(field, camera, placement, near=near, far=far, crop=crop)
+    layer = Layer(field, placement, **shown)
+    drawn = renderer.render(layer, camera, RenderOptions(near=near, far=far))
+    wanted = numpy_field.render(layer, camera, near=near, far=far)
     assert psnr(drawn.rgb, wanted["rgb"]) >= 50 and psnr(drawn.alpha, wanted["alpha"]) >= 50
     assert psnr(drawn.depth * drawn.alpha / 10, wanted["depth"] * wanted["alpha"] / 10) >= 50
     assert np.abs(drawn.samples - wanted["samples"]).mean() <= 0.02 * wanted["samples"].mean() + 0.01
@@ -338,10 +349,10 @@ def test_every_view_is_the_specified_one(name, view, monkeypatch):
 
 
 def test_a_part_of_a_picture_is_that_part_and_threads_do_not_show(monkeypatch):
-    field, whole = FIELDS["cascades"](), FieldCpu().render(FIELDS["cascades"](), PLACED, shot())
-    part = FieldCpu().render(field, PLACED, shot(), rectangle=(16, 16, 7, 9))
+    field, whole = FIELDS["cascades"](), FieldCpu().render(Layer(FIELDS["cascades"](), PLACED), shot())
+    part = FieldCpu().render(Layer(field, PLACED), shot(), rectangle=(16, 16, 7, 9))
     monkeypatch.setenv("SPLATVIEW_THREADS", "1")
-    alone = FieldCpu().render(field, PLACED, shot())
+    alone = FieldCpu().render(Layer(field, PLACED), shot())
     for all_of, some, one in zip(whole, part, alone, strict=True):
         assert np.array_equal(all_of, one) and np.array_equal(all_of[16:25, 16:23], some)
 
@@ -355,7 +366,7 @@ def test_numbers_that_are_none_do_no_harm(broken):
     else:
         old = getattr(field, broken)
         field = replace(field, **{broken: Network(tuple(one * np.float32(np.nan) for one in old.weights), old.biases)})
-    FieldCpu().render(field, Similarity(), shot())
+    FieldCpu().render(Layer(field), shot())
     field.query(np.zeros((3, 3)), np.full((3, 3), np.nan))
 
 
@@ -363,7 +374,7 @@ def test_a_picture_is_given_up():
     interrupt = Interrupt()
     interrupt.set()
     with pytest.raises(Interrupted):
-        FieldCpu().render(FIELDS["common"](), Similarity(), shot(), interrupt=interrupt)
+        FieldCpu().render(Layer(FIELDS["common"]()), shot(), interrupt=interrupt)
 
 
 def test_a_running_picture_is_given_up_soon():
@@ -373,5 +384,5 @@ def test_a_running_picture_is_given_up_soon():
     timer = threading.Timer(0.1, interrupt.set)
     timer.start()
     with pytest.raises(Interrupted):
-        FieldCpu().render(field, Similarity(), camera, interrupt=interrupt)
+        FieldCpu().render(Layer(field), camera, interrupt=interrupt)
     timer.join()

@@ -200,7 +200,7 @@ def test_the_value_answers_as_the_field_that_was_trained():
         field.table.mul_(5000)
         points, directions = torch.rand(200, 3) * 2 - 0.5, torch.nn.functional.normalize(torch.randn(200, 3), dim=1)
         density, rgb = field(points, directions, torch.arange(200))
-    got = field.hashgrid(Marching(0.01), None, (0, 0, 0)).specified(points.numpy(), directions.numpy())
+    got = field.hashgrid(Marching(0.01), None).specified(points.numpy(), directions.numpy())
     assert np.allclose(got[0], density, rtol=1e-4) and np.allclose(got[1], rgb, atol=1e-4)
 
 

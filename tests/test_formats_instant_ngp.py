@@ -23,6 +23,7 @@ from splatview.formats.report import Report
 from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid, Marching, Network, Occupancy
 from splatview.scene import Layer, Scene
+from splatview.volumes import Box, Cut, Sphere, left_by
 
 STEP = 3**0.5 / 1024
 
@@ -54,15 +55,13 @@ def made(levels=8, features=4, log2_size=9, edge=1, width=64, seed=0, growth=1.5
         box,
         Marching(STEP, 0 if edge == 1 else 1 / 256, 1024 * STEP, 0.05),
         cells,
-        background=(0.25, 0.5, 1.0),
-        exposure=0.5,
     )
     return replace(field, **changes)
 
 
-def written(field, placement=Similarity()):
+def written(field, placement=Similarity(), **shown):
     report = Report()
-    return encode(field, placement, report), report.notes
+    return encode(Layer(field, placement, **shown), report), report.notes
 
 
 def tree(data):
@@ -83,7 +82,7 @@ def assert_same(one, other):
         assert all(map(np.array_equal, (*a.weights, *a.biases), (*b.weights, *b.biases)))
     assert np.array_equal(one.box, other.box) and one.marching == other.marching
     assert np.array_equal(one.occupancy.cells, other.occupancy.cells) and np.array_equal(one.occupancy.boxes, other.occupancy.boxes)
-    rest = ("warp", "offset", "geometry", "density_factor", "shifted_directions", "hdr", "background", "exposure")
+    rest = ("warp", "offset", "geometry", "density_factor", "shifted_directions", "hdr")
     assert all(getattr(one, name) == getattr(other, name) for name in rest)
 
 
@@ -359,14 +358,48 @@ def test_numbers_for_the_looks_of_photos_are_zeros_and_the_rest_of_the_sixteen_o
     assert np.allclose(read.colour.biases[0], extra[:, 10:].astype(np.float32).sum(axis=1), atol=1e-5)
 
 
+@pytest.mark.parametrize("edge", [1, 4])
+def test_how_a_field_is_shown_comes_back(edge):
+    """The cuts of a field whose box is about another middle are where it is."""
+    field, shift = made(edge=edge), np.array([3.0, -1.0, 2.0])
+    box = Box((0.4, 0.55, 0.5), (0.3, 0.5, 0.7), (0.9, 0.1, 0.3, -0.2))
+    far = replace(field, box=field.box + shift, occupancy=Occupancy(field.occupancy.cells, field.occupancy.boxes + shift))
+    cut = Cut(box.moved(Similarity(translation=tuple(shift.tolist()))))
+    data, notes = written(far, cuts=(cut,), exposure=0.5, background=(0.25, 0.5, 1.0))
+    layer = instant_ngp.decode(data)
+    assert not notes and (layer.exposure, layer.background) == (0.5, (0.25, 0.5, 1.0))
+    [found] = [cut.volume for cut in layer.cuts if cut.keeps]
+    assert len(layer.cuts) == 1 and found.falloff == 0
+    assert np.allclose(found.centre, box.centre) and np.allclose(found.size, box.size) and np.allclose(found.quat, box.quat)
+    assert_same(layer.content, field)
+    plain = instant_ngp.decode(written(field)[0])
+    assert (plain.cuts, plain.exposure, plain.background) == ((), 0.0, None)
+
+
+def test_other_cuts_empty_the_cells_that_they_leave_less_than_half_of():
+    field = made(edge=2, occupied=0.5)
+    cuts = (Cut(Sphere((0.5, 0.5, 0.5), 0.4, 0.3)), Cut(Box((0.6, 0.5, 0.5), (0.2, 0.2, 0.2)), keeps=False))
+    data, notes = written(field, cuts=cuts)
+    layer = instant_ngp.decode(data)
+    assert len(notes) == 1 and "whole cells" in notes[0] and not layer.cuts
+    low, high = field.occupancy.boxes[1]
+    middles = low + (high - low) * (np.argwhere(field.occupancy.cells[1]) + 0.5) / 128
+    left = layer.content.occupancy.cells[1][field.occupancy.cells[1]]
+    inner = (np.abs(middles - 0.5) < 0.5).all(1)  # where the finer grid is asked, and its cells are in those of the coarser
+    assert np.array_equal(left[~inner], left_by(cuts, middles[~inner]) >= 0.5)
+    middles = (np.argwhere(field.occupancy.cells[0]) + 0.5) / 128
+    assert np.array_equal(layer.content.occupancy.cells[0][field.occupancy.cells[0]], left_by(cuts, middles) >= 0.5)
+    assert not (layer.content.occupancy.cells & ~field.occupancy.cells).any()
+
+
 def test_what_cannot_be_shown_is_said():
     def change(content):
-        content["snapshot"]["render_aabb"] = {"min": [0.2] * 3, "max": [0.8] * 3}
+        content["snapshot"]["render_aabb"] = {"min": [0.8] * 3, "max": [0.2] * 3}
         content["snapshot"]["nerf"]["dataset"]["envmap_resolution"] = [512, 256]
 
     report = Report()
     instant_ngp.decode(changed(written(made())[0], change), report)
-    assert len(report.notes) == 2 and "cropped" in report.notes[0] and "environment map" in report.notes[1]
+    assert len(report.notes) == 2 and "environment map" in report.notes[0] and "no box" in report.notes[1]
 
 
 @pytest.mark.parametrize(
@@ -590,4 +623,4 @@ def test_a_run_of_nerfstudio_is_a_field_in_the_world_of_its_capture(data):
     world = layer.placement.apply(reference["positions"][:100].astype(np.float64))
     assert np.allclose(moved["scale"] * (world @ matrix[:, :3].T + matrix[:, 3]), reference["positions"][:100], atol=1e-5)
     with pytest.raises(ValueError, match="contracts all of space"):
-        encode(layer.content, layer.placement, Report())
+        encode(layer, Report())

@@ -68,11 +68,12 @@ def test_without_a_visible_field_a_frame_is_the_splat_renderers_own(renderer, na
 def test_a_field_alone_is_the_field_renderers_picture_over_the_background(renderer):
     field, background = ball(), (0.2, 0.4, 0.6)
     frame = renderer.render(Scene({"ball": Layer(field, HERE)}), shot(), replace(ALL, background=background))
-    image = FieldCpu().render(field, HERE, shot())
+    layer = Layer(field, HERE)
+    image = FieldCpu().render(layer, shot())
     assert np.array_equal(frame.alpha, image.alpha) and np.allclose(frame.depth, image.depth, rtol=1e-6)
     assert np.allclose(frame.rgb, image.rgb + (1 - image.alpha)[..., None] * np.float32(background), atol=1e-6)
     assert np.array_equal(frame.images["rgb8"], (np.clip(frame.rgb, 0, 1) * 255 + 0.5).astype(np.uint8))
-    assert psnr(frame.rgb, specified(field, shot(), HERE, background)["rgb"]) > 50
+    assert psnr(frame.rgb, specified(layer, shot(), background)["rgb"]) > 50
     assert 0.1 < image.alpha.mean() < 0.9 and frame.alpha[24, 36] > 0.99, "the case shows nothing"
     assert (frame.ids == -1).all() and (frame.id_layers == -1).all() and not frame.overdraw.any() and not frame.coverage.any()
     opaque = image.alpha > 0.5

@@ -31,12 +31,12 @@ def interpreted(tmp_path_factory):
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_picture_is_the_specified_one(interpreted, name):
-    grid, placement, camera = FIELDS[name]()
-    expected = numpy_field.render(grid, camera, placement)
+    layer, camera = FIELDS[name]()
+    expected = numpy_field.render(layer, camera)
     assert (expected["alpha"].max() > 0.1) != (name == "looking away"), "the case shows what it should not"
     alpha = interpreted[f"{name}/alpha"]
-    depth = placement.scale * interpreted[f"{name}/distance"] / np.maximum(alpha, 1e-9)
-    assert psnr(grid.developed(interpreted[f"{name}/rgb"], alpha), expected["rgb"]) >= 55
+    depth = layer.placement.scale * interpreted[f"{name}/distance"] / np.maximum(alpha, 1e-9)
+    assert psnr(layer.field.developed(interpreted[f"{name}/rgb"], alpha, layer.exposure), expected["rgb"]) >= 55
     assert psnr(alpha, expected["alpha"]) >= 55
     assert psnr(np.where(expected["alpha"] > 0.01, depth, 0), np.where(expected["alpha"] > 0.01, expected["depth"], 0)) >= 45
     assert np.mean(interpreted[f"{name}/samples"] == expected["samples"]) >= 0.97

@@ -8,8 +8,8 @@ import pytest
 from field_cases import FIELDS, field, view
 from render_cases import psnr
 
-from splatview.geometry import Similarity
 from splatview.render.field_cpu import FieldCpu
+from splatview.scene import Layer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
 
@@ -21,17 +21,22 @@ def gpu():
     return FieldCuda()
 
 
-def shown(gpu, grid, placement, camera):
-    frame = gpu.render(grid, placement, camera)
+def shown(gpu, layer, camera):
+    frame = gpu.render(layer, camera)
     rgb, alpha = frame.rgb.cpu().numpy(), frame.alpha.cpu().numpy()
-    depth = placement.scale * frame.distance.cpu().numpy() / np.maximum(alpha, 1e-9)
-    return {"rgb": grid.developed(rgb, alpha), "alpha": alpha, "depth": depth, "samples": frame.samples.cpu().numpy()}
+    depth = layer.placement.scale * frame.distance.cpu().numpy() / np.maximum(alpha, 1e-9)
+    return {
+        "rgb": layer.field.developed(rgb, alpha, layer.exposure),
+        "alpha": alpha,
+        "depth": depth,
+        "samples": frame.samples.cpu().numpy(),
+    }
 
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_picture_is_the_specified_one(gpu, name):
-    grid, placement, camera = FIELDS[name]()
-    got, expected = shown(gpu, grid, placement, camera), numpy_field.render(grid, camera, placement)
+    layer, camera = FIELDS[name]()
+    got, expected = shown(gpu, layer, camera), numpy_field.render(layer, camera)
     seen = expected["alpha"] > 0.01
     assert psnr(got["rgb"], expected["rgb"]) >= 50 and psnr(got["alpha"], expected["alpha"]) >= 50
     assert psnr(np.where(seen, got["depth"], 0), np.where(seen, expected["depth"], 0)) >= 45
@@ -40,15 +45,15 @@ def test_the_picture_is_the_specified_one(gpu, name):
 
 @pytest.mark.parametrize("features", [2, 4])
 def test_both_backends_draw_the_same_picture(gpu, features):
-    grid, camera = field(features, 16 // features * 2, width=64), view(640, 400)
-    got, cpu = shown(gpu, grid, Similarity(), camera), FieldCpu().render(grid, Similarity(), camera)
+    layer, camera = Layer(field(features, 16 // features * 2, width=64)), view(640, 400)
+    got, cpu = shown(gpu, layer, camera), FieldCpu().render(layer, camera)
     assert cpu.alpha.max() > 0.5
     assert psnr(got["rgb"], cpu.rgb) >= 45 and psnr(got["alpha"], cpu.alpha) >= 45
 
 
 def test_a_picture_is_the_same_again(gpu):
-    grid, camera = field(4, 8, width=64), view(640, 400)
-    first, second = (shown(gpu, grid, Similarity(), camera) for _ in range(2))
+    layer, camera = Layer(field(4, 8, width=64)), view(640, 400)
+    first, second = (shown(gpu, layer, camera) for _ in range(2))
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 

@@ -22,7 +22,6 @@ from splatview.edit.region import Lasso, Polygon, Rectangle, Stroke
 from splatview.edit.select import Drawn, Flooded, Look, Selection, Slab, Surface, Through, Tools, Under, chosen
 from splatview.edit.state import State
 from splatview.edit.transform import about
-from splatview.edit.volumes import Box, Sphere
 from splatview.frame import Masks
 from splatview.framing import Framing
 from splatview.geometry import Similarity, matrix_from_quat
@@ -37,6 +36,7 @@ from splatview.viewer.space import NEAR, page_from_world
 from splatview.viewer.tools import Drawn as Piece
 from splatview.viewer.wireframes import box_lines, sphere_lines
 from splatview.viewer.world import World
+from splatview.volumes import Box, Sphere
 
 CAMERA = Camera.look_at((0, -4, 0), (0, 0, 0), (0, 0, 1), 0.8, 320, 180)
 LOOK = Look()

@@ -13,9 +13,9 @@ from statistics import median
 import numpy as np
 
 from splatview import Camera
-from splatview.geometry import Similarity
 from splatview.hashgrid import LAST_TRANSMITTANCE, HashGrid, Level, Marching, Network, Occupancy
 from splatview.render.field_cpu import FieldCpu
+from splatview.scene import Layer
 
 TURNS = 5
 FRAMES = 3  # of a turn, at each size
@@ -49,7 +49,7 @@ def measured(renderer: FieldCpu, field: HashGrid, size: int) -> tuple[float, int
     seconds, samples = [], np.zeros(1)
     for _ in range(FRAMES):
         start = time.perf_counter()
-        samples = renderer.render(field, Similarity(), camera).samples
+        samples = renderer.render(Layer(field), camera).samples
         seconds.append(time.perf_counter() - start)
     return median(seconds), int(samples.sum()), float(samples[samples > 0].mean())
 

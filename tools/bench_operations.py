@@ -33,11 +33,11 @@ from splatview.edit.select import (
     Through,
     Under,
 )  # fmt: skip
-from splatview.edit.volumes import Sphere
 from splatview.frame import Renderer, RenderOptions
 from splatview.framing import frame_scene
 from splatview.geometry import Similarity
 from splatview.scene import Layer
+from splatview.volumes import Sphere
 
 COUNTS = (100_000, 1_000_000, 5_000_000)
 RECTANGLE = Rectangle(0.3, 0.4, 0.6, 0.7)

@@ -22,9 +22,9 @@ from splatview.arrays import Floats
 from splatview.formats import FORMATS, Choices, instant_ngp_writer, tcnn
 from splatview.formats.report import Report
 from splatview.gaussians import Gaussians, Kind
-from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid, Marching, Network
 from splatview.ngp import level_shapes
+from splatview.scene import Layer
 
 Files = dict[str, bytes]  # by path; the first is the one that is opened
 
@@ -171,7 +171,7 @@ def _fields() -> Iterator[tuple[str, Files]]:
     density = Network((normal(16, 4), normal(16, 16)))
     colour = Network((normal(16, 32), normal(3, 16)))
     field = HashGrid(levels, density, colour, np.array([[0, 0, 0], [1, 1, 1]]), Marching(3**0.5 / 1024, near=0.05))
-    whole = instant_ngp_writer.encode(field, Similarity(), Report())
+    whole = instant_ngp_writer.encode(Layer(field), Report())
     yield ".ingp", {"a.ingp": whole}
     content: Any = msgspec.msgpack.decode(gzip.decompress(whole))
     content["snapshot"]["density_grid_binary"] = b""

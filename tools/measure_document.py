@@ -25,9 +25,9 @@ from splatview.edit.journal import Journal
 from splatview.edit.operations import AnyOperation, Delete, Grade, Hide, Move, Paint, Restore, Select, ShowHidden
 from splatview.edit.select import Everything, Inside, Matching, Range, Selection, Tools
 from splatview.edit.state import State
-from splatview.edit.volumes import Sphere
 from splatview.geometry import Similarity
 from splatview.scene import Layer
+from splatview.volumes import Sphere
 
 MB = 1e6
 

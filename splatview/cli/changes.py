@@ -19,6 +19,9 @@ from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid
 from splatview.inspection import finite_mask
 from splatview.scene import Layer, Scene
+from splatview.volumes import Box, Cut
+
+OF_FIELDS = "--transform", "--crop-box"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class ChangeFlags:
     crop_box: Annotated[tuple[float, float, float, float, float, float] | None, arg(metavar="X0 Y0 Z0 X1 Y1 Z1", help_behavior_hint="")] = (
         None
     )
-    """Keep the Gaussians with their middle in this box."""
+    """Keep the Gaussians with their middle in this box, and what is in it of a hash-grid field."""
     min_opacity: float = 0.0
     """Remove the Gaussians with a lower opacity (0 to 1)."""
     max_scale: Annotated[float | None, MAYBE_NUMBER] = None
@@ -64,13 +67,23 @@ class Change:
     def apply(self, scene: Scene) -> Scene:
         """The layers of `scene` without what the flags remove, cut and moved; UserError if they are for Gaussians, and it has a field."""
         asked = [f"--{field.name.replace('_', '-')}" for field in fields(self.flags) if getattr(self.flags, field.name) != field.default]
-        if scene.visible_fields and (asked := [flag for flag in asked if flag != "--transform"]):
-            raise UserError(f"{', '.join(asked)}: expected a scene of Gaussians, found a hash-grid field, which --transform alone changes")
+        if scene.visible_fields and (asked := [flag for flag in asked if flag not in OF_FIELDS]):
+            fine = " and ".join(OF_FIELDS)
+            raise UserError(f"{', '.join(asked)}: expected a scene of Gaussians, found a hash-grid field, which only {fine} change")
         return Scene({name: self._changed(layer) for name, layer in scene.layers.items()})
 
     def _changed(self, layer: Layer) -> Layer:
-        content = layer.content if isinstance(layer.content, HashGrid) else self._cut(layer)
-        return replace(layer, content=content, placement=self.placement @ layer.placement)
+        changed = self._cropped(layer) if isinstance(layer.content, HashGrid) else replace(layer, content=self._cut(layer))
+        return replace(changed, placement=self.placement @ layer.placement)
+
+    def _cropped(self, layer: Layer) -> Layer:
+        if self.flags.crop_box is None:
+            return layer
+        if any(cut.keeps for cut in layer.cuts):
+            raise UserError("--crop-box: expected a field that is not cropped yet; `splatview edit` with a Crop makes it another crop")
+        low, high = np.array(self.flags.crop_box[:3]), np.array(self.flags.crop_box[3:])
+        box = Box(tuple(((low + high) / 2).tolist()), tuple((high - low).tolist()))
+        return replace(layer, cuts=(*layer.cuts, Cut(box.moved(layer.placement.inverse()))))
 
     def _cut(self, layer: Layer) -> Gaussians:
         keep = self._kept(layer)

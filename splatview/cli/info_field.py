@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from splatview.geometry import Similarity
-from splatview.hashgrid import HashGrid, Network
+from splatview.edit.codec import encode
+from splatview.hashgrid import Network
+from splatview.scene import Layer
 
 
-def gather_field(field: HashGrid, placement: Similarity) -> dict[str, Any]:
+def gather_field(layer: Layer) -> dict[str, Any]:
     """The facts about a field, as JSON holds them; lengths are in its own units, of which one is `unit` scene units."""
+    field = layer.field
     march, occupancy = field.marching, field.occupancy
     return {
         "parameters": field.parameters,
@@ -23,7 +25,7 @@ def gather_field(field: HashGrid, placement: Similarity) -> dict[str, Any]:
         "density": _widths(field.density),
         "colour": _widths(field.colour),
         "box": field.box.tolist(),
-        "unit": placement.scale,
+        "unit": layer.placement.scale,
         "warp": field.warp,
         "occupancy": None
         if occupancy is None
@@ -36,9 +38,15 @@ def gather_field(field: HashGrid, placement: Similarity) -> dict[str, Any]:
             "least_alpha": march.least_alpha,
         },
         "hdr": field.hdr,
-        "background": list(field.background),
-        "exposure": field.exposure,
+        "crop": [encode(cut) for cut in layer.cuts],
+        "background": layer.background,
+        "exposure": layer.exposure,
     }
+
+
+def _told(volume: dict[str, Any]) -> str:
+    numbers = ", ".join(f"{name} {value}" for name, value in volume.items() if name != "is")
+    return f"a {volume['is'].lower()} ({numbers})"
 
 
 def _widths(network: Network) -> list[int]:
@@ -66,4 +74,9 @@ def print_field(name: str, facts: dict[str, Any], notes: Sequence[str]) -> None:
         print(f"  occupancy         {' x '.join(map(str, occupancy['cells']))} cells, occupied {shares}")
     longest = f" up to {march['longest']:.3g}" if march["longest"] is not None and march["cone"] else ""
     print(f"  steps             {march['step']:.4g}, cone {march['cone']:.3g}{longest}, from {march['near']:g} on")
-    print(f"  background        ({', '.join(f'{value:.3g}' for value in facts['background'])}), exposure {facts['exposure']:g} stops")
+    own = facts["background"]
+    background = "the picture's" if own is None else f"({', '.join(f'{value:.3g}' for value in own)})"
+    print(f"  background        {background}")
+    print(f"  exposure          {facts['exposure']:g} stops")
+    for cut in facts["crop"]:
+        print(f"  crop              {'keeps' if cut.get('keeps', True) else 'removes'} what is in {_told(cut['volume'])}")

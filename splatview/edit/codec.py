@@ -17,9 +17,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from splatview import volumes
 from splatview.camera import Camera
 from splatview.edit import operations as ops
-from splatview.edit import relight, select, volumes
+from splatview.edit import relight, select
 from splatview.edit.bits import Bits
 from splatview.edit.grade import Grading, Painting
 from splatview.geometry import Similarity
@@ -43,6 +44,7 @@ NAMED: Mapping[str, type] = {
         select.Selection,
         relight.Directional,
         relight.Point,
+        volumes.Cut,
         Grading,
         Painting,
         Similarity,

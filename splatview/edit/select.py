@@ -20,11 +20,11 @@ from splatview.edit.bits import Bits
 from splatview.edit.footprints import centres_in, ellipses_in
 from splatview.edit.region import Lasso, Polygon, Rectangle, Stroke, colour_within, flood
 from splatview.edit.state import State, living_layers, trimmed
-from splatview.edit.volumes import Volume
 from splatview.frame import Masks, Output, Renderer, RenderOptions
 from splatview.gaussians import Gaussians
 from splatview.inspection import GIANT, INVISIBLE, ProblemKind, problems
 from splatview.scene import Layer, Scene
+from splatview.volumes import Volume
 
 How = Literal["set", "add", "remove", "intersect"]
 Shape = Rectangle | Lasso | Polygon | Stroke

@@ -1,5 +1,5 @@
 """What a document is at one moment: the scene, and which of its Gaussians are selected, hidden, locked or deleted.
-A field has none: it is placed, shown, renamed and removed as a whole.
+A field has none: it is placed, cropped, shown, renamed and removed as a whole.
 
 Deleted Gaussians stay in their arrays, so that a mask that one operation holds still fits when another one is switched off. Which Gaussians
 a layer's rows are is known by a digest (`Rows`): an operation that keeps the rows keeps it, one that makes others gives a new one.
@@ -51,7 +51,7 @@ def digest_of(content: Gaussians | HashGrid) -> str:
     if isinstance(content, HashGrid):
         shapes = [(level.scale, level.resolution) for level in content.levels]
         rules = content.box.tolist(), content.marching, content.warp, content.offset, content.geometry, content.density_factor
-        whole = hashlib.sha256(repr((shapes, rules, content.shifted_directions, content.hdr, content.exposure)).encode())
+        whole = hashlib.sha256(repr((shapes, rules, content.shifted_directions, content.hdr)).encode())
     else:
         whole = hashlib.sha256(f"{len(content)} {content.sh.shape[1]} {content.kind}".encode())
     for array in arrays_of(content):

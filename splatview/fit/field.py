@@ -72,7 +72,7 @@ class Field(nn.Module):
     def _raw(self, positions: Tensor) -> Tensor:
         return _through(self.density, encode((positions - self.low) / self.size, self.table, self.grid))
 
-    def hashgrid(self, marching: Marching, occupancy: Occupancy | None, background: tuple[float, float, float]) -> HashGrid:
+    def hashgrid(self, marching: Marching, occupancy: Occupancy | None) -> HashGrid:
         """The field as it stands, as a value."""
         with torch.no_grad():
             table = self.table.float().cpu().numpy()
@@ -81,7 +81,7 @@ class Field(nn.Module):
             Level(table[first : first + entries].copy(), scale, corners)
             for (scale, corners, entries), first in zip(self.grid.levels, self.grid.firsts, strict=True)
         )
-        return HashGrid(levels, density, colour, self.box, marching, occupancy, background=background)
+        return HashGrid(levels, density, colour, self.box, marching, occupancy)
 
 
 class _Exponential(torch.autograd.Function):

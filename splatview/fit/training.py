@@ -159,7 +159,7 @@ class Training:
 
     def value(self) -> HashGrid:
         """The field as it stands."""
-        return self.field.hashgrid(self.marching, self.grid.value(), (0.0, 0.0, 0.0))
+        return self.field.hashgrid(self.marching, self.grid.value())
 
     @property
     def _identity(self) -> dict[str, Any]:

@@ -12,15 +12,16 @@ import msgspec
 import numpy as np
 
 from splatview import ngp
-from splatview.arrays import Floats
+from splatview.arrays import Doubles, Floats
 from splatview.formats import instant_ngp_cells, tcnn
 from splatview.formats.files import Source
 from splatview.formats.instant_ngp_container import unpack
 from splatview.formats.instant_ngp_schema import Encoding, File, Head, Kind, Layers, Photos, Snapshot
 from splatview.formats.report import Report
-from splatview.geometry import Similarity
+from splatview.geometry import Similarity, quat_from_matrix
 from splatview.hashgrid import HARMONICS, MOST_LEVELS, HashGrid, Level, Network
 from splatview.scene import Layer, Scene
+from splatview.volumes import Box, Cut
 
 _NETWORKS = ("fullyfusedmlp", "cutlassmlp", "megakernelmlp", "mlp")
 _KINDS = {"sdf": "signed distances", "image": "a picture", "volume": "a volume"}
@@ -47,7 +48,6 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Layer:
     report.progress(0.6, "reading the occupancy")
     snapshot, edge = content.snapshot, _edge(content.snapshot)
     box = ngp.box(edge)
-    _check_box(snapshot, box, report)
     photos = _photos(snapshot)
     if any(photos.envmap_resolution):
         report.note("the scene was trained with an environment map, which is not shown")
@@ -59,10 +59,9 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Layer:
         ngp.marching(edge),
         instant_ngp_cells.read(snapshot, edge.bit_length(), report),
         hdr=photos.is_hdr,
-        background=_background(snapshot),
-        exposure=_finite("exposure", snapshot.exposure),
     )
-    return Layer(field, _placement(snapshot, report))
+    shown = {"cuts": _cuts(snapshot, box, report), "exposure": _finite("exposure", snapshot.exposure), "background": _background(snapshot)}
+    return Layer(field, _placement(snapshot, report), **shown)
 
 
 def _check_kind(found: Kind) -> None:
@@ -87,14 +86,22 @@ def _edge(snapshot: Snapshot) -> int:
     return edge
 
 
-def _check_box(snapshot: Snapshot, box: np.ndarray, report: Report) -> None:
-    """ValueError if the boxes of the file are none; a note if it shows less than `box` [2, 3]."""
+def _cuts(snapshot: Snapshot, box: Doubles, report: Report) -> tuple[Cut, ...]:
+    """The box to which the snapshot was cropped in Instant-NGP, if it shows less than `box` [2, 3]; ValueError if it is none."""
     for title, one in (("aabb", snapshot.aabb), ("render_aabb", snapshot.render_aabb)):
-        corners = box if one is None else np.array([one.min, one.max])
-        if not np.isfinite(corners).all():
-            raise ValueError(f"ingp: expected finite numbers in {title}, found {corners.tolist()}")
-        if title == "render_aabb" and (corners[0] > box[0] + 1e-4).any() | (corners[1] < box[1] - 1e-4).any():
-            report.note("the snapshot was cropped in Instant-NGP to a smaller box (render_aabb): all of it is kept")
+        if one is not None and not np.isfinite([one.min, one.max]).all():
+            raise ValueError(f"ingp: expected finite numbers in {title}, found {[one.min, one.max]}")
+    if snapshot.render_aabb is None:
+        return ()
+    low, high = np.array([snapshot.render_aabb.min, snapshot.render_aabb.max])
+    turn = np.eye(3) if snapshot.render_aabb_to_local is None else np.array(snapshot.render_aabb_to_local)
+    corners = np.stack(np.meshgrid(*box.T), axis=-1).reshape(-1, 3) @ turn.T
+    if (corners >= low - 1e-4).all() and (corners <= high + 1e-4).all():
+        return ()
+    if not (np.allclose(turn @ turn.T, np.eye(3), atol=1e-4) and np.linalg.det(turn) > 0 and (low < high).all()):
+        report.note("the snapshot was cropped in Instant-NGP to something that is no box (render_aabb): all of it is shown")
+        return ()
+    return (Cut(Box(tuple(turn.T @ (low + high) / 2), tuple(high - low), tuple(quat_from_matrix(turn.T)))),)
 
 
 def _trained(content: File, report: Report) -> tuple[tuple[Level, ...], Network, Network]:
@@ -176,9 +183,10 @@ def _extra(content: File) -> int:
     return extra
 
 
-def _background(snapshot: Snapshot) -> tuple[float, float, float]:
-    red, green, blue = (_finite("background_color", value) for value in snapshot.background_color[:3])
-    return red, green, blue
+def _background(snapshot: Snapshot) -> tuple[float, float, float] | None:
+    """None for black, which Instant-NGP has where nobody chose a colour."""
+    red, green, blue = (min(1.0, max(0.0, _finite("background_color", value))) for value in snapshot.background_color[:3])
+    return (red, green, blue) if red or green or blue else None
 
 
 def _finite(name: str, value: float) -> float:

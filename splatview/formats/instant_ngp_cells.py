@@ -5,6 +5,8 @@ A cell holds what a shortest step through it would cover, as the training last k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ from splatview.arrays import Bools, Doubles
 from splatview.formats.instant_ngp_schema import Snapshot
 from splatview.formats.report import Report
 from splatview.hashgrid import Occupancy
+from splatview.volumes import Cut, left_by
 
 SIZE = 128  # cells along an axis
 FULL = 1.0  # what is written for an occupied cell: far more than LEAST
@@ -51,8 +54,11 @@ def read(snapshot: Snapshot, cascades: int, report: Report) -> Occupancy | None:
     return Occupancy(full, boxes(cascades))
 
 
-def write(occupancy: Occupancy | None, cascades: int, shift: Doubles) -> bytes:
-    """The numbers for an occupancy whose boxes lie `shift` [3] away: a cell is occupied where any of it was. None: everywhere."""
+def write(occupancy: Occupancy | None, cascades: int, shift: Doubles, cuts: Sequence[Cut] = ()) -> bytes:
+    """The numbers for an occupancy whose boxes lie `shift` [3] away: a cell is occupied where any of it was. None: everywhere.
+
+    `cuts`: cells of whose middle they leave less than half are empty.
+    """
     full = np.full((cascades, SIZE, SIZE, SIZE), occupancy is None)
     if occupancy is not None:
         sources = occupancy.boxes + shift
@@ -61,6 +67,9 @@ def write(occupancy: Occupancy | None, cascades: int, shift: Doubles) -> bytes:
             for target, box in zip(full, boxes(cascades), strict=True):
                 same = cells.shape == target.shape and np.allclose(source, box, rtol=0, atol=1e-6)
                 target |= cells if same else _covered(asked, source, box)
+    if cuts:
+        for target, (low, high) in zip(full, boxes(cascades), strict=True):
+            target[target] = left_by(cuts, low + (high - low) * (np.argwhere(target) + 0.5) / SIZE) >= 0.5
     values, places = np.zeros((cascades, SIZE**3), np.float16), order()
     for target, one in zip(values, full, strict=True):
         target[places] = np.where(one, np.float16(FULL), np.float16(0))

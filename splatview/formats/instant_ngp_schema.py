@@ -55,9 +55,12 @@ class Layers(Struct):
     n_output_dims: int = 16
 
 
+Row = tuple[float, float, float]
+
+
 class Box(Struct):
-    min: tuple[float, float, float]
-    max: tuple[float, float, float]
+    min: Row
+    max: Row
 
 
 class Photos(Struct):
@@ -86,6 +89,7 @@ class Snapshot(Struct):
     density_grid_binary: memoryview = memoryview(b"")
     aabb: Box | None = None
     render_aabb: Box | None = None
+    render_aabb_to_local: tuple[Row, Row, Row] | None = None
     exposure: float = 0.0
     background_color: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
 

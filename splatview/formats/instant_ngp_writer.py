@@ -16,6 +16,8 @@ from splatview.formats.instant_ngp_container import pack
 from splatview.formats.report import Report
 from splatview.geometry import Similarity
 from splatview.hashgrid import HARMONICS, HashGrid, Level, Network
+from splatview.scene import Layer
+from splatview.volumes import Box, Cut
 
 FUSED = 16, 32, 64, 128  # neurons of the networks that Instant-NGP runs in one kernel
 _CONSTANT = 0.28209479177387814  # the first harmonic, which is the same in all directions
@@ -23,8 +25,9 @@ DISTANCE = 1.5  # of the camera from the middle
 _LARGEST = np.finfo(np.float16).max
 
 
-def encode(field: HashGrid, placement: Similarity, report: Report) -> bytes:
-    """The `.ingp` of a field that stands at `placement`; ValueError if the format cannot hold it, and why."""
+def encode(layer: Layer, report: Report) -> bytes:
+    """The `.ingp` of a layer that is a field; ValueError if the format cannot hold it, and why."""
+    field, placement = layer.field, layer.placement
     edge = _edge(field)
     shift = 0.5 - field.box.mean(axis=0)
     networks, packed = _packed(field)
@@ -32,14 +35,38 @@ def encode(field: HashGrid, placement: Similarity, report: Report) -> bytes:
     if field.marching != march:
         report.note(f".ingp holds no steps: Instant-NGP marches with {march.step:.3g} and a cone of {march.cone:.3g}")
     report.progress(0.1, "writing the occupancy")
-    cells = instant_ngp_cells.write(field.occupancy, edge.bit_length(), shift)
+    cuts = [cut.moved(Similarity(translation=tuple(shift.tolist()))) for cut in layer.cuts]
+    box = _shown(cuts)
+    if cuts and box is None:
+        report.note(".ingp holds one hard box that crops: whole cells of the occupancy were emptied instead, and soft edges became hard")
+    cells = instant_ngp_cells.write(field.occupancy, edge.bit_length(), shift, () if box else cuts)
     content = {
         **networks,
         "loss": {"otype": "Huber"},
         "optimizer": {"otype": "Ema", "decay": 0.95, "nested": {"otype": "Adam", "learning_rate": 1e-2, "epsilon": 1e-15, "l2_reg": 1e-6}},
-        "snapshot": _snapshot(field, edge, packed, cells, _dataset(placement, shift, edge, field.hdr, report)),
+        "snapshot": {
+            **_snapshot(edge, packed, cells, _dataset(placement, shift, edge, field.hdr, report)),
+            **({} if box is None else _cropped(box)),
+            "exposure": layer.exposure,
+            "background_color": [*(layer.background or (0.0, 0.0, 0.0)), 1.0],
+        },
     }
     return pack(msgspec.msgpack.encode(content), report)
+
+
+def _shown(cuts: Sequence[Cut]) -> Box | None:
+    """The box with hard edges that is all there is of `cuts`, if so it is."""
+    if len(cuts) != 1 or not cuts[0].keeps:
+        return None
+    box = cuts[0].volume
+    return box if isinstance(box, Box) and not box.falloff else None
+
+
+def _cropped(box: Box) -> dict[str, Any]:
+    """What crops to a box: its corners along axes of its own."""
+    middle, half = box.rotation.T @ box.centre, np.asarray(box.size) / 2
+    corners = {"min": (middle - half).tolist(), "max": (middle + half).tolist()}
+    return {"render_aabb": corners, "render_aabb_to_local": box.rotation.T.tolist()}
 
 
 def _edge(field: HashGrid) -> int:
@@ -171,7 +198,7 @@ def _dataset(placement: Similarity, shift: Doubles, edge: int, hdr: bool, report
     }
 
 
-def _snapshot(field: HashGrid, edge: int, packed: NDArray, cells: bytes, dataset: dict[str, Any]) -> dict[str, Any]:
+def _snapshot(edge: int, packed: NDArray, cells: bytes, dataset: dict[str, Any]) -> dict[str, Any]:
     """What Instant-NGP reads besides the configuration, with a camera that looks at the middle."""
     return {
         "version": 1,
@@ -194,8 +221,6 @@ def _snapshot(field: HashGrid, edge: int, packed: NDArray, cells: bytes, dataset
         "bounding_radius": 1.0,
         "up_dir": dataset["up"],
         "sun_dir": [0.577, 0.577, 0.577],
-        "exposure": field.exposure,
-        "background_color": [*field.background, 1.0],
         "camera": {
             "matrix": [[1.0, 0.0, 0.0, 0.5], [0.0, -1.0, 0.0, 0.5], [0.0, 0.0, -1.0, 0.5 + DISTANCE]],
             "fov_axis": 1,

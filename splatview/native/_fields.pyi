@@ -79,6 +79,7 @@ class Workers:
         near: float,  # along the view axis, in the field's units
         far: float,
         bounds: NDArray[np.float64],  # [2, 3]
+        cuts: NDArray[np.float64],  # [C, 18] as `splatview.volumes.packed` has them
         interrupt: NDArray[np.uint8] | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] | None:
         """Blended colour [H, W, 3], alpha, weighted distance along the view axis, and samples, [H, W] each; None if it was interrupted."""

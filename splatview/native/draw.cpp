@@ -98,7 +98,7 @@ private:
             for (size_t i = 0; i < each && !pixel.over; ++i) {
                 double distance, length;
                 float point[3];
-                pixel.over = !pixel.ray.next(field_.steps(), field_.occupancy(), distance, length, point);
+                pixel.over = !next(pixel.ray, distance, length, point);
                 if (pixel.over) break;
                 for (int axis = 0; axis < 3; ++axis) desk_.axes[axis][count] = point[axis];
                 desk_.distance[count] = static_cast<float>(distance * pixel.forward), desk_.length[count] = static_cast<float>(length);
@@ -115,6 +115,17 @@ private:
         std::copy_n(desk_.pixel_of + now, held_, desk_.pixel_of);
         going_.erase(std::remove_if(going_.begin(), going_.end(), [&](uint32_t number) { return pixels_[number].over; }), going_.end());
         if (desk_.waiting >= RAYS) flush();
+    }
+
+    // The next sample of a ray of which the cuts leave something: less density over a length is as much over less of it.
+    bool next(Ray& ray, double& distance, double& length, float point[3]) const {
+        while (ray.next(field_.steps(), field_.occupancy(), distance, length, point)) {
+            if (picture_.cuts.empty()) return true;
+            const float left = left_by(picture_.cuts, point);
+            length *= left;
+            if (left > 0) return true;
+        }
+        return false;
     }
 
     void blend(size_t sample) {

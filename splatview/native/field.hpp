@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "cuts.hpp"
 #include "grid.hpp"
 #include "march.hpp"
 #include "memory.hpp"
@@ -66,6 +67,7 @@ struct FieldPicture {
     int left, top, width, height;
     double near, far;  // along the view axis
     double bounds[6];
+    std::vector<CutView> cuts;
     const uint8_t* interrupt;       // or null
     float *rgb, *alpha, *distance;  // [height, width, 3], [height, width]: premultiplied; weighted, along the view axis
     int32_t* samples;

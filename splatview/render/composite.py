@@ -10,7 +10,8 @@ What only one of them knows:
     ids            of the splats, where at least half of their light passes the fields in front of them
     coverage       of the splats, as far as their light passes
     overdraw       of the splats, whatever stands in front
-A style is one of splats; a field is drawn as it is, and of the options near, far and background concern it.
+A style is one of splats; a field is drawn as it is, and of the options near, far and background concern it; a field's own background
+comes before theirs.
 """
 
 from __future__ import annotations
@@ -26,10 +27,8 @@ from numpy.typing import ArrayLike
 from splatview.arrays import Floats
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, Output, Renderer, RenderOptions
-from splatview.geometry import Similarity
-from splatview.hashgrid import HashGrid
 from splatview.render.field_cpu import FieldImage
-from splatview.scene import Scene
+from splatview.scene import Layer, Scene
 
 PASSES = 0.5  # of the splats' light, from which on a pixel is theirs
 OF_SPLATS: tuple[Output, ...] = ("median_depth", "ids", "overdraw", "coverage")
@@ -46,9 +45,7 @@ class SplatRenderer(Renderer, Protocol):
 class FieldRenderer(Protocol):
     """Draws one field, over nothing."""
 
-    def render(
-        self, field: HashGrid, placement: Similarity, camera: Camera, options: RenderOptions, interrupt: Interrupt | None
-    ) -> FieldImage: ...
+    def render(self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> FieldImage: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +71,8 @@ class CompositeRenderer:
         """The picture, as `splatview.frame.Renderer` describes it; fields heed an interrupt as their renderer does."""
         if not scene.visible_fields:
             return self.splats.render(scene, camera, options, interrupt)
+        if scene.background is not None:
+            options = replace(options, background=scene.background)
         frame = self.splats.render(scene, camera, _asked_of_splats(options), interrupt) if scene.visible_layers else None
         began = time.perf_counter()
         images = self._drawn_fields(scene, camera, options, interrupt)
@@ -117,7 +116,7 @@ class CompositeRenderer:
         for layer in scene.visible_fields.values():
             if interrupt is not None and interrupt.is_set:
                 raise Interrupted
-            images.append(self._fields.render(layer.field, layer.placement, camera, options, interrupt))
+            images.append(self._fields.render(layer, camera, options, interrupt))
         return images
 
 
@@ -127,12 +126,11 @@ class FromDevice:
     def __init__(self, fields: Any) -> None:
         self._fields = fields
 
-    def render(
-        self, field: HashGrid, placement: Similarity, camera: Camera, options: RenderOptions, interrupt: Interrupt | None
-    ) -> FieldImage:
-        drawn = self._fields.render(field, placement, camera, options.near, options.far)
+    def render(self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> FieldImage:
+        drawn = self._fields.render(layer, camera, options.near, options.far)
         colour, alpha, distance, samples = (image.cpu().numpy() for image in (drawn.rgb, drawn.alpha, drawn.distance, drawn.samples))
-        return FieldImage(field.developed(colour, alpha), alpha, _divided(np.float32(placement.scale) * distance, alpha), samples)
+        depth = _divided(np.float32(layer.placement.scale) * distance, alpha)
+        return FieldImage(layer.field.developed(colour, alpha, layer.exposure), alpha, depth, samples)
 
 
 def _asked_of_splats(options: RenderOptions) -> RenderOptions:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from splatview.arrays import Floats, Ints
 from splatview.camera import Camera
 from splatview.frame import Interrupt, Interrupted, RenderOptions
-from splatview.geometry import Similarity
-from splatview.hashgrid import HashGrid
 from splatview.native import field_workers
+from splatview.scene import Layer
+from splatview.volumes import packed
 
 
 class FieldImage(NamedTuple):
@@ -33,26 +32,20 @@ class FieldCpu:
 
     def render(
         self,
-        field: HashGrid,
-        placement: Similarity,
+        layer: Layer,
         camera: Camera,
         options: RenderOptions = RenderOptions(),
         interrupt: Interrupt | None = None,
         *,
-        crop: ArrayLike | None = None,
         rectangle: tuple[int, int, int, int] | None = None,
     ) -> FieldImage:
-        """The picture of `field`, which stands at `placement` in the world; Interrupted if `interrupt` was set before it was finished.
+        """The picture of a layer that is a field; Interrupted if `interrupt` was set before it was finished.
 
-        Of `options`, near and far are heeded. `crop` [2, 3]: the low and high corner of the box, in the field's frame, outside of which
-        nothing is drawn. `rectangle`: left, top, width and height of the part of the picture that is wanted, which is all there is in it.
+        Of `options`, near and far are heeded. `rectangle`: left, top, width and height of the part of the picture that is wanted, which is
+        all there is in it.
         """
-        into = placement.inverse()
+        field, placement, into = layer.field, layer.placement, layer.placement.inverse()
         rotation = into.rotation @ camera.camera_from_world[:3, :3].T
-        bounds = field.bounds
-        if crop is not None:
-            low, high = np.asarray(crop, np.float64)
-            bounds = np.stack([np.maximum(bounds[0], low), np.minimum(bounds[1], high)])
         drawn = self._native.draw(
             field.prepared,
             into.apply(camera.position),
@@ -60,11 +53,12 @@ class FieldCpu:
             list(rectangle or (0, 0, camera.width, camera.height)),
             options.near / placement.scale,
             options.far / placement.scale,
-            np.ascontiguousarray(bounds),
+            layer.bounds,
+            packed(layer.cuts),
             interrupt.flag if interrupt else None,
         )
         if drawn is None:
             raise Interrupted
         colour, alpha, distance, samples = drawn
         depth = np.divide(np.float32(placement.scale) * distance, alpha, out=np.zeros_like(alpha), where=alpha > 0)
-        return FieldImage(field.developed(colour, alpha), alpha, depth, samples)
+        return FieldImage(field.developed(colour, alpha, layer.exposure), alpha, depth, samples)

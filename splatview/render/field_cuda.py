@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from splatview.camera import Camera
-from splatview.geometry import Similarity
 from splatview.hashgrid import HARMONICS, LAST_TRANSMITTANCE, HashGrid, Network
+from splatview.scene import Layer
+from splatview.volumes import packed as packed_cuts
 
 TILE = 8  # pixels a side
 RAYS = 1 << 20  # that are drawn at once, at most: what they need is about 0.7 KB each
@@ -47,7 +48,6 @@ class Prepared:
     cells: Tensor  # [C X Y Z / 8] uint8, low bits first
     blocks: Tensor  # [C X/4 Y/4 Z/4] uint8, 1 where one of 4 x 4 x 4 cells is occupied
     boxes: Tensor  # [C, 6]
-    bounds: Tensor  # [6]
     box: Tensor  # [6] low corner, 1 / sides
     constants: dict[str, Any]  # what the kernel is compiled for
     numbers: tuple[float, ...]  # offset, step, rate, first, last, longest
@@ -84,7 +84,6 @@ class Prepared:
             torch.tensor(cells, device=device),
             torch.tensor(_blocks(occupancy.cells) if occupancy is not None else cells, device=device),
             torch.tensor(boxes, **floats),
-            torch.tensor(field.bounds.reshape(-1), **floats),
             torch.tensor(np.concatenate([low, 1 / (high - low)]), **floats),
             {
                 "GROWING": bool(marching.cone),
@@ -192,10 +191,9 @@ class FieldCuda:
         return self._prepared[field]
 
     @torch.no_grad()
-    def render(self, field: HashGrid, placement: Similarity, camera: Camera, near: float = 0.0, far: float = math.inf) -> FieldFrame:
-        """`field`, which stands in the world at `placement`; `near` and `far` along the view axis, world units."""
-        here, (height, width) = self.prepare(field), (camera.height, camera.width)
-        into = placement.inverse()
+    def render(self, layer: Layer, camera: Camera, near: float = 0.0, far: float = math.inf) -> FieldFrame:
+        """A layer that is a field; `near` and `far` along the view axis, world units."""
+        here, (height, width), into = self.prepare(layer.field), (camera.height, camera.width), layer.placement.inverse()
         rotation = into.rotation @ camera.camera_from_world[:3, :3].T
         eye = into.apply(camera.position)
         view = self._small([*camera.K[[0, 1], [0, 1]], *camera.K[:2, 2], *eye, *rotation.reshape(-1)])
@@ -206,9 +204,10 @@ class FieldCuda:
             torch.empty((height, width), dtype=torch.int32, device=self._device),
         )
         across, down = -(-width // TILE), -(-height // TILE)
-        reach = field.marching.near, near * into.scale, min(far * into.scale, 1e30)
+        reach = layer.field.marching.near, near * into.scale, min(far * into.scale, 1e30)
+        bounds, cuts = self._small(layer.bounds.reshape(-1)), self._small(packed_cuts(layer.cuts))
         for begin in range(0, across * down * TILE**2, RAYS):
-            self._draw(frame, here, view, begin, min(RAYS, across * down * TILE**2 - begin), across, reach, field)
+            self._draw(frame, here, view, begin, min(RAYS, across * down * TILE**2 - begin), across, reach, bounds, cuts, layer.field)
         return frame
 
     def _draw(
@@ -220,6 +219,8 @@ class FieldCuda:
         rays: int,
         across: int,
         reach: tuple[float, float, float],
+        bounds: Tensor,
+        cuts: Tensor,
         field: HashGrid,
     ) -> None:
         """The rays from number `begin` on."""
@@ -238,14 +239,14 @@ class FieldCuda:
         height, width = frame.alpha.shape
         picture = begin, rays, across, width, height
         state = directions, steps, leaves, lights, sums, asked
-        self._launch("begin_rays", rays, here, *state, seen, lists[0], view, here.bounds, *picture, *marching, *reach, TILE=TILE)
+        self._launch("begin_rays", rays, here, *state, seen, lists[0], view, bounds, *picture, *marching, *reach, TILE=TILE)
         for turn in range(len(counts) - 1):
             listed, going = lists[turn % 2], lists[1 - turn % 2]
-            now, grid = (turn, rays, slots), (here.cells, here.blocks, here.boxes)
+            now, grid, cropped = (turn, rays, slots), (here.cells, here.blocks, here.boxes), (cuts, len(cuts))
             before, after = places[1 - turn % 2], places[turn % 2]
             found = counts, after, owners
             lists_now = listed, going, counts, before, answers, after, owners
-            self._launch("advance", rays, here, *state, *lists_now, view, *grid, *now, *marching)
+            self._launch("advance", rays, here, *state, *lists_now, view, *grid, *cropped, *now, *marching, CROPPED=len(cuts) > 0)
             if turn % ROUNDS == ROUNDS - 1 and not int(counts[turn + 1]):
                 break
             self._launch(
@@ -263,9 +264,8 @@ class FieldCuda:
                 offset,
             )
             numbers = *now, *marching, field.marching.least_alpha, field.density_factor
-            self._launch(
-                "ask", slots, here, answers, features, seen, directions, *found, view, here.box, here.weights, here.biases, *numbers
-            )
+            asking = answers, features, seen, directions, *found, view, here.box, here.weights, here.biases, *cropped, *numbers
+            self._launch("ask", slots, here, *asking, CROPPED=len(cuts) > 0)
         self._launch(
             "finish", rays, here, frame.rgb, frame.alpha, frame.distance, frame.samples, lights, sums, asked, view, *picture, TILE=TILE
         )

@@ -111,6 +111,26 @@ def occupied_at(px, py, pz, cells, blocks, boxes, CASCADES: tl.constexpr, ACROSS
 
 
 @triton.jit
+def left_by(px, py, pz, cuts, many):
+    """How much the cuts leave at points [BLOCK]: `splatview.volumes.left_by`, of `many` `packed` ones."""
+    kept, gone, keeping = 0.0 * px, 0.0 * px, 0.0
+    for number in range(many):
+        cut = cuts + 18 * number
+        ax, ay, az = px - tl.load(cut), py - tl.load(cut + 1), pz - tl.load(cut + 2)
+        squared = 0.0 * px
+        for axis in tl.static_range(3):  # pyright: ignore[reportGeneralTypeIssues]
+            along = tl.load(cut + 3 + 3 * axis) * ax + tl.load(cut + 4 + 3 * axis) * ay + tl.load(cut + 5 + 3 * axis) * az
+            beyond = tl.maximum(tl.abs(along) - tl.load(cut + 12 + axis), 0.0)
+            squared += beyond * beyond
+        outside, falloff, keeps = tl.sqrt(squared) - tl.load(cut + 15), tl.load(cut + 16), tl.load(cut + 17)
+        part = 1 - tl.minimum(tl.maximum(outside, 0.0) / tl.where(falloff > 0, falloff, 1.0), 1.0)
+        weight = tl.where(outside <= 0, 1.0, tl.where(falloff > 0, part * part * (3 - 2 * part), 0.0))
+        kept, gone = tl.maximum(kept, keeps * weight), tl.maximum(gone, (1 - keeps) * weight)
+        keeping = tl.maximum(keeping, keeps)
+    return tl.where(keeping > 0, kept, 1.0) * (1 - gone)
+
+
+@triton.jit
 def share_of(slots, rays, MOST: tl.constexpr):
     """How many samples each of `rays` rays may have at once."""
     return tl.minimum(slots // tl.maximum(rays, 1), MOST)
@@ -185,7 +205,7 @@ def inverse_of(value):
     return 1 / tl.where(tl.abs(value) < 1e-12, 1e-12, value)
 
 
-@triton.jit(do_not_specialize=["turn", "rays", "slots"])
+@triton.jit(do_not_specialize=["turn", "rays", "slots", "many"])
 def advance(
     directions,
     steps_of,
@@ -204,6 +224,8 @@ def advance(
     cells,
     blocks,
     boxes,
+    cuts,  # [many, 18]
+    many,
     turn,
     rays,
     slots,
@@ -213,6 +235,7 @@ def advance(
     last,
     longest,
     GROWING: tl.constexpr,
+    CROPPED: tl.constexpr,  # whether there are cuts
     OCCUPIED: tl.constexpr,  # whether there is a grid
     CASCADES: tl.constexpr,
     CELLS_X: tl.constexpr,
@@ -265,22 +288,23 @@ def advance(
         while tl.max(searching.to(tl.int32), 0) > 0:
             distance = distance_of(steps, step, rate, first, last, longest, GROWING)
             searching = searching & (distance < leave)
-            left = 0.0 * distance
+            empty = 0.0 * distance
             hit = searching
+            px, py, pz = ox + distance * dx, oy + distance * dy, oz + distance * dz
+            if CROPPED:
+                hit = hit & (left_by(px, py, pz, cuts, many) > 0)
             if OCCUPIED:
-                there, qx, qy, qz, sx, sy, sz = occupied_at(
-                    ox + distance * dx, oy + distance * dy, oz + distance * dz, cells, blocks, boxes, CASCADES, CELLS_X, CELLS_Y, CELLS_Z
-                )
-                hit = searching & there
+                there, qx, qy, qz, sx, sy, sz = occupied_at(px, py, pz, cells, blocks, boxes, CASCADES, CELLS_X, CELLS_Y, CELLS_Z)
+                hit = hit & there
                 beyond_x = (tl.where(dx > 0, qx + sx, qx) - ox) * ix
                 beyond_y = (tl.where(dy > 0, qy + sy, qy) - oy) * iy
                 beyond_z = (tl.where(dz > 0, qz + sz, qz) - oz) * iz
                 beyond = tl.maximum(tl.where(sx > 0, tl.minimum(tl.minimum(beyond_x, beyond_y), beyond_z), distance), 0.0)
-                left = tl.where(there, 0.0, tl.ceil(count_of(beyond, step, rate, first, last, longest, GROWING) - steps))
+                empty = tl.where(there, 0.0, tl.ceil(count_of(beyond, step, rate, first, last, longest, GROWING) - steps))
             tl.store(places + target * share + found, distance, mask=hit)
             tl.store(owners + target * share + found, ray, mask=hit)
             found += hit.to(tl.int32)
-            steps = tl.where(searching, steps + tl.maximum(left, 1.0), steps)
+            steps = tl.where(searching, steps + tl.maximum(empty, 1.0), steps)
             searching = searching & (found < share)
         tl.store(steps_of + ray, steps, mask=alive)
         for number in range(share):
@@ -328,7 +352,8 @@ def encode(
     level = tl.program_id(1)
     if tl.program_id(0) * BLOCK < filled:
         slot, inside, distance, there, ray = samples_at(places, owners, filled, BLOCK)
-        x, y, z = unit_at(distance, ray, there, directions, rays, view, box, CONTRACTED)
+        x, y, z = point_at(distance, ray, there, directions, rays, view)
+        x, y, z = unit_of(x, y, z, box, CONTRACTED)
         there = there & (x > 0) & (x < 1) & (y > 0) & (y < 1) & (z > 0) & (z < 1)
         scale, corners = tl.load(levels + 4 * level).to(tl.float32), tl.load(levels + 4 * level + 1).to(tl.uint32)
         final, begin = tl.load(levels + 4 * level + 2).to(tl.uint32), tl.load(levels + 4 * level + 3).to(tl.int32)
@@ -378,11 +403,17 @@ def bits_of(value):
 
 
 @triton.jit
-def unit_at(distance, ray, there, directions, rays, view, box, CONTRACTED: tl.constexpr):
-    """The place in the unit cube of what is so far away on a ray."""
+def point_at(distance, ray, there, directions, rays, view):
+    """What is so far away on a ray, in the field's frame."""
     px = tl.load(view + 4) + distance * tl.load(directions + ray, mask=there, other=0.0)
     py = tl.load(view + 5) + distance * tl.load(directions + rays + ray, mask=there, other=0.0)
     pz = tl.load(view + 6) + distance * tl.load(directions + 2 * rays + ray, mask=there, other=0.0)
+    return px, py, pz
+
+
+@triton.jit
+def unit_of(px, py, pz, box, CONTRACTED: tl.constexpr):
+    """The places of points in the unit cube."""
     if CONTRACTED:
         size = tl.maximum(tl.maximum(tl.maximum(tl.abs(px), tl.abs(py)), tl.abs(pz)), 1.0)
         factor = (2 - 1 / size) / size
@@ -394,7 +425,7 @@ def unit_at(distance, ray, there, directions, rays, view, box, CONTRACTED: tl.co
     return px, py, pz
 
 
-@triton.jit(do_not_specialize=["turn", "rays", "slots"])
+@triton.jit(do_not_specialize=["turn", "rays", "slots", "many"])
 def ask(
     answers,  # [4, slots] what each sample covers, and its colour
     features,
@@ -407,6 +438,8 @@ def ask(
     box,
     weights,  # float16, [in, out] each: see `field_cuda.packed`
     biases,  # float32
+    cuts,
+    many,
     turn,
     rays,
     slots,
@@ -418,6 +451,7 @@ def ask(
     least_alpha,
     density_factor,
     GROWING: tl.constexpr,
+    CROPPED: tl.constexpr,
     CONTRACTED: tl.constexpr,
     HDR: tl.constexpr,
     FEATURES: tl.constexpr,
@@ -457,11 +491,14 @@ def ask(
         colour = tl.dot(tl.maximum(hidden, 0.0).to(tl.float16), matrix(at, WIDTH, 16)) + row(colour_biases + COLOUR_LAYERS * WIDTH, 16)
         colour = tl.exp(tl.minimum(tl.maximum(colour, -10.0), 10.0)) if HDR else 1 / (1 + tl.exp(-colour))
 
-        x, y, z = unit_at(distance, ray, there, directions, rays, view, box, CONTRACTED)
+        px, py, pz = point_at(distance, ray, there, directions, rays, view)
+        x, y, z = unit_of(px, py, pz, box, CONTRACTED)
         there = there & (x > 0) & (x < 1) & (y > 0) & (y < 1) & (z > 0) & (z < 1)
         steps = count_of(distance, step, rate, first, last, longest, GROWING)
         length = distance_of(steps + 0.5, step, rate, first, last, longest, GROWING)
         length -= distance_of(steps - 0.5, step, rate, first, last, longest, GROWING)
+        if CROPPED:
+            length *= left_by(px, py, pz, cuts, many)  # less density over a length is as much over less of it
         covers = 1 - tl.exp(-density_factor * tl.exp(column_of(raw, 0, OUTPUTS)) * length)
         tl.store(answers + slot, tl.where(there & (covers >= least_alpha), covers, 0.0), mask=inside)
         for number in tl.static_range(3):

@@ -9,7 +9,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from splatview.edit.operations.base import ALL, HERE, Operation
-from splatview.edit.operations.layers import AddLayers, Place, PlaceAll, RemoveLayer, Rename, ShowLayer, SwapLevel
+from splatview.edit.operations.layers import (
+    AddLayers,
+    Crop,
+    Expose,
+    Place,
+    PlaceAll,
+    RemoveLayer,
+    Rename,
+    SetBackground,
+    ShowLayer,
+    SwapLevel,
+)
 from splatview.edit.operations.numbers import CapDegree, Grade, Move, Normalise, Paint, Relight
 from splatview.edit.operations.reach import Delete, Hide, Lock, Restore, ShowHidden, Unlock
 from splatview.edit.operations.remaking import Bake, Merge, Separate, Simplify
@@ -24,8 +35,10 @@ __all__ = [
     "AnyOperation",
     "Bake",
     "CapDegree",
+    "Crop",
     "Delete",
     "DropSet",
+    "Expose",
     "Grade",
     "Hide",
     "Lock",
@@ -43,6 +56,7 @@ __all__ = [
     "SaveSet",
     "Select",
     "Separate",
+    "SetBackground",
     "ShowHidden",
     "ShowLayer",
     "Simplify",
@@ -53,7 +67,8 @@ __all__ = [
 
 AnyOperation = (
     Select | SaveSet | DropSet | Delete | Restore | Hide | ShowHidden | Lock | Unlock | Move | Grade | Paint | Relight | CapDegree
-    | Normalise | ShowLayer | Rename | Place | PlaceAll | RemoveLayer | AddLayers | SwapLevel | Separate | Merge | Bake | Simplify
+    | Normalise | ShowLayer | Rename | Place | PlaceAll | Crop | Expose | SetBackground | RemoveLayer | AddLayers | SwapLevel | Separate
+    | Merge | Bake | Simplify
 )  # fmt: skip
 
 

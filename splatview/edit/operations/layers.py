@@ -1,15 +1,17 @@
-"""Operations on layers as wholes."""
+"""Operations on layers as wholes. What crops a field, its exposure and its background are its layer's; Gaussians are selected instead."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from splatview.edit.select import (
-    Tools,
-)
+from splatview.edit.select import Tools
 from splatview.edit.state import State
 from splatview.geometry import Similarity
-from splatview.scene import Scene
+from splatview.hashgrid import HashGrid
+from splatview.scene import Layer, Scene
+from splatview.volumes import MOST_CUTS, Cut
+
+MOST_STOPS = 20.0  # of an exposure
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,73 @@ class PlaceAll:
     def apply(self, state: State, tools: Tools) -> State:
         layers = {name: replace(layer, placement=self.transform @ layer.placement) for name, layer in state.scene.layers.items()}
         return replace(state, scene=Scene(layers))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Crop a field by these volumes and no others."""
+
+    layer: str
+    cuts: tuple[Cut, ...] = ()  # in the content's frame; (): all of it is shown
+
+    def __post_init__(self) -> None:
+        if len(self.cuts) > MOST_CUTS:
+            raise ValueError(f"Crop.cuts: expected at most {MOST_CUTS}, got {len(self.cuts)}")
+
+    @property
+    def label(self) -> str:
+        count = len(self.cuts)
+        return f"Crop {self.layer} by {count} volume{'s' * (count > 1)}" if count else f"Show all of {self.layer}"
+
+    def apply(self, state: State, tools: Tools) -> State:
+        return replace(state, scene=state.scene.with_layer(self.layer, replace(_field(state, self.layer, "Delete"), cuts=self.cuts)))
+
+
+@dataclass(frozen=True)
+class Expose:
+    """Make a field lighter or darker."""
+
+    layer: str
+    stops: float
+
+    def __post_init__(self) -> None:
+        if not abs(self.stops) <= MOST_STOPS:
+            raise ValueError(f"Expose.stops: expected {-MOST_STOPS:g} to {MOST_STOPS:g}, got {self.stops}")
+
+    @property
+    def label(self) -> str:
+        return f"Exposure of {self.layer} {self.stops:+.3g}"
+
+    def apply(self, state: State, tools: Tools) -> State:
+        return replace(state, scene=state.scene.with_layer(self.layer, replace(_field(state, self.layer, "Grade"), exposure=self.stops)))
+
+
+@dataclass(frozen=True)
+class SetBackground:
+    """Put a colour behind everything, as long as a field is shown."""
+
+    layer: str
+    colour: tuple[float, float, float] | None = None  # sRGB, 0 to 1; None: that of the picture
+
+    def __post_init__(self) -> None:
+        if self.colour is not None and not all(0 <= value <= 1 for value in self.colour):
+            raise ValueError(f"SetBackground.colour: expected three numbers of 0 to 1, got {self.colour}")
+
+    @property
+    def label(self) -> str:
+        return f"Background of {self.layer}" if self.colour else f"No background of {self.layer}"
+
+    def apply(self, state: State, tools: Tools) -> State:
+        layer = _field(state, self.layer, "the view's background")
+        return replace(state, scene=state.scene.with_layer(self.layer, replace(layer, background=self.colour)))
+
+
+def _field(state: State, name: str, instead: str) -> Layer:
+    """The layer called `name`; ValueError if it is no field, with what is for Gaussians."""
+    layer = state.layer(name)
+    if not isinstance(layer.content, HashGrid):
+        raise ValueError(f"{name}: expected a hash-grid field, found a layer of Gaussians, for which there is {instead}")
+    return layer
 
 
 @dataclass(frozen=True)

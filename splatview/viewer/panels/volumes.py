@@ -10,7 +10,6 @@ import numpy as np
 
 from splatview.arrays import Doubles
 from splatview.edit.select import How, Inside, Volume
-from splatview.edit.volumes import Box, Sphere
 from splatview.geometry import Similarity
 from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
@@ -20,6 +19,7 @@ from splatview.viewer.session import Session
 from splatview.viewer.space import RADIUS
 from splatview.viewer.studio import Studio
 from splatview.viewer.wireframes import box_lines, sphere_lines
+from splatview.volumes import Box, Sphere
 
 HOWS: Mapping[str, How] = {"Set": "set", "Add": "add", "Remove": "remove", "Intersect": "intersect"}
 NONE = "no volume"

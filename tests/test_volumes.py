@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from splatview.edit.volumes import Box, Sphere
 from splatview.geometry import Similarity
+from splatview.volumes import Box, Cut, Sphere, left_by, reach_of
 
 TURN = (0.3, -0.5, 0.7, 0.2)
 VOLUMES = [
@@ -142,3 +142,32 @@ def test_boxes_without_a_meaning(wrong):
 def test_points_have_three_coordinates(shape):
     with pytest.raises(ValueError, match="points: expected"):
         VOLUMES[0].contains(np.zeros(shape))
+
+
+@volumes
+def test_bounds_are_the_tightest_box_around_what_has_a_weight(volume):
+    low, high = volume.bounds
+    at = points(200_000).astype(np.float64) + volume.centre
+    inside = at[volume.weights(at) > 0]
+    assert ((inside >= low) & (inside <= high)).all()
+    assert np.allclose([inside.min(0), inside.max(0)], [low, high], atol=0.35), "looser than it has to be"
+
+
+def test_cuts_leave_what_is_kept_and_not_removed():
+    keeping = [Cut(Sphere((0, 0, 0), 1, 0.5)), Cut(Box((2, 0, 0), (1, 1, 1), TURN))]
+    removing = [Cut(Sphere((0.5, 0, 0), 0.5, 1.0), keeps=False)]
+    at = points(20_000)
+    kept = np.maximum(*[cut.volume.weights(at) for cut in keeping])
+    gone = removing[0].volume.weights(at)
+    assert np.array_equal(left_by([], at), np.ones(len(at)))
+    assert np.array_equal(left_by(keeping, at), kept) and np.array_equal(left_by(removing, at), 1 - gone)
+    assert np.array_equal(left_by([*removing, *keeping], at), kept * (1 - gone)), "the order matters to nobody"
+    low, high = reach_of([*keeping, *removing])
+    assert not left_by(keeping, at)[((at < low) | (at > high)).any(1)].any() and np.isfinite(low).all()
+    assert np.isinf(reach_of(removing)).all()
+
+
+@given(similarities)
+def test_a_cut_moves_with_what_it_cuts(transform):
+    at, cut = points(200).astype(np.float64), Cut(VOLUMES[1], keeps=False)
+    assert np.allclose(left_by([cut.moved(transform)], transform.apply(at)), left_by([cut], at), atol=1e-5)

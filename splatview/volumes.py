@@ -1,9 +1,10 @@
-"""Volumes with a soft edge: a sphere and a box, in the space of the points that they are asked about."""
+"""Volumes with a soft edge: a sphere and a box, in the space of the points that they are asked about; and what they cut off."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,8 @@ from splatview.arrays import Bools, Doubles, Floats
 from splatview.geometry import Similarity, matrix_from_quat
 
 BLOCK = 32768  # points: the columns of a block stay in the cache
+MOST_CUTS = 64  # of a layer: every sample is asked about each
+PACKED = 18  # numbers of a cut, as renderers read it
 
 Triple = tuple[float, float, float]
 
@@ -19,6 +22,7 @@ Triple = tuple[float, float, float]
 class _Volume:
     """What sphere and box share: from the distance outside to membership and weights."""
 
+    centre: Triple
     falloff: float
 
     def distance(self, points: ArrayLike) -> Doubles:
@@ -45,6 +49,17 @@ class _Volume:
         left[np.isnan(left)] = 0
         return (left * left * (3 - 2 * left)).astype(np.float32)
 
+    @property
+    def bounds(self) -> Doubles:
+        """[2, 3] low and high corner of the box along the axes around all points that have a weight."""
+        centre = np.asarray(self.centre)
+        return np.stack([centre - self._reach, centre + self._reach])
+
+    @property
+    def _reach(self) -> Doubles:
+        """[3] how far along each axis there are points with a weight."""
+        raise NotImplementedError
+
     def _distance(self, columns: Doubles) -> Doubles:
         """The distance [N] of points in columns [3, N]."""
         raise NotImplementedError
@@ -66,6 +81,10 @@ class Sphere(_Volume):
     def moved(self, transform: Similarity) -> Sphere:
         """The same volume for points that were moved by `transform`."""
         return Sphere(_triple(transform.apply(self.centre)), self.radius * transform.scale, self.falloff * transform.scale)
+
+    @property
+    def _reach(self) -> Doubles:
+        return np.full(3, self.radius + self.falloff)
 
     def _distance(self, columns: Doubles) -> Doubles:
         x, y, z = (column - middle for column, middle in zip(columns, self.centre, strict=True))
@@ -106,6 +125,10 @@ class Box(_Volume):
         size = _triple(np.asarray(self.size) * transform.scale)
         return Box(turned.translation, size, turned.quat, self.falloff * transform.scale)
 
+    @property
+    def _reach(self) -> Doubles:
+        return np.abs(self.rotation) @ np.asarray(self.size) / 2 + self.falloff
+
     def _distance(self, columns: Doubles) -> Doubles:
         x, y, z = (column - middle for column, middle in zip(columns, self.centre, strict=True))
         total = np.zeros(columns.shape[1])
@@ -116,6 +139,55 @@ class Box(_Volume):
 
 
 Volume = Sphere | Box
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A volume that crops: what is in it stays, and what is in none such goes; or what is in it goes."""
+
+    volume: Volume
+    keeps: bool = True
+
+    def moved(self, transform: Similarity) -> Cut:
+        """The same cut for points that were moved by `transform`."""
+        return replace(self, volume=self.volume.moved(transform))
+
+
+def left_by(cuts: Sequence[Cut], points: ArrayLike) -> Floats:
+    """How much [N] of what is at `points` [N, 3] the cuts leave, 0 to 1.
+
+    That is the greatest weight of those that keep (1 if there are none) times what the greatest weight of those that remove leaves.
+    """
+    points = np.asarray(points)
+    kept, gone = (
+        [cut.volume.weights(points) for cut in cuts if cut.keeps == keeps] or [np.full(len(points), nothing, np.float32)]
+        for keeps, nothing in ((True, 1), (False, 0))
+    )
+    return np.maximum.reduce(kept) * (1 - np.maximum.reduce(gone))
+
+
+def reach_of(cuts: Sequence[Cut]) -> Doubles:
+    """[2, 3] low and high corner of where the cuts leave anything: all space, if none of them keeps."""
+    ends = [cut.volume.bounds for cut in cuts if cut.keeps]
+    if not ends:
+        return np.array([[-np.inf] * 3, [np.inf] * 3])
+    return np.stack([np.min([low for low, _ in ends], axis=0), np.max([high for _, high in ends], axis=0)])
+
+
+def packed(cuts: Sequence[Cut]) -> Doubles:
+    """The cuts as what renderers read, [C, PACKED]: centre [3], axes [3, 3] by rows, half sizes [3], radius, falloff, 1 if it keeps.
+
+    A point is outside by the length of what its coordinates along the axes exceed the half sizes by, less the radius.
+    """
+    rows = np.zeros((len(cuts), PACKED))
+    for row, cut in zip(rows, cuts, strict=True):
+        volume = cut.volume
+        row[:3], row[16], row[17] = volume.centre, volume.falloff, cut.keeps
+        if isinstance(volume, Sphere):
+            row[3:12], row[15] = np.eye(3).reshape(-1), volume.radius
+        else:
+            row[3:12], row[12:15] = volume.rotation.T.reshape(-1), np.asarray(volume.size) / 2
+    return rows
 
 
 def _finite(name: str, values: ArrayLike, count: int) -> tuple[float, ...]:
