@@ -10,6 +10,8 @@ import pytest
 from scripted_client import decoded
 from small_fields import ball
 from test_viewer import coloured_ball, nobody_left, scripted
+from test_viewer_hands import drag
+from test_viewer_panels import seen
 
 from splatview import Scene, load, save
 from splatview.edit.document import Document
@@ -88,6 +90,88 @@ def test_a_field_is_a_layer_like_others(mixed):
         before, again = scripted(viewer, script)
         assert np.abs(before.astype(int) - again).mean() < 1
         nobody_left(viewer)
+
+
+def test_a_field_is_cropped_exposed_and_backed_in_the_page(mixed):
+    """By buttons, numbers and the gizmo; each is one step of the history, and the picture shows it."""
+    with Viewer(mixed, ViewerSettings(port=0, open=False)) as viewer:
+        placed = viewer.scene.layers["fox"].placement
+
+        def fox():
+            return viewer.world.edited.scene.layers["fox"]
+
+        async def script(client):
+            await client.until(lambda: {"fox", "splats"} <= set(client.widgets))
+            whole = (await client.rest()).pixels
+            await client.set("Layer", "splats")
+            await client.until(lambda: not client.widgets["Field"][1]["visible"])
+            await client.set("Layer", "fox")
+            await client.until(lambda: client.widgets["Field"][1]["visible"])
+            await client.set("Crop with a", "Box")
+            await seen(lambda: len(fox().cuts) == 1)
+            await client.set("Crop middle", placed.apply([0.5, 0.5, 0.75]).tolist())
+            await client.set("Crop size", [2.0, 2.0, 0.5 * placed.scale])
+            await seen(lambda: np.allclose(fox().bounds, [[0, 0, 0.5], [1, 1, 1]], atol=1e-6))
+            entries = len(viewer.world.document.entries)
+            half = (await client.rest()).pixels
+            assert 0.3 * red(whole).sum() < red(half).sum() < 0.7 * red(whole).sum(), "the upper half is left"
+            await client.set("What it does", "Cut out")
+            await seen(lambda: not fox().cuts[0].keeps)
+            other = (await client.rest()).pixels
+            assert red(other).any() and (red(half) & red(other)).sum() < 0.1 * red(whole).sum(), "the lower half is left"
+            await client.set("Soft edge", 0.05)
+            await seen(lambda: fox().cuts[0].volume.falloff == pytest.approx(0.05 / placed.scale))
+            await client.set("Field exposure", -2.0)
+            await seen(lambda: fox().exposure == -2)
+            await client.set("Own background", True)
+            await client.set("Background of the field", [0, 0, 255])
+            await seen(lambda: fox().background == (0, 0, 1))
+            dark = (await client.rest()).pixels.astype(int)
+            assert np.abs(dark[0, 0] - [0, 0, 255]).max() < 8 and not red(dark).any()
+            far = viewer.placing.apply(placed.apply([0.5, 0.5, 5.0]))
+            await drag(client, viewer, "/crop", far, end=False)
+            await seen(lambda: np.allclose(viewer.scene.layers["fox"].cuts[0].volume.centre, [0.5, 0.5, 5.0], atol=1e-5))
+            assert fox().cuts[0].volume.centre != viewer.scene.layers["fox"].cuts[0].volume.centre, "it is a preview until it is let go"
+            await drag(client, viewer, "/crop", far)
+            await seen(lambda: np.allclose(fox().cuts[0].volume.centre, [0.5, 0.5, 5.0], atol=1e-5))
+            assert len(viewer.world.document.entries) <= entries + 6
+            await client.press("Remove this crop")
+            await seen(lambda: viewer.world.document.entries[-1].operation.label == "Show all of fox")
+            while viewer.world.document.cursor:
+                await asyncio.wrap_future(viewer.world.undo())
+            await client.until(lambda: client.widgets["Field exposure"][1]["value"] == 0)
+            again = (await client.rest()).pixels
+            assert np.abs(whole.astype(int) - again).mean() < 1
+
+        scripted(viewer, script)
+        nobody_left(viewer)
+
+
+def test_crop_to_volume_crops_fields_and_splats(mixed):
+    with Viewer(mixed, ViewerSettings(port=0, open=False)) as viewer:
+
+        async def script(client):
+            await client.until(lambda: {"fox", "splats"} <= set(client.widgets))
+            await client.rest()
+            [(_, panel)] = viewer._sessions.values()
+            await client.set("New", "Sphere")
+            await seen(lambda: "sphere1" in panel.select._editor.volumes)
+            await client.set("Volume middle", [2.0, 0.0, 0.25])
+            await seen(lambda: panel.select._editor.volumes["sphere1"].centre == (2, 0, 0.25))
+            await client.set("Sphere radius", 0.3)
+            await seen(lambda: panel.select._editor.volumes["sphere1"].radius == 0.3)
+            await client.set("Crop to volume", "Keep outside")
+            await seen(lambda: len(viewer.world.document.entries) == 2)
+            layers, volume = viewer.world.edited.scene.layers, panel.select._editor.volumes["sphere1"]
+            [cut] = layers["fox"].cuts
+            moved = cut.moved(layers["fox"].placement).volume
+            assert not cut.keeps and moved.radius == pytest.approx(volume.radius) and moved.centre == pytest.approx((2, 0, 0.25))
+            within = volume.contains(layers["splats"].placement.apply(layers["splats"].content.means))
+            assert 0 < within.mean() < 1 and np.array_equal(viewer.world.state.deleted["splats"], within)
+            await client.set("Crop to volume", "Keep inside")
+            await seen(lambda: [cut.keeps for cut in viewer.world.edited.scene.layers["fox"].cuts] == [False, True])
+
+        scripted(viewer, script)
 
 
 def test_operations_on_layers_take_fields_and_those_on_gaussians_say_no(mixed):

@@ -30,7 +30,7 @@ from splatview.viewer import Viewer, ViewerSettings
 from splatview.viewer.editor import Editor, Picking, how_of, query_of, shape_of
 from splatview.viewer.lifting import Lifted, middle_of_selection, motion
 from splatview.viewer.panels.measure import Measure
-from splatview.viewer.panels.volumes import placed
+from splatview.viewer.panels.shape import placed
 from splatview.viewer.picture import OUTLINE, outlined
 from splatview.viewer.space import NEAR, page_from_world
 from splatview.viewer.tools import Drawn as Piece

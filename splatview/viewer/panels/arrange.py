@@ -12,6 +12,7 @@ from splatview.edit.operations import (
     AnyOperation,
     Bake,
     CapDegree,
+    Crop,
     Delete,
     Hide,
     Lock,
@@ -38,6 +39,7 @@ from splatview.viewer.panels.widgets import hear, pick, press
 from splatview.viewer.session import Session
 from splatview.viewer.space import RADIUS
 from splatview.viewer.studio import Studio
+from splatview.volumes import Cut, Volume
 
 Held = Literal["nothing", "move", "rotate", "scale"]
 STEPS = {"-10%": 1 / 1.1, "-1%": 1 / 1.01, "+1%": 1.01, "+10%": 1.1}
@@ -230,13 +232,25 @@ class Arrange:
         if volume is None:
             self._page.notify("Not done", "Crop to what? Make a box or a sphere in Select first.")
             return
-        within = Inside(volume)
-        self._editor.do(Delete(Selection(Not(within) if inside else within), f"Crop to {name}" if inside else f"Cut out {name}"))
+        within, scene = Inside(volume), self._world.edited.scene
+        for field in scene.visible_fields:
+            self._editor.edit(lambda state, field=field: cropped(state, field, volume, inside))
+        if scene.visible_layers or not scene.visible_fields:
+            self._editor.do(Delete(Selection(Not(within) if inside else within), f"Crop to {name}" if inside else f"Cut out {name}"))
 
     def _merged(self, state: State) -> AnyOperation:
         layers = tuple(state.scene.visible_layers)
         others = {name: layer for name, layer in state.scene.layers.items() if name not in layers}
         return Merge(layers, Scene.free_name(self._name.value.strip() or "merged", others))
+
+
+def cropped(state: State, name: str, volume: Volume, inside: bool) -> Crop | None:
+    """A field with nothing but what is in `volume` (of the world), whatever else was kept; or without that."""
+    layer = state.scene.layers.get(name)
+    if layer is None:
+        return None
+    cut = Cut(volume.moved(layer.placement.inverse()), keeps=inside)
+    return Crop(name, (*(one for one in layer.cuts if not (inside and one.keeps)), cut))
 
 
 def separation(state: State, keep: bool) -> Separate:

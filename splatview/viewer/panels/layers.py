@@ -12,6 +12,7 @@ from splatview.scene import Layer, Scene
 from splatview.viewer.editor import Editor
 from splatview.viewer.facts import facts_of, size_of
 from splatview.viewer.page import Page
+from splatview.viewer.panels.crop import FieldView
 from splatview.viewer.panels.keys import on_key
 from splatview.viewer.panels.placement import Placement
 from splatview.viewer.panels.widgets import Typed, hear, lines, pick, press
@@ -41,6 +42,7 @@ class Layers:
                 self._facts = gui.add_html("")
                 self._level: Any = gui.add_dropdown("Detail", ("",), visible=False, hint="Which of the file's levels of detail is shown")
                 self.placement = Placement(page, session, studio, editor, self.chosen)
+                self.field = FieldView(page, session, studio, editor, self.chosen)
                 remove = gui.add_button("Remove", color="gray", hint="It comes back with Undo")
             with gui.add_folder("Add a layer", expand_by_default=False):
                 self._path = gui.add_text("File", "", visible=studio.root is not None, hint=f"Below {studio.root}")
@@ -81,6 +83,7 @@ class Layers:
                 self._show_facts(chosen, layer)
             self._show_levels(layer)
             self.placement.show()
+            self.field.show()
             self._last = layer
 
     @property
