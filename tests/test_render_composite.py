@@ -185,11 +185,27 @@ def test_an_interrupt_is_heard_before_fields_and_in_them(renderer):
     assert renderer.render(scene, shot(), ALL, Interrupt()).alpha.any()
 
 
-def test_what_asks_for_gaussians_gets_those_that_there_are(renderer):
-    """Fields hide nothing from selections, and are in none."""
+def test_what_a_field_hides_is_not_selected(renderer):
+    """Of specks before and behind the ball and beside it those behind are not seen; behind something translucent they are, too."""
+
+    def specks(x):
+        means = np.array([[x - 0.05, -0.8, 0.0], [x + 0.05, 0.8, 0.0]])
+        return Gaussians(means, np.tile([1.0, 0, 0, 0], (2, 1)), np.full((2, 3), -4.0), [5.0, 5.0], np.zeros((2, 1, 3)))
+
+    around, region = {"middle": Layer(specks(0.0)), "beside": Layer(specks(0.5))}, np.ones((48, 72), bool)
+    solid, thin = (Scene({**around, "ball": Layer(ball(density=density), HERE)}) for density in (300.0, 0.5))
+    for options in (RenderOptions(), replace(ALL, background=(1.0, 1.0, 1.0))):
+        found = renderer.contributors(solid, shot(), region, 0.05, options)
+        assert found["middle"].tolist() == [True, False] and found["beside"].all() and set(found) == {"middle", "beside"}
+        assert all(mask.all() for mask in renderer.contributors(thin, shot(), region, 0.05, options).values())
+    part = region.copy()
+    part[:, :36] = False
+    assert renderer.contributors(solid, shot(), part, 0.05)["beside"].all()
+    assert not renderer.contributors(solid, shot(), ~region, 0.05).get("middle", np.zeros(2, bool)).any()
+
+
+def test_many_pictures_are_one_each(renderer):
     scene = Scene({"ball": Layer(ball(), HERE), "wall": Layer(wall(1.0))})
-    found = renderer.contributors(scene, shot(), np.ones((48, 72), bool), 0.1)
-    assert list(found) == ["wall"] and found["wall"].all()
     first, second = renderer.render_many(scene, [shot(), shot(eye=(2, 1, 1))], ALL)
     assert np.array_equal(first.rgb, renderer.render(scene, shot(), ALL).rgb) and not np.array_equal(first.rgb, second.rgb)
     assert renderer.encode_jpeg(first, 90) is None

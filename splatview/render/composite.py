@@ -21,16 +21,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from splatview.arrays import Floats
+from splatview.arrays import Bools, Floats
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, Output, Renderer, RenderOptions
 from splatview.render.field_cpu import FieldImage
 from splatview.scene import Layer, Scene
 
 PASSES = 0.5  # of the splats' light, from which on a pixel is theirs
+LOOKED_AT = 256  # pixels a side of the picture that tells what fields hide
 OF_SPLATS: tuple[Output, ...] = ("median_depth", "ids", "overdraw", "coverage")
 
 
@@ -101,13 +103,33 @@ class CompositeRenderer:
         options: RenderOptions = RenderOptions(),
         interrupt: Interrupt | None = None,
     ) -> Masks:
-        """Who is seen in a region, as `splatview.frame.Renderer` describes it; no field hides anything."""
-        return self.splats.contributors(scene, camera, region, least, options, interrupt)
+        """Who is seen in a region, as `splatview.frame.Renderer` describes it: not where less than half of their light passes a field."""
+        pixels = camera.region(region)
+        if scene.visible_fields and scene.visible_layers and pixels.any():
+            pixels = pixels & self._passes(scene, camera, pixels, options, interrupt)
+        return self.splats.contributors(scene, camera, pixels, least, options, interrupt)
 
     def encode_jpeg(self, frame: Frame, quality: int) -> bytes | None:
         """The frame's 8-bit picture as JPEG, where the splat renderer can encode what it drew itself; else None."""
         encode = getattr(self.splats, "encode_jpeg", None)
         return None if encode is None else encode(frame, quality)
+
+    def _passes(self, scene: Scene, camera: Camera, pixels: Bools, options: RenderOptions, interrupt: Interrupt | None) -> Bools:
+        """[H, W] where the light of splats passes the fields in front; told from a small picture of the part around `pixels`."""
+        rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
+        (top, bottom), (left, right) = ((some[0], some[-1] + 1) for some in (rows, columns))
+        K = camera.K.copy()
+        K[:2, 2] -= left, top
+        part = Camera(K, camera.camera_from_world, int(right - left), int(bottom - top))
+        scale = min(1.0, LOOKED_AT / max(part.width, part.height))
+        small = part.resized(max(1, round(scale * part.width)), max(1, round(scale * part.height)))
+        frame = self.splats.render(scene, small, replace(options, outputs=("alpha", "depth")), interrupt)
+        fields = [Sheet(None, image.alpha, image.depth) for image in self._drawn_fields(scene, small, options, interrupt)]
+        light = _lights([Sheet(None, frame.alpha, frame.depth), *fields])[0]
+        passes = np.zeros(pixels.shape, np.bool_)
+        size = part.width, part.height
+        passes[top:bottom, left:right] = cv2.resize((light >= PASSES).view(np.uint8), size, interpolation=cv2.INTER_NEAREST).view(np.bool_)
+        return passes
 
     def _drawn_fields(self, scene: Scene, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> list[FieldImage]:
         if self._fields is None:
