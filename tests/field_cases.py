@@ -80,4 +80,7 @@ FIELDS: dict[str, Callable[[], FieldCase]] = {
     "off centre": lambda: (field(), STANDING, off_centre()),
     "no whole tiles": lambda: (field(), STANDING, view(19, 13)),
     "looking away": lambda: (field(), STANDING, view(target=(4, -2, 1))),
+    "a draft": lambda: (field(), STANDING, view()),
+    "a draft of even steps": lambda: (field(marching=Marching(0.03), occupancy=None), STANDING, view()),
 }
+DETAILS = {"a draft": 0.5, "a draft of even steps": 0.3}  # of those that are not drawn in full

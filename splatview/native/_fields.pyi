@@ -79,6 +79,8 @@ class Workers:
         near: float,  # along the view axis, in the field's units
         far: float,
         bounds: NDArray[np.float64],  # [2, 3]
+        detail: float,  # over 0, up to 1: so many samples for each of the field's own
+        last_transmittance: float,  # below it a ray ends
         interrupt: NDArray[np.uint8] | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] | None:
         """Blended colour [H, W, 3], alpha, weighted distance along the view axis, and samples, [H, W] each; None if it was interrupted."""

@@ -130,7 +130,7 @@ class FromDevice:
     def render(
         self, field: HashGrid, placement: Similarity, camera: Camera, options: RenderOptions, interrupt: Interrupt | None
     ) -> FieldImage:
-        drawn = self._fields.render(field, placement, camera, options.near, options.far)
+        drawn = self._fields.render(field, placement, camera, options.near, options.far, options.field_detail)
         colour, alpha, distance, samples = (image.cpu().numpy() for image in (drawn.rgb, drawn.alpha, drawn.distance, drawn.samples))
         return FieldImage(field.developed(colour, alpha), alpha, _divided(np.float32(placement.scale) * distance, alpha), samples)
 

@@ -11,7 +11,7 @@ from splatview.arrays import Floats, Ints
 from splatview.camera import Camera
 from splatview.frame import Interrupt, Interrupted, RenderOptions
 from splatview.geometry import Similarity
-from splatview.hashgrid import HashGrid
+from splatview.hashgrid import HashGrid, last_transmittance
 from splatview.native import field_workers
 
 
@@ -44,8 +44,9 @@ class FieldCpu:
     ) -> FieldImage:
         """The picture of `field`, which stands at `placement` in the world; Interrupted if `interrupt` was set before it was finished.
 
-        Of `options`, near and far are heeded. `crop` [2, 3]: the low and high corner of the box, in the field's frame, outside of which
-        nothing is drawn. `rectangle`: left, top, width and height of the part of the picture that is wanted, which is all there is in it.
+        Of `options`, near, far and field_detail are heeded. `crop` [2, 3]: the low and high corner of the box, in the field's frame,
+        outside of which nothing is drawn. `rectangle`: left, top, width and height of the part of the picture that is wanted, which is
+        all there is in it.
         """
         into = placement.inverse()
         rotation = into.rotation @ camera.camera_from_world[:3, :3].T
@@ -61,6 +62,8 @@ class FieldCpu:
             options.near / placement.scale,
             options.far / placement.scale,
             np.ascontiguousarray(bounds),
+            options.field_detail,
+            last_transmittance(options.field_detail),
             interrupt.flag if interrupt else None,
         )
         if drawn is None:

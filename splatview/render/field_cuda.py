@@ -14,7 +14,7 @@ from torch import Tensor
 
 from splatview.camera import Camera
 from splatview.geometry import Similarity
-from splatview.hashgrid import HARMONICS, LAST_TRANSMITTANCE, HashGrid, Network
+from splatview.hashgrid import HARMONICS, HashGrid, Network, last_transmittance
 
 TILE = 8  # pixels a side
 RAYS = 1 << 20  # that are drawn at once, at most: what they need is about 0.7 KB each
@@ -192,8 +192,16 @@ class FieldCuda:
         return self._prepared[field]
 
     @torch.no_grad()
-    def render(self, field: HashGrid, placement: Similarity, camera: Camera, near: float = 0.0, far: float = math.inf) -> FieldFrame:
-        """`field`, which stands in the world at `placement`; `near` and `far` along the view axis, world units."""
+    def render(
+        self,
+        field: HashGrid,
+        placement: Similarity,
+        camera: Camera,
+        near: float = 0.0,
+        far: float = math.inf,
+        detail: float = 1.0,
+    ) -> FieldFrame:
+        """`field`, which stands in the world at `placement`; `near` and `far` along the view axis, world units; `detail` as of a draft."""
         here, (height, width) = self.prepare(field), (camera.height, camera.width)
         into = placement.inverse()
         rotation = into.rotation @ camera.camera_from_world[:3, :3].T
@@ -208,7 +216,7 @@ class FieldCuda:
         across, down = -(-width // TILE), -(-height // TILE)
         reach = field.marching.near, near * into.scale, min(far * into.scale, 1e30)
         for begin in range(0, across * down * TILE**2, RAYS):
-            self._draw(frame, here, view, begin, min(RAYS, across * down * TILE**2 - begin), across, reach, field)
+            self._draw(frame, here, view, begin, min(RAYS, across * down * TILE**2 - begin), across, reach, field, detail)
         return frame
 
     def _draw(
@@ -221,6 +229,7 @@ class FieldCuda:
         across: int,
         reach: tuple[float, float, float],
         field: HashGrid,
+        detail: float,
     ) -> None:
         """The rays from number `begin` on."""
         slots = SAMPLES * rays
@@ -234,7 +243,9 @@ class FieldCuda:
         features = torch.empty((here.constants["LEVELS"], slots, here.constants["FEATURES"]), dtype=torch.float16, **size)
         counts = torch.zeros(1 << 12, dtype=torch.int32, **size)
         counts[0] = rays
-        offset, *marching = here.numbers
+        offset, step, rate, first, last, longest = here.numbers
+        marching = step / detail, rate / detail, first, last, min(longest / detail, 1e30)
+        end = last_transmittance(detail)
         height, width = frame.alpha.shape
         picture = begin, rays, across, width, height
         state = directions, steps, leaves, lights, sums, asked
@@ -245,7 +256,7 @@ class FieldCuda:
             before, after = places[1 - turn % 2], places[turn % 2]
             found = counts, after, owners
             lists_now = listed, going, counts, before, answers, after, owners
-            self._launch("advance", rays, here, *state, *lists_now, view, *grid, *now, *marching)
+            self._launch("advance", rays, here, *state, *lists_now, view, *grid, *now, *marching, end)
             if turn % ROUNDS == ROUNDS - 1 and not int(counts[turn + 1]):
                 break
             self._launch(
@@ -275,7 +286,7 @@ class FieldCuda:
         from splatview.render import field_kernels
 
         kernel: Any = getattr(field_kernels, name)
-        constants = {**here.constants, "MOST": MOST_SAMPLES, "LAST_TRANSMITTANCE": LAST_TRANSMITTANCE, "BLOCK": SIZES[name], **more}
+        constants = {**here.constants, "MOST": MOST_SAMPLES, "BLOCK": SIZES[name], **more}
         grid = (-(-count // SIZES[name]), here.constants["LEVELS"]) if name == "encode" else (-(-count // SIZES[name]),)
         kernel[grid](*inputs, **{key: value for key, value in constants.items() if key in kernel.arg_names}, num_warps=WARPS.get(name, 4))
 
