@@ -95,6 +95,14 @@ class Camera:
         scale = np.diag([width / self.width, height / self.height, 1.0])
         return Camera(scale @ self.K, self.camera_from_world, width, height)
 
+    def thinned(self, step: int, left: int = 0, top: int = 0) -> Camera:
+        """The camera whose pixels are every `step`-th of this one's in both directions, from pixel (`left`, `top`) on."""
+        K = self.K.copy()
+        K[:2, 2] -= np.array([left, top]) + 0.5
+        K[:2] /= step
+        K[:2, 2] += 0.5
+        return Camera(K, self.camera_from_world, -((left - self.width) // step), -((top - self.height) // step))
+
     def region(self, mask: ArrayLike) -> Bools:
         """`mask` [H, W] as one of this camera's pixels; ValueError if its picture has another size."""
         return frozen("a region of a picture", np.array(mask, np.bool_), np.bool_, self.height, self.width)

@@ -60,6 +60,8 @@ class RenderOptions:
     splat_scale: float = 1.0  # multiplies every standard deviation
     style: Style = "splats"
     overdraw_limit: int | None = None  # about how many Gaussians, the nearest, may meet one tile: bounds the time; None: all
+    field_detail: float = 1.0  # how many samples of fields are taken, of those that there are: over 0, up to 1
+    field_share: float = 1.0  # of the pixels for which fields are asked: over 0, up to 1; the others are like those around them
     outputs: tuple[Output, ...] = ("rgb", "alpha", "depth")
     hidden: Mapping[str, ArrayLike] = Masks()  # by layer, [N], True: not drawn
     tinted: Mapping[str, ArrayLike] = Masks()  # by layer, [N], True: mixed half and half with `tint`
@@ -77,6 +79,9 @@ class RenderOptions:
             raise ValueError(f"RenderOptions.style: expected one of {', '.join(get_args(Style))}; got {self.style!r}")
         if self.overdraw_limit is not None and self.overdraw_limit < 1:
             raise ValueError(f"RenderOptions.overdraw_limit: expected 1 or more, or None; got {self.overdraw_limit}")
+        for name in ("field_detail", "field_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"RenderOptions.{name}: expected a share over 0 and up to 1, got {getattr(self, name)}")
         if not 0 < self.near < self.far:
             raise ValueError(f"RenderOptions: expected 0 < near < far, got near {self.near}, far {self.far}")
         if not (np.isfinite(self.splat_scale) and self.splat_scale > 0):

@@ -11,6 +11,9 @@ LAST_TRANSMITTANCE. The picture is the sum of the weights times colours, see `Ha
 the view axis. Where there are cuts (`volumes.Cut`) the ray is followed in `reach_of` them, too, a sample's density is times what they
 leave there, and one of which they leave nothing does not count.
 
+A draft, of a detail q below 1, has samples at distance(count(t_in) + (1/2 + k) / q), each of which stands for 1/q steps, half of them
+before it: a picture is as bright as in full. A ray ends at `last_transmittance`, sooner.
+
 `HashGrid.specified` is the field itself, in numpy. What answers `HashGrid.query` and draws is native, see `splatview.native`.
 """
 
@@ -33,6 +36,7 @@ PRIMES = 1, 2654435761, 805459861  # of the spatial hash (Teschner et al. 2003)
 BLOCK = 1 << 14  # points that are asked about at once
 HARMONICS = 16  # of degree 3, by which the colour network sees where it is looked from
 LAST_TRANSMITTANCE = 1e-3  # below it a ray ends
+LAST_OF_DRAFTS = 3e-2  # the same, of drafts of half the detail or less
 FAR = 1000.0  # where rays end in a field that has no end
 MOST_LEVELS = 32
 
@@ -55,6 +59,11 @@ class Level:
             raise ValueError(f"Level.table: expected 1 to 2^32 entries of 1, 2, 4 or 8 features, got {list(self.table.shape)}")
         if not (self.resolution == 0 or 0 < self.resolution**3 <= len(self.table)):
             raise ValueError(f"Level.resolution: expected 0, or a grid of at most {len(self.table)} corners, got {self.resolution}^3")
+
+
+def last_transmittance(detail: float) -> float:
+    """Below which transmittance a ray ends that is drawn with this detail (0..1)."""
+    return min(LAST_OF_DRAFTS, LAST_TRANSMITTANCE / detail**5)
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,5 +88,8 @@ FIELDS: dict[str, Callable[[], FieldCase]] = {
     "no whole tiles": lambda: (Layer(field(), STANDING), view(19, 13)),
     "cropped": lambda: (Layer(field(), STANDING, cuts=CUTS, exposure=0.5), view()),
     "cut and contracted": lambda: (Layer(contracted(), STANDING, cuts=CUTS[2:]), view()),
+    "a draft": lambda: (Layer(field(), STANDING), view()),
+    "a draft of even steps": lambda: (Layer(field(marching=Marching(0.03), occupancy=None), STANDING), view()),
     "looking away": lambda: (Layer(field(), STANDING), view(target=(4, -2, 1))),
 }
+DETAILS = {"a draft": 0.5, "a draft of even steps": 0.3}  # of those that are not drawn in full

@@ -9,7 +9,7 @@ import os
 import sys
 
 import numpy as np
-from field_cases import FIELDS
+from field_cases import DETAILS, FIELDS
 
 SHAPES = {"four": (3, 4, 8), "two": (5, 2, 7)}  # levels, features, the logarithm of the entries
 
@@ -29,7 +29,7 @@ def main(out: str) -> None:
 
     renderer, found = FieldCuda("cpu"), {}
     for name, case in FIELDS.items():
-        frame = renderer.render(*case())
+        frame = renderer.render(*case(), detail=DETAILS.get(name, 1.0))
         found |= {f"{name}/{key}": getattr(frame, key).numpy() for key in ("rgb", "alpha", "distance", "samples")}
     for name, (levels, features, log2_size) in SHAPES.items():
         grid = Grid.of(level_shapes(levels, log2_size, 4, 1.8), features, torch.device("cpu"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from splatview.camera import Camera
-from splatview.hashgrid import LAST_TRANSMITTANCE, HashGrid
+from splatview.hashgrid import HashGrid, last_transmittance
 from splatview.scene import Layer
 from splatview.volumes import left_by, reach_of
 
@@ -30,7 +30,9 @@ def span(field: HashGrid, origins: np.ndarray, directions: np.ndarray, cuts=()) 
     return np.maximum(near, field.marching.near), far
 
 
-def blended(field: HashGrid, origins: np.ndarray, directions: np.ndarray, near=0.0, far=np.inf, cuts=()) -> dict[str, np.ndarray]:
+def blended(
+    field: HashGrid, origins: np.ndarray, directions: np.ndarray, near=0.0, far=np.inf, cuts=(), detail=1.0
+) -> dict[str, np.ndarray]:
     """Of rays [N, 3] in the field's frame: colour [N, 3], alpha [N], weighted distance [N], samples [N] that were asked about.
 
     From `near` to `far` [N], distances along the rays.
@@ -40,10 +42,10 @@ def blended(field: HashGrid, origins: np.ndarray, directions: np.ndarray, near=0
     marching, count = field.marching, len(origins)
     colour, alpha, distance, light = np.zeros((count, 3)), np.zeros(count), np.zeros(count), np.ones(count)
     samples = np.zeros(count, int)
-    at = marching.count(np.minimum(enter, np.maximum(leave, 0))) + 0.5
+    at = marching.count(np.minimum(enter, np.maximum(leave, 0))) + 0.5 / detail
     while True:
         t = marching.distance(at)
-        going = np.flatnonzero((t < leave) & (enter < leave) & (light >= LAST_TRANSMITTANCE))
+        going = np.flatnonzero((t < leave) & (enter < leave) & (light >= last_transmittance(detail)))
         if not len(going):
             return {"rgb": colour, "alpha": alpha, "distance": distance, "samples": samples}
         points = origins[going] + t[going, None] * directions[going]
@@ -52,7 +54,7 @@ def blended(field: HashGrid, origins: np.ndarray, directions: np.ndarray, near=0
         points, hit = points[there], going[there]
         density, rgb = field.specified(points, directions[hit])
         density = density * left[there]
-        length = marching.distance(at[hit] + 0.5) - marching.distance(at[hit] - 0.5)
+        length = marching.distance(at[hit] + 0.5 / detail) - marching.distance(at[hit] - 0.5 / detail)
         covers = 1 - np.exp(-density.astype(np.float64) * length)
         covers[covers < marching.least_alpha] = 0
         weight = light[hit] * covers
@@ -61,10 +63,12 @@ def blended(field: HashGrid, origins: np.ndarray, directions: np.ndarray, near=0
         distance[hit] += weight * t[hit]
         light[hit] *= 1 - covers
         samples[hit] += 1
-        at[going] += 1
+        at[going] += 1 / detail
 
 
-def render(layer: Layer, camera: Camera, background=(0.0, 0.0, 0.0), near: float = 0.0, far: float = np.inf) -> dict[str, np.ndarray]:
+def render(
+    layer: Layer, camera: Camera, background=(0.0, 0.0, 0.0), near: float = 0.0, far: float = np.inf, detail: float = 1.0
+) -> dict[str, np.ndarray]:
     """rgb [H, W, 3] over the background, alpha [H, W], depth [H, W] along the view axis in the world (0 where alpha is), samples [H, W].
 
     `near` and `far` are such depths, too.
@@ -76,7 +80,7 @@ def render(layer: Layer, camera: Camera, background=(0.0, 0.0, 0.0), near: float
     start = into.apply(origins.reshape(-1, 3))
     along = directions.reshape(-1, 3) @ into.rotation.T
     unit = placement.scale * forward.reshape(-1)  # depth for a unit of distance
-    found = blended(field, start, along, near / unit, far / unit, layer.cuts)
+    found = blended(field, start, along, near / unit, far / unit, layer.cuts, detail)
     shape = camera.height, camera.width
     alpha = found["alpha"].reshape(shape)
     rgb = field.developed(found["rgb"].reshape(*shape, 3), alpha, layer.exposure) + (1 - alpha[..., None]) * np.asarray(background)

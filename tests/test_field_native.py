@@ -318,7 +318,15 @@ VIEWS = {
 
 
 def agrees(
-    field: HashGrid, machine: str, monkeypatch: pytest.MonkeyPatch, camera: Camera, placement=Similarity(), near=0.01, far=1e10, **shown
+    field: HashGrid,
+    machine: str,
+    monkeypatch: pytest.MonkeyPatch,
+    camera: Camera,
+    placement=Similarity(),
+    near=0.01,
+    far=1e10,
+    detail=1.0,
+    **shown,
 ):
     monkeypatch.setenv("SPLATVIEW_SIMD", machine)
     try:
@@ -326,8 +334,8 @@ def agrees(
     except ValueError as error:
         pytest.skip(str(error))
     layer = Layer(field, placement, **shown)
-    drawn = renderer.render(layer, camera, RenderOptions(near=near, far=far))
-    wanted = numpy_field.render(layer, camera, near=near, far=far)
+    drawn = renderer.render(layer, camera, RenderOptions(near=near, far=far, field_detail=detail))
+    wanted = numpy_field.render(layer, camera, near=near, far=far, detail=detail)
     assert psnr(drawn.rgb, wanted["rgb"]) >= 50 and psnr(drawn.alpha, wanted["alpha"]) >= 50
     assert psnr(drawn.depth * drawn.alpha / 10, wanted["depth"] * wanted["alpha"] / 10) >= 50
     assert np.abs(drawn.samples - wanted["samples"]).mean() <= 0.02 * wanted["samples"].mean() + 0.01
@@ -346,6 +354,28 @@ def test_pictures_are_the_specified_ones(name, machine, monkeypatch):
 def test_every_view_is_the_specified_one(name, view, monkeypatch):
     positional, named = VIEWS[view]
     agrees(FIELDS[name](), "", monkeypatch, *positional, **named)
+
+
+@pytest.mark.parametrize("detail", [0.7, 0.5, 0.25])
+@pytest.mark.parametrize("name", FIELDS)
+def test_drafts_are_the_specified_ones(name, detail, monkeypatch):
+    agrees(FIELDS[name](), "", monkeypatch, shot(), detail=detail)
+
+
+def test_a_draft_has_fewer_samples_and_is_as_bright():
+    field = trained(density_factor=0.5, marching=Marching(0.004))
+    full, half, quarter = (FieldCpu().render(Layer(field), shot(), RenderOptions(field_detail=detail)) for detail in (1, 0.5, 0.25))
+    assert 0.05 < full.alpha.mean() < 0.9
+    for detail, draft in ((0.5, half), (0.25, quarter)):
+        assert draft.samples.sum() == pytest.approx(detail * full.samples.sum(), rel=0.1)
+        assert draft.alpha.mean() == pytest.approx(full.alpha.mean(), rel=0.02)
+        assert draft.rgb.mean() == pytest.approx(full.rgb.mean(), rel=0.02)
+
+
+@pytest.mark.parametrize("detail", [0.0, -1.0, 1.5, np.nan])
+def test_a_detail_that_is_none_is_refused(detail):
+    with pytest.raises(ValueError, match=r"RenderOptions.field_detail: expected a share over 0 and up to 1"):
+        RenderOptions(field_detail=detail)
 
 
 def test_a_part_of_a_picture_is_that_part_and_threads_do_not_show(monkeypatch):

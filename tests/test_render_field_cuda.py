@@ -10,7 +10,7 @@ import numpy as np
 import numpy_field
 import pytest
 import torch
-from field_cases import FIELDS, field
+from field_cases import DETAILS, FIELDS, field
 from interpreted_fields import SHAPES, points
 from render_cases import psnr
 
@@ -32,7 +32,7 @@ def interpreted(tmp_path_factory):
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_picture_is_the_specified_one(interpreted, name):
     layer, camera = FIELDS[name]()
-    expected = numpy_field.render(layer, camera)
+    expected = numpy_field.render(layer, camera, detail=DETAILS.get(name, 1.0))
     assert (expected["alpha"].max() > 0.1) != (name == "looking away"), "the case shows what it should not"
     alpha = interpreted[f"{name}/alpha"]
     depth = layer.placement.scale * interpreted[f"{name}/distance"] / np.maximum(alpha, 1e-9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy_field
 import pytest
-from field_cases import FIELDS, field, view
+from field_cases import DETAILS, FIELDS, field, view
 from render_cases import psnr
 
 from splatview.render.field_cpu import FieldCpu
@@ -21,8 +21,8 @@ def gpu():
     return FieldCuda()
 
 
-def shown(gpu, layer, camera):
-    frame = gpu.render(layer, camera)
+def shown(gpu, layer, camera, detail=1.0):
+    frame = gpu.render(layer, camera, detail=detail)
     rgb, alpha = frame.rgb.cpu().numpy(), frame.alpha.cpu().numpy()
     depth = layer.placement.scale * frame.distance.cpu().numpy() / np.maximum(alpha, 1e-9)
     return {
@@ -36,7 +36,8 @@ def shown(gpu, layer, camera):
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_picture_is_the_specified_one(gpu, name):
     layer, camera = FIELDS[name]()
-    got, expected = shown(gpu, layer, camera), numpy_field.render(layer, camera)
+    detail = DETAILS.get(name, 1.0)
+    got, expected = shown(gpu, layer, camera, detail), numpy_field.render(layer, camera, detail=detail)
     seen = expected["alpha"] > 0.01
     assert psnr(got["rgb"], expected["rgb"]) >= 50 and psnr(got["alpha"], expected["alpha"]) >= 50
     assert psnr(np.where(seen, got["depth"], 0), np.where(seen, expected["depth"], 0)) >= 45

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,19 @@ from hypothesis import strategies as st
 from splatview.frame import Interrupted
 from splatview.stream.pacing import LOST_IN_ROW, PATIENCE, SETTLE, SETTLE_HELD, Pacer
 from splatview.stream.pipeline import GIVEN_WAY, Pipeline
-from splatview.stream.resolution import LEAST, Worth, next_link_scale, next_quality, next_scale
+from splatview.stream.resolution import (
+    DRAFTS,
+    FIRST_MS,
+    LEAST,
+    NEXT_MS,
+    SHARES,
+    Worth,
+    draft,
+    next_link_scale,
+    next_quality,
+    next_scale,
+    rest_share,
+)
 from splatview.stream.stats import Stats
 
 REST = SETTLE[1] + 0.01
@@ -30,13 +43,18 @@ class Client:
     drawn: list = field(default_factory=list)
     sent: list = field(default_factory=list)
     interrupt_at: float = 1e9
+    cost_of: Callable = lambda turn: turn.scale**2
 
     def __post_init__(self):
         self.pacer = Pacer(self.budget_ms)
         self.channel = self.pipeline.open(self.draw, lambda picture, number: self.sent.append((self.clock[0], number, picture)), self.pacer)
 
+    def draw_field(self):
+        """From now on its pictures cost what they say."""
+        self.cost_of = lambda turn: turn.effort**2
+
     def draw(self, turn, interrupt):
-        self.clock[0] += self.cost * turn.scale**2
+        self.clock[0] += self.cost * self.cost_of(turn)
         if interrupt.is_set:
             raise Interrupted
         self.drawn.append(turn)
@@ -363,6 +381,167 @@ def test_the_scale_settles_without_swinging(cost_ms, budget_ms):
         seen.append(scale)
     assert len(set(seen[50:])) == 1
     assert cost_ms * scale**2 <= budget_ms or scale == LEAST
+
+
+LOWEST = DRAFTS[0][0]
+
+
+@given(st.floats(0.01, 1), st.floats(0.01, 1))
+def test_fields_get_smaller_then_coarser_and_then_smaller_still(one, other):
+    (scale, detail), (larger, finer) = draft(min(one, other)), draft(max(one, other))
+    assert 1 / 8 <= scale <= larger <= 1 and 1 / 4 <= detail <= finer <= 1
+    assert draft(max(one, LEAST)) == (max(one, LEAST), 1)
+    assert detail == 1 or scale <= LEAST, "first the size"
+    assert scale >= LEAST or detail <= 1 / 2, "then the detail"
+    assert draft(0.0) == draft(LOWEST) == (1 / 8, 1 / 4)
+
+
+def field_ms(turn, full_ms):
+    """What a field takes, as measured: half the detail is not twice as fast."""
+    return full_ms * turn.scale**2 * turn.detail**0.65
+
+
+def fly(pacer, costs, clock=0.0, fixed_ms=2.0, fields=True):
+    """The turns and milliseconds of a camera that never rests, through views of these full costs; each is acknowledged at once."""
+    seen = []
+    for step, full_ms in enumerate(costs):
+        pacer.ask((clock, step), clock)
+        turn = pacer.turn(clock)
+        pacer.fields_ms = field_ms(turn, full_ms) if fields else 0.0
+        took = fixed_ms + field_ms(turn, full_ms)
+        clock += took / 1e3
+        pacer.drawn(turn, took)
+        pacer.acknowledged(pacer.sending(turn, clock), clock + 0.001)
+        clock += 0.001
+        seen.append((turn, took))
+    return seen
+
+
+@pytest.mark.parametrize("full_ms", [20, 100, 400, 800, 1500, 2600, 4000])
+def test_fields_come_to_fit_the_budget_and_do_not_swing(full_ms):
+    pacer = Pacer(33.0)
+    pacer.fields = True
+    late = fly(pacer, [full_ms] * 60)[15:]
+    assert all(took <= 33 for _, took in late)
+    assert len({(turn.scale, turn.detail) for turn, _ in late}) == 1
+    turn, took = late[-1]
+    assert took > 0.6 * 33 or turn.scale == 1, "no smaller than needed"
+    assert (turn.detail < 1) == (full_ms * LEAST**2 > 28)
+
+
+def test_what_is_too_slow_in_any_way_is_drawn_at_the_least():
+    pacer = Pacer(33.0)
+    pacer.fields = True
+    turn, _ = fly(pacer, [30_000] * 10)[-1]
+    assert (turn.scale, turn.detail) == (1 / 8, 1 / 4) and turn.smallest
+
+
+def test_fields_recover_as_soon_as_they_can():
+    pacer = Pacer(33.0)
+    pacer.fields = True
+    seen = fly(pacer, [100] * 20 + [3000] * 10 + [100] * 20)
+    assert seen[19][0].scale == seen[-1][0].scale > 0.4
+    assert [took <= 33 for _, took in seen[20:30]] == [False] + [True] * 9, "one picture is late"
+    back = [took for _, took in seen[30:]]
+    assert max(back) <= 33 and seen[30 + 15][0].scale >= 0.9 * seen[19][0].scale and seen[34][0].detail == 1
+
+
+def test_a_camera_that_flies_into_a_field_has_no_picture_that_is_very_late():
+    pacer = Pacer(33.0)
+    pacer.fields = True
+    seen = fly(pacer, [*np.geomspace(50, 4000, 40), *np.geomspace(4000, 50, 40)])
+    assert max(took for _, took in seen) < 1.3 * 33 and np.mean([took > 33 for _, took in seen]) < 0.25
+
+
+@pytest.mark.parametrize("fixed_ms", [20, 60])
+def test_a_cheap_field_beside_many_splats_is_not_spoilt(fixed_ms):
+    pacer = Pacer(33.0)
+    pacer.fields = True
+    turn, _ = fly(pacer, [20] * 100, fixed_ms=fixed_ms)[-1]
+    assert turn.detail == 1 and turn.scale >= LEAST
+
+
+def test_noise_makes_fields_neither_coarse_nor_late():
+    rng, pacer = np.random.default_rng(0), Pacer(33.0)
+    pacer.fields = True
+    late = fly(pacer, 2000 * rng.uniform(0.9, 1.1, 200))[20:]
+    assert np.mean([took > 33 for _, took in late]) < 0.1 and np.mean([took for _, took in late]) > 20
+
+
+@given(st.lists(st.floats(1, 5000), max_size=60))
+def test_splats_alone_are_never_drafts(costs):
+    pacer = Pacer(33.0)
+    for turn, _ in fly(pacer, costs, fields=False):
+        assert turn.scale >= LEAST and turn.detail == turn.share == 1
+    pacer.fields = True
+    fly(pacer, costs, 1000.0)
+    pacer.fields = False
+    for turn, _ in fly(pacer, costs, 2000.0, fields=False):
+        assert turn.scale >= LEAST and turn.detail == turn.share == 1
+
+
+def test_a_field_that_appears_is_not_drawn_as_large_as_splats_were():
+    pacer = Pacer(33.0)
+    assert fly(pacer, [5] * 40, fields=False)[-1][0].scale == 1
+    pacer.fields = True
+    assert fly(pacer, [3000], 100.0)[0][0].scale <= LEAST
+
+
+@given(st.floats(0, 60_000))
+def test_a_view_at_rest_is_refined_in_steps_that_are_worth_waiting_for(full_ms):
+    shown, steps = 0.0, []
+    while shown < 1:
+        share = rest_share(full_ms, shown)
+        assert share > shown and share in SHARES
+        steps.append((share - shown) * full_ms)
+        shown = share
+    if full_ms <= 64 * FIRST_MS:
+        assert steps[0] <= FIRST_MS
+    if full_ms <= 4 * NEXT_MS:
+        assert all(one <= NEXT_MS for one in steps[1:])
+    if full_ms <= FIRST_MS:
+        assert len(steps) == 1
+
+
+def test_a_field_at_rest_comes_in_more_and_more_pixels_at_full_size(clock, pipeline):
+    client = Client(clock, pipeline, cost=2.6)
+    client.channel.expect_fields(True)
+    client.draw_field()
+    client.channel.ask("a")
+    for _ in range(8):
+        settle(pipeline)
+        client.answer()
+        clock[0] += REST
+    still = [turn for turn in client.drawn if turn.still]
+    assert [turn.share for turn in still] == [1 / 16, 1 / 4, 1 / 2, 3 / 4, 1]
+    assert all(turn.scale == turn.detail == 1 for turn in still) and [turn.whole for turn in still] == [False] * 4 + [True]
+    assert sum(turn.effort**2 for turn in still) == pytest.approx(1), "nothing twice"
+    assert pipeline.due() is None
+
+
+def test_a_camera_that_moves_interrupts_refinement_which_then_begins_anew(clock, pipeline):
+    client = Client(clock, pipeline, cost=2.6)
+    client.channel.expect_fields(True)
+    client.draw_field()
+    draw = client.channel.draw
+    client.channel.ask("a")
+    settle(pipeline)
+    client.answer()
+    client.answer()
+    assert [turn.share for turn in client.drawn if turn.still] == [1 / 16]
+
+    def draw_while_the_camera_moves(turn, interrupt):
+        client.channel.ask("b")
+        return draw(turn, interrupt)
+
+    client.channel.draw = draw_while_the_camera_moves
+    pipeline.step()  # the second of "a" is given up
+    client.channel.draw = draw
+    pipeline.step()
+    client.answer()
+    clock[0] += REST
+    pipeline.step()
+    assert [(turn.request, turn.share) for turn in client.drawn if turn.still][:2] == [("a", 1 / 16), ("b", 1 / 16)]
 
 
 @given(st.sampled_from([0.5, 0.5 * 2**0.5, 1.0]), times)

@@ -20,9 +20,12 @@ from splatview.edit.operations import AddLayers, Merge, Place, PlaceAll, RemoveL
 from splatview.edit.select import Everything, Tools
 from splatview.edit.state import State
 from splatview.geometry import Similarity
+from splatview.outputs.images import encode_jpeg
 from splatview.scene import Layer
+from splatview.stream import resolution
 from splatview.viewer import Viewer, ViewerSettings
 from splatview.viewer.desk import Desk, open_document
+from splatview.viewer.picture import STILL_QUALITY
 from splatview.viewer.space import page_from_world
 
 
@@ -56,6 +59,27 @@ def test_a_field_is_seen_and_has_a_depth(file):
         assert last.size == (320, 180) and red(last.pixels).mean() > 0.05 and red(last.pixels)[90, 160]
         depth = decoded(last.depth)
         assert (depth[0, 0] == 255).all() and depth[45, 80, 0] < 100, "there is something in the middle, and nothing in the corner"
+
+
+def test_a_field_at_rest_comes_in_more_and_more_pixels_and_at_last_as_it_is_drawn_at_once(mixed, monkeypatch):
+    monkeypatch.setattr(resolution, "FIRST_MS", 0.01)
+    monkeypatch.setattr(resolution, "NEXT_MS", 0.01)
+    with Viewer(mixed, ViewerSettings(port=0, open=False)) as viewer:
+
+        async def script(client):
+            await client.rest()
+            [session] = viewer.sessions
+            client.arrivals.clear()
+            await client.orbit(0.5, 5.0)
+            last = await client.rest()
+            assert session.camera(client.width, client.height) == session._seen.camera
+            return last, [one for one in client.arrivals if one.size == (320, 180)], session._request(session._seen.camera)
+
+        last, seen, request = scripted(viewer, script)
+        assert len(seen) >= len(resolution.SHARES)
+        frame = viewer.renderer.render(viewer.scene, request.camera, request.options("colour"))
+        assert last.jpeg == encode_jpeg(frame.rgb8, STILL_QUALITY, full_colour=True)
+        assert [one.jpeg == last.jpeg for one in seen[-2:]] == [False, True], "the one before lacks something"
 
 
 def test_a_field_is_a_layer_like_others(mixed):

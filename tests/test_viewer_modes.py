@@ -14,7 +14,7 @@ from splatview.frame import Interrupt
 from splatview.outputs.images import ids_picture, normals_picture, overdraw_picture
 from splatview.scene import Layer
 from splatview.stream.resolution import Guard
-from splatview.viewer.picture import coloured, draw, encoded
+from splatview.viewer.picture import Saved, coloured, draw, encoded
 from splatview.viewer.view import Request, Shown, View
 
 CAMERA = shot(160, 120)
@@ -89,7 +89,7 @@ def crowd(count: int = 8000) -> Scene:
 def test_the_guard_bounds_what_every_pixel_blends(renderer):
     scene, view = crowd(), View(shown="overdraw")
     for limit in Guard.LIMITS[1:]:
-        frame, _ = draw(renderer, Request(scene, CAMERA, view, 0.01), CAMERA, Interrupt(), limit)
+        frame, _ = draw(renderer, Request(scene, CAMERA, view, 0.01), CAMERA, Interrupt(), Saved(limit))
         assert limit / 2 < frame.overdraw.max() <= limit
     free = renderer.render(scene, CAMERA, RenderOptions(outputs=("overdraw",)))
     assert free.overdraw.max() > Guard.LIMITS[1]

@@ -35,6 +35,7 @@ from splatview.viewer.panels.keys import KEYS, help_rows
 from splatview.viewer.panels.placement import degrees_from_quat, dragged, gizmo_pose, middle_of, quat_from_degrees
 from splatview.viewer.panels.statistics import stacked
 from splatview.viewer.panels.widgets import fitting
+from splatview.viewer.picture import Saved
 from splatview.viewer.space import page_from_world
 
 ANGLES = st.floats(-720, 720)
@@ -586,7 +587,7 @@ def test_the_panel_says_what_the_overdraw_guard_lets_through(viewer):
         [(session, panel)] = viewer._sessions.values()
         snapshot, said = session._pacer.stats.snapshot(0.0, 0), []
         for limit in (None, 1024):
-            panel.statistics.show(snapshot, replace(session._seen, limit=limit))
+            panel.statistics.show(snapshot, replace(session._seen, saved=Saved(limit)))
             said.append("nearest 1,024 per tile" in panel.statistics._figures.content)
         return said
 

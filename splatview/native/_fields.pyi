@@ -80,6 +80,8 @@ class Workers:
         far: float,
         bounds: NDArray[np.float64],  # [2, 3]
         cuts: NDArray[np.float64],  # [C, 18] as `splatview.volumes.packed` has them
+        detail: float,  # over 0, up to 1: so many samples for each of the field's own
+        last_transmittance: float,  # below it a ray ends
         interrupt: NDArray[np.uint8] | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] | None:
         """Blended colour [H, W, 3], alpha, weighted distance along the view axis, and samples, [H, W] each; None if it was interrupted."""

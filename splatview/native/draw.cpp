@@ -1,7 +1,6 @@
 // Pictures of fields. A tile's rays go forward together, a sample or a few each time, so that samples of neighbours fill the lanes;
 // what has a weight waits for its colour until there is enough of it.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 
 #include "field.hpp"
@@ -13,7 +12,6 @@ constexpr int SIDE = 16;              // of a tile, in pixels
 constexpr size_t RAYS = SIDE * SIDE;  // of a tile
 constexpr size_t MOST_AHEAD = 8;      // samples of a ray in a turn: those after its end are in vain
 constexpr size_t ROOM = RAYS + 2 * MOST_CHUNK;
-constexpr float LAST_TRANSMITTANCE = 1e-3f;  // as in splatview.hashgrid
 // The weight that is worth a colour of its own: samples of less give theirs to the next.
 constexpr float LEAST_WEIGHT = 1.0f / 4096;
 
@@ -24,6 +22,8 @@ struct Pixel {
     int samples = 0;
     bool over = false;
 };
+
+bool given_up(const FieldPicture& picture) { return picture.interrupt && *static_cast<const volatile uint8_t*>(picture.interrupt); }
 
 // What one thread works with.
 struct Desk {
@@ -45,11 +45,19 @@ struct Desk {
 class Tile {
 public:
     Tile(const FieldKernels& kernels, const Field& field, const FieldPicture& picture, Desk& desk)
-        : kernels_(kernels), field_(field), view_(field.view()), picture_(picture), desk_(desk) {}
+        : kernels_(kernels),
+          field_(field),
+          view_(field.view()),
+          picture_(picture),
+          desk_(desk),
+          steps_(field.steps().coarser(picture.detail)) {}
 
     void draw(int left, int top) {
         begin(left, top);
-        while (!going_.empty() || held_) step();
+        while (!going_.empty() || held_) {
+            if (given_up(picture_)) return;
+            step();
+        }
         flush();
         for (size_t i = 0; i < pixels_.size(); ++i) {
             const Pixel& pixel = pixels_[i];
@@ -81,7 +89,7 @@ private:
                 pixel.ray.origin[axis] = picture_.origin[axis], pixel.ray.direction[axis] = along[axis] / length;
                 desk_.axes[axis][i] = static_cast<float>(pixel.ray.direction[axis]);
             }
-            if (pixel.ray.enter(field_.steps(), picture_.bounds, picture_.near * length, picture_.far * length, 0.5))
+            if (pixel.ray.enter(steps_, picture_.bounds, picture_.near * length, picture_.far * length, 0.5))
                 going_.push_back(static_cast<uint32_t>(i));
         }
         if (going_.empty()) return;
@@ -119,7 +127,7 @@ private:
 
     // The next sample of a ray of which the cuts leave something: less density over a length is as much over less of it.
     bool next(Ray& ray, double& distance, double& length, float point[3]) const {
-        while (ray.next(field_.steps(), field_.occupancy(), distance, length, point)) {
+        while (ray.next(steps_, field_.occupancy(), distance, length, point)) {
             if (picture_.cuts.empty()) return true;
             const float left = left_by(picture_.cuts, point);
             length *= left;
@@ -130,12 +138,12 @@ private:
 
     void blend(size_t sample) {
         Pixel& pixel = pixels_[desk_.pixel_of[sample]];
-        if (pixel.transmittance < LAST_TRANSMITTANCE) return;
+        if (pixel.transmittance < picture_.last_transmittance) return;
         const float weight = pixel.transmittance * desk_.covers[sample];
         ++pixel.samples;
         pixel.transmittance -= weight;
         pixel.alpha += weight, pixel.waiting += weight, pixel.distance += weight * desk_.distance[sample];
-        pixel.over |= pixel.transmittance < LAST_TRANSMITTANCE;
+        pixel.over |= pixel.transmittance < picture_.last_transmittance;
         if (pixel.waiting < LEAST_WEIGHT) return;
         const auto row = static_cast<size_t>(view_.row);
         std::copy_n(desk_.rows.data() + sample * row, row, desk_.kept.data() + desk_.waiting * row);
@@ -165,6 +173,7 @@ private:
     const FieldView& view_;
     const FieldPicture& picture_;
     Desk& desk_;
+    const Steps steps_;
     int columns_ = 0;
     size_t held_ = 0;  // samples
     std::vector<Pixel> pixels_;
@@ -185,15 +194,10 @@ std::vector<std::unique_ptr<Desk>> desks_for(const Field& field, Threads& thread
 bool draw(const FieldKernels& kernels, Threads& threads, const Field& field, const FieldPicture& picture) {
     const auto desks = desks_for(field, threads);
     const int across = (picture.width + SIDE - 1) / SIDE, down = (picture.height + SIDE - 1) / SIDE;
-    std::atomic<bool> interrupted{false};
     threads.run(across * down, [&](int piece, int thread) {
-        if (interrupted || (picture.interrupt && *static_cast<const volatile uint8_t*>(picture.interrupt))) {
-            interrupted = true;
-            return;
-        }
-        Tile(kernels, field, picture, *desks[thread]).draw(piece % across * SIDE, piece / across * SIDE);
+        if (!given_up(picture)) Tile(kernels, field, picture, *desks[thread]).draw(piece % across * SIDE, piece / across * SIDE);
     });
-    return !interrupted;
+    return !given_up(picture);
 }
 
 void query(const FieldKernels& kernels, Threads& threads, const Field& field, const float* positions, const float* along, size_t count,

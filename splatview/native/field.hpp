@@ -68,6 +68,8 @@ struct FieldPicture {
     double near, far;  // along the view axis
     double bounds[6];
     std::vector<CutView> cuts;
+    double detail;                  // of the samples that the field's steps would give, so many are drawn
+    float last_transmittance;       // below it a ray ends
     const uint8_t* interrupt;       // or null
     float *rgb, *alpha, *distance;  // [height, width, 3], [height, width]: premultiplied; weighted, along the view axis
     int32_t* samples;

@@ -16,6 +16,11 @@ Steps::Steps(double step, double cone, double longest, double near) : step_(step
     width_ = std::sqrt(1 + cone) - 1 / std::sqrt(1 + cone);
 }
 
+Steps Steps::coarser(double detail) const {
+    if (detail == 1) return *this;
+    return {step_ / detail, cone_ ? std::expm1(rate_ / detail) : 0, longest_ / detail, near_};
+}
+
 double Steps::count(double t) const {
     if (!cone_) return t / step_;
     if (t <= first_) return (t - first_) / step_;

@@ -11,6 +11,8 @@ class Steps {
 public:
     Steps(double step, double cone, double longest, double near);
     double near() const { return near_; }
+    // The same lattice with `detail` times as many samples.
+    Steps coarser(double detail) const;
     double count(double distance) const;
     double distance(double count) const;
     // What a sample at `count`, which is at `distance`, stands for: the distance from half a step before it to half a step after.

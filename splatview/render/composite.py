@@ -29,6 +29,7 @@ from splatview.arrays import Bools, Floats
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, Output, Renderer, RenderOptions
 from splatview.render.field_cpu import FieldImage
+from splatview.render.refined import Refined
 from splatview.scene import Layer, Scene
 
 PASSES = 0.5  # of the splats' light, from which on a pixel is theirs
@@ -60,24 +61,40 @@ class Sheet:
     median: Floats | None = None  # [H, W] where it is known, else 0
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A view that comes in more and more pixels: what is not drawn again for the next of its pictures."""
+
+    scene: Scene
+    camera: Camera
+    options: RenderOptions  # as far as fields heed them
+    fields: dict[str, Refined]  # by layer
+    splats: dict[RenderOptions, Frame]
+
+
 class CompositeRenderer:
-    """Draws scenes. One without a visible field is the splat renderer's alone; `fields` is asked for a renderer once there is one."""
+    """Draws scenes. One without a visible field is the splat renderer's alone; `fields` is asked for a renderer once there is one.
+
+    What it drew for a picture with a `RenderOptions.field_share` below 1 is kept, and is part of the next pictures of the same view.
+    """
 
     def __init__(self, splats: SplatRenderer, fields: Callable[[], FieldRenderer]) -> None:
         self.splats = splats
         self.name = splats.name
         self._open_fields = fields
         self._fields: FieldRenderer | None = None
+        self._begun: Begun | None = None
 
     def render(self, scene: Scene, camera: Camera, options: RenderOptions = RenderOptions(), interrupt: Interrupt | None = None) -> Frame:
         """The picture, as `splatview.frame.Renderer` describes it; fields heed an interrupt as their renderer does."""
+        begun = self._begun_of(scene, camera, options)
         if not scene.visible_fields:
             return self.splats.render(scene, camera, options, interrupt)
         if scene.background is not None:
             options = replace(options, background=scene.background)
-        frame = self.splats.render(scene, camera, _asked_of_splats(options), interrupt) if scene.visible_layers else None
+        frame = self._drawn_splats(scene, camera, _asked_of_splats(options), begun, interrupt) if scene.visible_layers else None
         began = time.perf_counter()
-        images = self._drawn_fields(scene, camera, options, interrupt)
+        images = self._drawn_fields(scene, camera, options, begun, interrupt)
         drawn = time.perf_counter()
         sheets = [Sheet(image.rgb, image.alpha, image.depth) for image in images]
         composed = _composed(frame, sheets, options, (camera.height, camera.width))
@@ -124,21 +141,52 @@ class CompositeRenderer:
         scale = min(1.0, LOOKED_AT / max(part.width, part.height))
         small = part.resized(max(1, round(scale * part.width)), max(1, round(scale * part.height)))
         frame = self.splats.render(scene, small, replace(options, outputs=("alpha", "depth")), interrupt)
-        fields = [Sheet(None, image.alpha, image.depth) for image in self._drawn_fields(scene, small, options, interrupt)]
+        fields = [Sheet(None, image.alpha, image.depth) for image in self._drawn_fields(scene, small, options, None, interrupt)]
         light = _lights([Sheet(None, frame.alpha, frame.depth), *fields])[0]
         passes = np.zeros(pixels.shape, np.bool_)
         size = part.width, part.height
         passes[top:bottom, left:right] = cv2.resize((light >= PASSES).view(np.uint8), size, interpolation=cv2.INTER_NEAREST).view(np.bool_)
         return passes
 
-    def _drawn_fields(self, scene: Scene, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> list[FieldImage]:
+    def _begun_of(self, scene: Scene, camera: Camera, options: RenderOptions) -> Begun | None:
+        """What is there of this view; None: it is drawn at once."""
+        if self._begun is not None and self._begun.scene is not scene:  # it may hold what nobody else does any more
+            self._begun = None
+        heeded, begun = _asked_of_fields(options), self._begun
+        if begun is not None and begun.camera == camera and begun.options == heeded:
+            return begun
+        if options.field_share == 1 or not scene.visible_fields:
+            return None
+        self._begun = Begun(scene, camera, heeded, {name: Refined(camera) for name in scene.visible_fields}, {})
+        return self._begun
+
+    def _drawn_splats(
+        self, scene: Scene, camera: Camera, options: RenderOptions, begun: Begun | None, interrupt: Interrupt | None
+    ) -> Frame:
+        if begun is None:
+            return self.splats.render(scene, camera, options, interrupt)
+        if options not in begun.splats:
+            begun.splats[options] = self.splats.render(scene, camera, options, interrupt)
+        return begun.splats[options]
+
+    def _drawn_fields(
+        self, scene: Scene, camera: Camera, options: RenderOptions, begun: Begun | None, interrupt: Interrupt | None
+    ) -> list[FieldImage]:
         if self._fields is None:
             self._fields = self._open_fields()
-        images = []
-        for layer in scene.visible_fields.values():
-            if interrupt is not None and interrupt.is_set:
-                raise Interrupted
-            images.append(self._fields.render(layer, camera, options, interrupt))
+        fields, images = self._fields, []
+        for name, layer in scene.visible_fields.items():
+
+            def draw(camera: Camera, layer: Layer = layer) -> FieldImage:
+                if interrupt is not None and interrupt.is_set:
+                    raise Interrupted
+                return fields.render(layer, camera, options, interrupt)
+
+            if begun is None:
+                images.append(draw(camera))
+            else:
+                begun.fields[name].refine(options.field_share, draw)
+                images.append(begun.fields[name].image)
         return images
 
 
@@ -149,7 +197,7 @@ class FromDevice:
         self._fields = fields
 
     def render(self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> FieldImage:
-        drawn = self._fields.render(layer, camera, options.near, options.far)
+        drawn = self._fields.render(layer, camera, options.near, options.far, options.field_detail)
         colour, alpha, distance, samples = (image.cpu().numpy() for image in (drawn.rgb, drawn.alpha, drawn.distance, drawn.samples))
         depth = _divided(np.float32(layer.placement.scale) * distance, alpha)
         return FieldImage(layer.field.developed(colour, alpha, layer.exposure), alpha, depth, samples)
@@ -159,7 +207,11 @@ def _asked_of_splats(options: RenderOptions) -> RenderOptions:
     """What the splats' sheet is made of, and what only they know."""
     colour: tuple[Output, ...] = ("rgb",) if {"rgb", "rgb8"} & set(options.outputs) else ()
     only = tuple(output for output in OF_SPLATS if output in options.outputs)
-    return replace(options, background=(0.0, 0.0, 0.0), outputs=(*colour, "alpha", "depth", *only))
+    return replace(options, background=(0.0, 0.0, 0.0), outputs=(*colour, "alpha", "depth", *only), field_share=1.0, field_detail=1.0)
+
+
+def _asked_of_fields(options: RenderOptions) -> RenderOptions:
+    return RenderOptions(near=options.near, far=options.far, field_detail=options.field_detail)
 
 
 def _composed(frame: Frame | None, fields: list[Sheet], options: RenderOptions, shape: tuple[int, int]) -> dict[str, np.ndarray]:

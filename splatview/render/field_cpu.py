@@ -9,6 +9,7 @@ import numpy as np
 from splatview.arrays import Floats, Ints
 from splatview.camera import Camera
 from splatview.frame import Interrupt, Interrupted, RenderOptions
+from splatview.hashgrid import last_transmittance
 from splatview.native import field_workers
 from splatview.scene import Layer
 from splatview.volumes import packed
@@ -41,7 +42,8 @@ class FieldCpu:
     ) -> FieldImage:
         """The picture of a layer that is a field; Interrupted if `interrupt` was set before it was finished.
 
-        Of `options`, near and far are heeded. `rectangle`: left, top, width and height of the part of the picture that is wanted, which is
+        Of `options`, near, far and field_detail are heeded. `rectangle`: left, top, width and height of the part of the picture that is
+        wanted, which is
         all there is in it.
         """
         field, placement, into = layer.field, layer.placement, layer.placement.inverse()
@@ -55,6 +57,8 @@ class FieldCpu:
             options.far / placement.scale,
             layer.bounds,
             packed(layer.cuts),
+            options.field_detail,
+            last_transmittance(options.field_detail),
             interrupt.flag if interrupt else None,
         )
         if drawn is None:

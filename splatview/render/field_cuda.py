@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from splatview.camera import Camera
-from splatview.hashgrid import HARMONICS, LAST_TRANSMITTANCE, HashGrid, Network
+from splatview.hashgrid import HARMONICS, HashGrid, Network, last_transmittance
 from splatview.scene import Layer
 from splatview.volumes import packed as packed_cuts
 
@@ -191,8 +191,8 @@ class FieldCuda:
         return self._prepared[field]
 
     @torch.no_grad()
-    def render(self, layer: Layer, camera: Camera, near: float = 0.0, far: float = math.inf) -> FieldFrame:
-        """A layer that is a field; `near` and `far` along the view axis, world units."""
+    def render(self, layer: Layer, camera: Camera, near: float = 0.0, far: float = math.inf, detail: float = 1.0) -> FieldFrame:
+        """A layer that is a field; `near` and `far` along the view axis, world units; `detail` as of a draft."""
         here, (height, width), into = self.prepare(layer.field), (camera.height, camera.width), layer.placement.inverse()
         rotation = into.rotation @ camera.camera_from_world[:3, :3].T
         eye = into.apply(camera.position)
@@ -207,7 +207,8 @@ class FieldCuda:
         reach = layer.field.marching.near, near * into.scale, min(far * into.scale, 1e30)
         bounds, cuts = self._small(layer.bounds.reshape(-1)), self._small(packed_cuts(layer.cuts))
         for begin in range(0, across * down * TILE**2, RAYS):
-            self._draw(frame, here, view, begin, min(RAYS, across * down * TILE**2 - begin), across, reach, bounds, cuts, layer.field)
+            some = min(RAYS, across * down * TILE**2 - begin)
+            self._draw(frame, here, view, begin, some, across, reach, bounds, cuts, layer.field, detail)
         return frame
 
     def _draw(
@@ -222,6 +223,7 @@ class FieldCuda:
         bounds: Tensor,
         cuts: Tensor,
         field: HashGrid,
+        detail: float,
     ) -> None:
         """The rays from number `begin` on."""
         slots = SAMPLES * rays
@@ -235,7 +237,9 @@ class FieldCuda:
         features = torch.empty((here.constants["LEVELS"], slots, here.constants["FEATURES"]), dtype=torch.float16, **size)
         counts = torch.zeros(1 << 12, dtype=torch.int32, **size)
         counts[0] = rays
-        offset, *marching = here.numbers
+        offset, step, rate, first, last, longest = here.numbers
+        marching = step / detail, rate / detail, first, last, min(longest / detail, 1e30)
+        end = last_transmittance(detail)
         height, width = frame.alpha.shape
         picture = begin, rays, across, width, height
         state = directions, steps, leaves, lights, sums, asked
@@ -246,7 +250,7 @@ class FieldCuda:
             before, after = places[1 - turn % 2], places[turn % 2]
             found = counts, after, owners
             lists_now = listed, going, counts, before, answers, after, owners
-            self._launch("advance", rays, here, *state, *lists_now, view, *grid, *cropped, *now, *marching, CROPPED=len(cuts) > 0)
+            self._launch("advance", rays, here, *state, *lists_now, view, *grid, *cropped, *now, *marching, end, CROPPED=len(cuts) > 0)
             if turn % ROUNDS == ROUNDS - 1 and not int(counts[turn + 1]):
                 break
             self._launch(
@@ -275,7 +279,7 @@ class FieldCuda:
         from splatview.render import field_kernels
 
         kernel: Any = getattr(field_kernels, name)
-        constants = {**here.constants, "MOST": MOST_SAMPLES, "LAST_TRANSMITTANCE": LAST_TRANSMITTANCE, "BLOCK": SIZES[name], **more}
+        constants = {**here.constants, "MOST": MOST_SAMPLES, "BLOCK": SIZES[name], **more}
         grid = (-(-count // SIZES[name]), here.constants["LEVELS"]) if name == "encode" else (-(-count // SIZES[name]),)
         kernel[grid](*inputs, **{key: value for key, value in constants.items() if key in kernel.arg_names}, num_warps=WARPS.get(name, 4))
 

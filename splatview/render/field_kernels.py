@@ -234,6 +234,7 @@ def advance(
     first,
     last,
     longest,
+    last_transmittance,
     GROWING: tl.constexpr,
     CROPPED: tl.constexpr,  # whether there are cuts
     OCCUPIED: tl.constexpr,  # whether there is a grid
@@ -242,7 +243,6 @@ def advance(
     CELLS_Y: tl.constexpr,
     CELLS_Z: tl.constexpr,
     MOST: tl.constexpr,
-    LAST_TRANSMITTANCE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     lane = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -260,7 +260,7 @@ def advance(
             for number in range(share):
                 slot = lane * share + number
                 place = tl.load(before + slot, mask=alive, other=-1.0)
-                there = alive & (place >= 0) & (light >= LAST_TRANSMITTANCE)
+                there = alive & (place >= 0) & (light >= last_transmittance)
                 covers = tl.load(answers + slot, mask=there, other=0.0)
                 weight = light * covers
                 red += weight * tl.load(answers + slots + slot, mask=there, other=0.0)
@@ -276,7 +276,7 @@ def advance(
             tl.store(sums + 3 * rays + ray, reach, mask=alive)
             tl.store(asked + ray, samples, mask=alive)
 
-        alive = alive & (light >= LAST_TRANSMITTANCE) & (distance_of(steps, step, rate, first, last, longest, GROWING) < leave)
+        alive = alive & (light >= last_transmittance) & (distance_of(steps, step, rate, first, last, longest, GROWING) < leave)
         target = tl.atomic_add(counts + turn + 1, tl.sum(alive.to(tl.int32), 0)) + tl.cumsum(alive.to(tl.int32), 0) - 1
         tl.store(going + target, ray, mask=alive)
         share = share_of(slots, count, MOST)

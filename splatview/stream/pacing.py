@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from splatview.latest import Latest
-from splatview.stream.resolution import Worth, next_link_scale, next_quality, next_scale, rest_scale
+from splatview.stream.resolution import LEAST, Worth, draft, next_link_scale, next_quality, next_scale, rest_scale, rest_share
 from splatview.stream.stats import Stats
 
 R = TypeVar("R")
@@ -27,12 +27,15 @@ class Turn(Generic[R]):
     scale: float  # of the full width and height
     quality: int  # JPEG, 1..100; of no meaning at rest
     still: bool  # at rest: full quality, and full size, if need be after one of half the size
-    smallest: bool = False  # no smaller picture is to be had
+    smallest: bool = False  # no smaller picture of splats is to be had
+    detail: float = 1.0  # of fields, in motion
+    share: float = 1.0  # of the pixels for which fields have been asked, at rest
+    effort: float = 1.0  # the scale at which a whole picture takes as long
 
     @property
     def whole(self) -> bool:
         """Whether nothing better is to come of this view."""
-        return self.still and self.scale == 1
+        return self.still and self.scale == self.share == 1
 
 
 class Pacer(Generic[R]):
@@ -42,8 +45,10 @@ class Pacer(Generic[R]):
         self.budget_ms = budget_ms
         self.best_quality = quality
         self.held = False  # whether the person holds a button or key that moves the camera
+        self.fields_ms = 0.0  # of what the last picture took
         self.stats = Stats()
         self._draws: Draws = "always"
+        self._fields = False
         self._inbox: Latest[R] = Latest()
         self._newest: R | None = None
         self._changed_at = -1e9
@@ -65,7 +70,22 @@ class Pacer(Generic[R]):
     @property
     def scale(self) -> float:
         """The size of moving pictures now."""
+        return draft(self._effort)[0] if self._fields else self._effort
+
+    @property
+    def _effort(self) -> float:
         return min(self._scale, self._link_scale)
+
+    @property
+    def fields(self) -> bool:
+        """Whether fields are in the pictures: those may be drafts in motion, and come in more and more pixels at rest."""
+        return self._fields
+
+    @fields.setter
+    def fields(self, there: bool) -> None:
+        if there != self._fields:
+            self._fields, self._worth = there, Worth()
+            self._scale = min(self._scale, LEAST) if there else max(self._scale, LEAST)  # small as long as nobody knows what it costs
 
     @property
     def draws(self) -> Draws:
@@ -114,10 +134,17 @@ class Pacer(Generic[R]):
         if not still and now < self._draw_at:
             return None
         self._inbox.take(0)
+        quality, shown = round(self._quality), self._shown if self._shown is not None and self._shown.request == self._newest else None
+        if still and self._fields:
+            before = shown.share if shown is not None and shown.still else 0.0
+            share = rest_share(self._full_ms, before)
+            return Turn(self._newest, 1.0, quality, True, share=share, effort=(share - before) ** 0.5)
         if still:
-            shown = self._shown.scale if self._shown is not None and self._shown.request == self._newest else 0.0
-            return Turn(self._newest, rest_scale(self._full_ms, shown), round(self._quality), True)
-        return Turn(self._newest, self.scale, round(self._quality), False, self._scale <= self._worth.least(self.budget_ms))
+            scale = rest_scale(self._full_ms, 0.0 if shown is None else shown.scale)
+            return Turn(self._newest, scale, quality, True, effort=scale)
+        scale, detail = draft(self._effort) if self._fields else (self._effort, 1.0)
+        smallest = self._scale <= self._worth.least(self.budget_ms)
+        return Turn(self._newest, scale, quality, False, smallest, detail, effort=self._effort)
 
     def due(self) -> float | None:
         """From when on `turn` will have something if nothing else happens; None: never."""
@@ -135,9 +162,10 @@ class Pacer(Generic[R]):
     def drawn(self, turn: Turn[R], milliseconds: float) -> None:
         """`turn` was drawn and encoded in so many milliseconds."""
         self._shown = turn
-        self._worth.observe(turn.scale, milliseconds)
-        self._full_ms = min(milliseconds / turn.scale**2, self._worth.full_ms)
-        self._scale = next_scale(turn.scale, milliseconds, self.budget_ms, self._worth.least(self.budget_ms))
+        self._worth.observe(turn.effort, milliseconds, self.fields_ms)
+        full_ms = milliseconds / turn.effort**2
+        self._full_ms = full_ms if self._fields else min(full_ms, self._worth.full_ms)
+        self._scale = next_scale(turn.effort, milliseconds, self.budget_ms, self._worth.least(self.budget_ms, self._fields))
         if not turn.still:
             self._draw_ms = milliseconds
 

@@ -76,6 +76,11 @@ class Channel(Generic[R, P]):
                 self.pacer.draws = draws
                 self._pipeline.changed.notify_all()
 
+    def expect_fields(self, there: bool) -> None:
+        """Whether fields are in what is asked for from now on."""
+        with self._pipeline.changed:
+            self.pacer.fields = there
+
     def awake(self) -> None:
         """The client was heard of: it is not a hidden tab."""
         with self._pipeline.changed:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 LEAST = 0.25
 STEPS = 32  # sizes are whole steps, so that a renderer meets few different ones
 SLOW, HALF = 1000.0, 0.5  # milliseconds from which on a picture at rest comes in two sizes; the scale of the first
 EASE = 0.85  # of the budget is aimed at: above it, a picture is late at once
+# What is drawn of fields below LEAST: the scale of a whole picture that would take as long, the scale, and the detail.
+DRAFTS = ((10 / 128, 1 / 8, 1 / 4), (13 / 128, 1 / 8, 1 / 2), (26 / 128, LEAST, 1 / 2), (LEAST, LEAST, 1.0))
+SHARES = (1 / 64, 1 / 16, 1 / 4, 1 / 2, 3 / 4, 1.0)  # of the pixels at rest for which fields have been asked
+FIRST_MS, NEXT_MS = 200.0, 700.0  # which a picture at rest may take, the first of a view and those that refine it
 
 
 def next_scale(scale: float, frame_ms: float, budget_ms: float, least: float = LEAST) -> float:
@@ -21,7 +27,31 @@ def next_scale(scale: float, frame_ms: float, budget_ms: float, least: float = L
         wanted = min(fitting, scale * 1.15 + 1 / STEPS)
     else:
         wanted = scale  # between the aim and the budget: leave it
-    return min(1.0, max(LEAST, least, int(wanted * STEPS + 1e-6) / STEPS))
+    steps = STEPS if wanted >= LEAST else 4 * STEPS
+    return min(1.0, max(least, int(wanted * steps + 1e-6) / steps))
+
+
+def draft(effort: float) -> tuple[float, float]:
+    """The scale and the detail at which fields take about as long as in full at the scale `effort`.
+
+    Measured: a smaller picture and one of half the detail lose equally for what they save, a quarter of it loses more.
+    """
+    for (low, *below), (high, *above) in pairwise(DRAFTS):
+        if effort <= high:
+            share = max(0.0, (effort - low) / (high - low))
+            scale, detail = (a + share * (b - a) for a, b in zip(below, above, strict=True))
+            return scale, detail
+    return effort, 1.0
+
+
+def rest_share(full_ms: float, shown: float) -> float:
+    """The share of the pixels for which fields are to have been asked in the next picture at rest, after `shown` (0: none of this view).
+
+    As many more as fit into the time that a person should wait for the next picture, if all of them take `full_ms`.
+    """
+    better = [share for share in SHARES if share > shown]
+    limit = NEXT_MS if shown else FIRST_MS
+    return max((share for share in better if (share - shown) * full_ms <= limit), default=better[0])
 
 
 def rest_scale(full_ms: float, shown: float) -> float:
@@ -61,12 +91,14 @@ class Worth:
     SHARE, MOST = 0.15, 0.6  # of the budget that pixels may cost in any case; no scale above this is defended
 
     def __init__(self) -> None:
-        self.full_ms = 1e9  # what the pixels of a full-size frame cost, as far as is known
+        self.full_ms = self._slope = 1e9  # what the pixels of a full-size frame cost, as far as is known
+        self._fields_ms = 1e-3  # those of fields
         self._count = self._x = self._y = self._xx = self._xy = 0.0
 
-    def observe(self, scale: float, frame_ms: float) -> None:
-        """A frame of `scale` took so long."""
+    def observe(self, scale: float, frame_ms: float, fields_ms: float = 0.0) -> None:
+        """A frame of `scale` took so long, `fields_ms` of it for the pixels of fields."""
         x = scale * scale
+        self._fields_ms = max(1e-3, fields_ms / x)
         self._count = self.FORGET * self._count + 1
         self._x = self.FORGET * self._x + x
         self._y = self.FORGET * self._y + frame_ms
@@ -74,12 +106,14 @@ class Worth:
         self._xy = self.FORGET * self._xy + x * frame_ms
         spread = self._count * self._xx - self._x**2
         if spread > self.SPREAD * self._count**2:
-            self.full_ms = max(1e-3, (self._count * self._xy - self._x * self._y) / spread)
+            self._slope = max(1e-3, (self._count * self._xy - self._x * self._y) / spread)
+        self.full_ms = max(self._slope, self._fields_ms)
 
-    def least(self, budget_ms: float) -> float:
-        """The scale below which pictures are not worth their loss."""
-        scale = (self.SHARE * budget_ms / self.full_ms) ** 0.5
-        return max(LEAST, int(min(self.MOST, scale) * STEPS) / STEPS)
+    def least(self, budget_ms: float, drafts: bool = False) -> float:
+        """The scale below which pictures are not worth their loss; below LEAST only if `drafts` of fields are to be had, and help."""
+        scale, of_fields = ((self.SHARE * budget_ms / cost) ** 0.5 for cost in (self.full_ms, self._fields_ms))
+        least = max(LEAST, int(min(self.MOST, scale) * STEPS) / STEPS)
+        return min(least, max(DRAFTS[0][0], of_fields)) if drafts else least
 
 
 def next_link_scale(scale: float, ack_ms: float, wanted_ms: float) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from splatview.arrays import Bytes, Floats
 from splatview.camera import Camera
-from splatview.frame import Frame, Interrupt, Renderer
+from splatview.frame import Frame, Interrupt, Renderer, RenderOptions
 from splatview.outputs.images import (
     alpha_picture,
     depth_picture,
@@ -31,6 +31,18 @@ STILL_QUALITY = 95  # with full colour: no difference is seen, and a fifth of a 
 Encoder = Callable[[Frame, int], bytes | None]  # a frame's rgb8 as JPEG of a quality; None: it cannot
 
 
+@dataclass(frozen=True)
+class Saved:
+    """What a picture does without, so that it comes in time."""
+
+    limit: int | None = None  # Gaussians per tile that the overdraw guard lets through; None: all
+    detail: float = 1.0  # of fields
+    share: float = 1.0  # of the pixels for which fields are asked
+
+    def on(self, options: RenderOptions) -> RenderOptions:
+        return replace(options, overdraw_limit=self.limit, field_detail=self.detail, field_share=self.share)
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """What goes to a page, and what the server remembers of it."""
@@ -42,21 +54,21 @@ class Picture:
     timings: Mapping[str, float]  # milliseconds per stage, encoding included
     counts: Mapping[str, int]
     still: bool  # of a view at rest
-    limit: int | None = None  # Gaussians per tile that the overdraw guard let through; None: all
+    saved: Saved = Saved()
 
 
 def draw(
-    renderer: Renderer, request: Request, camera: Camera, interrupt: Interrupt | None = None, limit: int | None = None
+    renderer: Renderer, request: Request, camera: Camera, interrupt: Interrupt | None = None, saved: Saved = Saved()
 ) -> tuple[Frame, Bytes]:
     """The frame of `request` from `camera`, and what its view shows of it: [H, W, 3], or [H, W] of grey."""
     view = request.view
     if view.beside is None:
-        frame = renderer.render(request.scene, camera, replace(request.options(view.shown), overdraw_limit=limit), interrupt)
+        frame = renderer.render(request.scene, camera, saved.on(request.options(view.shown)), interrupt)
         return frame, pixels_of(frame, view.shown, view)
     sides = view.shown, view.beside
     alike = STYLES.get(sides[0]) == STYLES.get(sides[1])  # then one frame serves both
     asked = [request.options(*sides)] if alike else [request.options(side) for side in sides]
-    frames = [renderer.render(request.scene, camera, replace(options, overdraw_limit=limit), interrupt) for options in asked]
+    frames = [renderer.render(request.scene, camera, saved.on(options), interrupt) for options in asked]
     left, right = (coloured(pixels_of(frame, side, view)) for frame, side in zip((frames[0], frames[-1]), sides, strict=True))
     cut = round(view.split * camera.width)
     timings = {stage: sum(frame.timings[stage] for frame in frames) for stage in frames[0].timings}
@@ -95,7 +107,7 @@ def coloured(pixels: Bytes) -> Bytes:
 
 
 def encoded(
-    frame: Frame, pixels: Bytes, page_scale: float, quality: int | None, limit: int | None = None, encoder: Encoder | None = None
+    frame: Frame, pixels: Bytes, page_scale: float, quality: int | None, saved: Saved = Saved(), encoder: Encoder | None = None
 ) -> Picture:
     """`pixels` drawn of `frame` for a page with `page_scale` page units per world unit; `quality` None: at rest, nearly without loss.
 
@@ -109,4 +121,4 @@ def encoded(
     depth = nearest(frame.depth, *DEPTH_SIZE)
     depth_png = encode_png(packed_depth(depth, page_scale), compression=1)
     timings = {**frame.timings, "encode": 1e3 * (perf_counter() - began)}
-    return Picture(jpeg, depth_png, frame.camera, depth, timings, frame.counts, quality is None, limit)
+    return Picture(jpeg, depth_png, frame.camera, depth, timings, frame.counts, quality is None, saved)

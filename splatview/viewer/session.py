@@ -15,7 +15,7 @@ import numpy as np
 from splatview.arrays import Doubles, Floats
 from splatview.camera import Camera
 from splatview.edit import select
-from splatview.frame import Interrupt, Renderer
+from splatview.frame import Interrupt, Interrupted, Renderer
 from splatview.geometry import Similarity
 from splatview.outputs.images import encode_png
 from splatview.stream.pacing import Draws, Pacer, Turn
@@ -23,7 +23,7 @@ from splatview.stream.pipeline import Channel, Pipeline
 from splatview.stream.resolution import Guard
 from splatview.stream.stats import Snapshot
 from splatview.viewer.faults import Faults
-from splatview.viewer.picture import Picture, draw, encoded
+from splatview.viewer.picture import Picture, Saved, draw, encoded
 from splatview.viewer.preview import Preview
 from splatview.viewer.settings import Draw
 from splatview.viewer.space import NEAR, Pose, point_under, world_camera
@@ -180,7 +180,9 @@ class Session:
         if self.preview is not None:
             with self._lock:
                 self._channel.limit(SERVER_DRAWS[self.preview.settle(self.view)])
-        self._channel.ask(self._request(camera))
+        request = self._request(camera)
+        self._channel.expect_fields(bool(request.scene.visible_fields))
+        self._channel.ask(request)
 
     def world_changed(self) -> None:
         """The scene is another one."""
@@ -267,13 +269,16 @@ class Session:
         request, camera = turn.request, turn.request.camera
         if turn.scale < 1:
             camera = camera.resized(max(1, round(camera.width * turn.scale)), max(1, round(camera.height * turn.scale)))
-        limit = None if turn.still else self._guard.limit
-        frame, pixels = draw(self._renderer, request, camera, interrupt, limit)
+        saved = Saved(None if turn.still else self._guard.limit, turn.detail, turn.share)
+        frame, pixels = draw(self._renderer, request, camera, interrupt, saved)
+        if interrupt.is_set:
+            raise Interrupted
+        self._pacer.fields_ms = frame.timings.get("fields", 0.0)
         if not turn.still:
             blending = frame.timings.get("bin", 0.0) + frame.timings.get("blend", 0.0)
             self._guard.observe(sum(frame.timings.values()), blending, self.budget_ms, turn.smallest)
         encoder = getattr(self._renderer, "encode_jpeg", None)  # where it draws on a GPU
-        return encoded(frame, pixels, self._placing.scale, None if turn.still else turn.quality, limit, encoder)
+        return encoded(frame, pixels, self._placing.scale, None if turn.still else turn.quality, saved, encoder)
 
     def _failed(self, turn: Turn[Request], error: Exception) -> None:
         if self._faults.note(error, turn):
