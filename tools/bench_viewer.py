@@ -1,4 +1,8 @@
-"""Measures the viewer as its clients feel it: rates, waiting times, and lag on a slow link. `python tools/bench_viewer.py`."""
+"""Measures the viewer as its clients feel it: rates, waiting times, and lag on a slow link.
+
+python tools/bench_viewer.py                                   a made scene of splats
+python tools/bench_viewer.py --fields fox.ingp valley.ply      fields, alone or beside splats: how they move and come to rest
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import argparse
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -70,22 +75,22 @@ def planet(count: int = 150_000) -> Scene:
 
 
 @contextmanager
-def viewer(scene: Path, *flags: str) -> Iterator[str]:
-    """The address of a `splatview view` in a process of its own."""
-    with server(str(scene), "--up", "z", *flags) as (_, url):
+def viewer(*words: Path | str) -> Iterator[str]:
+    """The address of a `splatview view` with these files and flags in a process of its own."""
+    with server(*map(str, words), "--up", "z") as (_, url):
         yield url
 
 
-async def moving(client: ScriptedClient, seconds: float = 5.0, rate: float = 100.0) -> float:
-    """Pictures per second while the camera never rests."""
-    await client.orbit(0)
-    await client.rest()
+async def moving(client: ScriptedClient, seconds: float = 5.0, rate: float = 100.0, distance: float = 7.0) -> float:
+    """Pictures per second while the camera never rests, `distance` page units away."""
+    await client.orbit(0, distance)
+    await client.rest(timeout=30)
     began, before, step = time.perf_counter(), 0, 0
     while time.perf_counter() - began < seconds + 1:
         if not before and time.perf_counter() - began > 1:  # the first second finds the size
             before = len(client.arrivals)
         step += 1
-        await client.orbit(0.3 * step / rate)
+        await client.orbit(0.3 * step / rate, distance)
         await asyncio.sleep(max(0.0, began + step / rate - time.perf_counter()))
     return (len(client.arrivals) - before) / seconds
 
@@ -215,6 +220,64 @@ async def _fast(url: str) -> Row:
         return Row("moving pictures, scripted client, --budget-ms 14", await moving(client), "1/s", least=60)
 
 
+async def flown(client: ScriptedClient, distance: float, seconds: float = 5.0) -> tuple[float, float]:
+    """Pictures per second around the scene, `distance` page units away, and their median width over the page's."""
+    rate = await moving(client, seconds, distance=distance)
+    return rate, float(np.median([one.size[0] for one in client.arrivals[-int(rate * seconds) :]])) / client.width
+
+
+async def resting(client: ScriptedClient, distance: float, times: int = 8) -> tuple[float, float, float]:
+    """Median seconds from the last message of a camera that stops to the first picture at full size, and to the last one.
+
+    And the share of a picture's pixels that differ by more than 8 of 255 between the two.
+    """
+    first, last, apart = [], [], []
+    for turn in range(times):
+        asked = 0.0
+        for step in range(20):
+            asked = await client.orbit(2 + turn + 0.003 * step, distance)
+            await asyncio.sleep(0.01)
+        before = len(client.arrivals)
+        end = await client.rest(3.0, timeout=60)
+        whole = [one for one in client.arrivals[before:] if one.size[0] == client.width]
+        first.append(whole[0].at - asked)
+        last.append(end.at - asked)
+        apart.append(float(np.mean(np.abs(whole[0].pixels.astype(int) - end.pixels).max(-1) > 8)))
+    return median(first), median(last), median(apart)
+
+
+async def interrupted(client: ScriptedClient, distance: float, times: int = 30) -> list[float]:
+    """Milliseconds from a message of a camera that moves, while its last view is being refined, to the first picture of the new one."""
+    waited, rng = [], np.random.default_rng(0)
+    for turn in range(times):
+        await client.orbit(turn, distance)
+        await asyncio.sleep(0.35 + 0.4 * rng.random())
+        before = len(client.arrivals)
+        asked = await client.orbit(turn + 0.1, distance)
+        await client.until(lambda before=before: any(one.size[0] < client.width for one in client.arrivals[before:]))
+        waited.append(1e3 * (next(one for one in client.arrivals[before:] if one.size[0] < client.width).at - asked))
+    return waited
+
+
+async def _fields(url: str, distances: Sequence[float]) -> list[Row]:
+    rows = []
+    for distance in distances:
+        async with ScriptedClient.connect(url, width=WINDOW[0], height=WINDOW[1]) as client:
+            rate, width = await flown(client, distance)
+            first, last, apart = await resting(client, distance)
+            waited = await interrupted(client, distance)
+        rows += [
+            Row(f"moving pictures, {distance:g} units away", rate, "1/s", least=30),
+            Row("their width, median", width, "of the page's"),
+            Row("camera at rest to the first picture at full size, median", first, "s", most=0.3),
+            Row("camera at rest to the last one, median", last, "s"),
+            Row("pixels that differ visibly between the two, median", 100 * apart, "%"),
+            Row("camera message during refinement to the first moving picture, median", float(np.median(waited)), "ms", most=50),
+            Row("the same, p95", float(np.quantile(waited, 0.95)), "ms"),
+        ]
+    return rows
+
+
 async def _delivered(url: str, width: int, height: int) -> tuple[float, float]:
     async with ScriptedClient.connect(url, width=width, height=height) as client:
         rate = await moving(client, seconds=8.0)
@@ -261,8 +324,14 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=150_000, help="Gaussians in the scene")
     parser.add_argument("--scene", type=Path, help="a file to show in place of the made scene")
+    parser.add_argument("--fields", type=Path, nargs="+", metavar="FILE", help="measure how these are shown, of which one is a field")
+    parser.add_argument("--distances", type=float, nargs="+", default=(7.0, 4.0), help="for --fields: of the camera, in page units")
     given = parser.parse_args(arguments)
-    rows = measure(given.scene, given.count)
+    if given.fields:
+        with viewer(*given.fields) as url:
+            rows = asyncio.run(_fields(url, given.distances))
+    else:
+        rows = measure(given.scene, given.count)
     print(table(rows))
     return rows
 

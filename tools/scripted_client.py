@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import cv2
@@ -37,7 +38,7 @@ class Arrival:
         """[H, W, 3] RGB."""
         return decoded(self.jpeg)
 
-    @property
+    @cached_property
     def size(self) -> tuple[int, int]:
         height, width = self.pixels.shape[:2]
         return width, height

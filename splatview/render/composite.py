@@ -187,6 +187,8 @@ class CompositeRenderer:
             else:
                 begun.fields[name].refine(options.field_share, draw)
                 images.append(begun.fields[name].image)
+        if interrupt is not None and interrupt.is_set:
+            raise Interrupted
         return images
 
 

@@ -165,7 +165,8 @@ class Pacer(Generic[R]):
         self._worth.observe(turn.effort, milliseconds, self.fields_ms)
         full_ms = milliseconds / turn.effort**2
         self._full_ms = full_ms if self._fields else min(full_ms, self._worth.full_ms)
-        self._scale = next_scale(turn.effort, milliseconds, self.budget_ms, self._worth.least(self.budget_ms, self._fields))
+        scale = next_scale(turn.effort, milliseconds, self.budget_ms, self._worth.least(self.budget_ms, self._fields))
+        self._scale = min(scale, self._scale) if turn.still and self._fields else scale  # drafts tell better what a draft takes
         if not turn.still:
             self._draw_ms = milliseconds
 
