@@ -1,6 +1,5 @@
 """What pulls at Gaussians: the native adjoint against differences of a picture in float64."""
 
-
 import numpy as np
 import pytest
 

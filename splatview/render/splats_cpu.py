@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from splatview.arrays import Floats
 from splatview.camera import Camera
@@ -102,7 +102,7 @@ class CpuRenderer:
             raise Interrupted
         return Masks({name: mask.view(np.bool_) for name, mask in zip(scene.visible_layers, found, strict=True)})
 
-    def gradient(self, splats: Gaussians, camera: Camera, weights: Floats, frame: Frame) -> Floats:
+    def gradient(self, splats: Gaussians, camera: Camera, weights: NDArray, frame: Frame) -> Floats:
         """How the sum over a picture of `weights` [H, W, 4] times its r, g, b and alpha, over black, grows with what `splats` are: [N, 13].
 
         By the mean 3, by a turn about the axes 3, by the log scales 3, by the opacity's logit 1, and by the colour as it is seen from there
