@@ -424,7 +424,7 @@ def test_convert_makes_splats_of_a_field_and_tells_how_alike_they_are(capsys, mo
     [before], [after] = load(ball_file).layers.values(), load(target).layers.values()
     middle = 2 * before.placement.apply([0.5, 0.5, 0.5])
     assert after.splats.sh_degree == 1 and np.allclose(
-        np.linalg.norm(after.splats.means - middle, axis=1), 0.6 * before.placement.scale, rtol=0.2
+        np.linalg.norm(after.splats.means - middle, axis=1), 0.6 * before.placement.scale, rtol=0.3
     )
 
 

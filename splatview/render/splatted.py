@@ -25,7 +25,6 @@ Progress = Callable[[float, str], None]  # a share of 0..1, and what is being do
 ELEVATIONS = np.radians([-15.0, 60.0])
 DISTANCES = 0.4, 1.1  # in that from which the whole is seen
 ASIDE = 0.5  # how far beside the middle one looks, in the way to what is there
-ZOOM = 1.0, 1.0
 TRIES = 8  # for each view
 INSIDE, CLOSE = 0.1, 0.05  # the share of a picture that may be closer than this many radii: else one stands within something
 GLANCE = 24  # pixels a side of the pictures that tell
@@ -49,12 +48,12 @@ class Effort:
 class Rates:
     """How far a parameter goes in one of the first steps."""
 
-    mean: float = 0.1  # in the Gaussian's own standard deviations
+    mean: float = 0.2  # in the Gaussian's own standard deviations
     turn: float = 0.02  # radians
-    log_scale: float = 0.02
+    log_scale: float = 0.04
     logit: float = 0.05
     colour: float = 0.02
-    harmonics: float = 0.004
+    harmonics: float = 0.001
     often: int = 4  # steps from one of the harmonics to the next
     last: float = 0.1  # what is left of all of them in the end
 
@@ -106,8 +105,7 @@ def _camera(framing: Framing, effort: Effort, number: int, rng: np.random.Genera
     distance = float(np.linalg.norm(whole.position - centre)) * rng.uniform(*DISTANCES)
     aside = points[rng.integers(len(points))] - centre if len(points) else np.zeros(3)
     target = centre + rng.uniform(0, ASIDE) * aside
-    angle = 2 * np.arctan(np.tan(FOV_Y / 2) / rng.uniform(*ZOOM))
-    return Camera.look_at(centre + distance * direction, target, framing.up, angle, effort.width, effort.height)
+    return Camera.look_at(centre + distance * direction, target, framing.up, FOV_Y, effort.width, effort.height)
 
 
 def _in_frame(camera: Camera, placement: Similarity) -> Camera:
