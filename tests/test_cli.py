@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -19,7 +20,7 @@ from PIL import Image
 from small_fields import ball
 
 from splatview import Camera, Gaussians, RenderOptions, Scene, load, open_renderer, save
-from splatview.cli import COMMANDS, main, waiting
+from splatview.cli import COMMANDS, main, splatting, waiting
 from splatview.cli.pictures import depth_steps, numbered
 from splatview.cli.sizes import Size
 from splatview.edit.state import digest_of
@@ -28,7 +29,9 @@ from splatview.framing import frame_scene
 from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid, Marching, Network, Occupancy
 from splatview.ngp import level_shapes
+from splatview.render import splatted
 from splatview.render.backends import Check
+from splatview.render.splatted import Effort
 from splatview.scene import Layer
 
 
@@ -379,7 +382,11 @@ def test_convert_moves_a_field_and_changes_nothing_else_of_it(capsys, tmp_path, 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["convert", "FIELD", "TARGET.ply"], "saved as .ingp"),
+        (["convert", "FIELD", "TARGET.ply"], "--gaussians N makes N Gaussians of it; as a field it is saved as .ingp"),
+        (["convert", "FIELD", "TARGET.ply", "--gaussians", "0"], "--gaussians: expected 1 or more, got 0"),
+        (["convert", "FIELD", "TARGET.ingp", "--gaussians", "9"], "expected a target that holds Gaussians"),
+        (["convert", "FIELD", "TARGET/none.ply", "--gaussians", "9"], "there is no folder"),
+        (["convert", "SPLATS", "TARGET.ply", "--gaussians", "9"], "expected a hash-grid field to be made into splats, found none"),
         (["convert", "FIELD", "TARGET.ingp", "--max-sh", "1", "--drop-broken"], "--max-sh, --drop-broken: expected a scene of Gaussians"),
         (["convert", "SPLATS", "TARGET.ingp"], "found only Gaussians"),
         (["edit", "FIELD", "--script", "EDITS", "-o", "TARGET.ingp"], "Normalise quaternions: expected a layer of Gaussians"),
@@ -429,6 +436,24 @@ def test_edit_crops_exposes_and_backs_a_field(tmp_path, ball_file):
     pixels = picture(out).astype(int)
     assert np.abs(pixels[2, 2] - [0, 128, 255]).max() <= 2, "the background is the layer's"
     assert np.abs(pixels[24, 32] - [167, 16, 16]).max() <= 4, "half the light of (230, 26, 26)"
+
+
+def test_convert_makes_splats_of_a_field_and_tells_how_alike_they_are(capsys, monkeypatch, tmp_path, ball_file):
+    quick = Effort(views=8, width=48, height=32)
+    monkeypatch.setattr(splatted, "splatted", functools.partial(splatted.splatted, effort=quick))
+    monkeypatch.setattr(splatting, "VIEWS", 2)
+    target = tmp_path / "ball.ply"
+    assert (
+        main(["convert", str(ball_file), str(target), "--gaussians", "400", "--max-sh", "1", "--transform", "2 0 0 0  0 2 0 0  0 0 2 0"])
+        == 0
+    )
+    told = capsys.readouterr().out
+    assert re.search(r"ball\.ply: 400 Gaussians, [\d.]+ MB; \d\d\.\d dB against the field over an orbit of 2 views", told), told
+    [before], [after] = load(ball_file).layers.values(), load(target).layers.values()
+    middle = 2 * before.placement.apply([0.5, 0.5, 0.5])
+    assert after.splats.sh_degree == 1 and np.allclose(
+        np.linalg.norm(after.splats.means - middle, axis=1), 0.6 * before.placement.scale, rtol=0.3
+    )
 
 
 def test_render_draws_a_field(tmp_path, ball_file):

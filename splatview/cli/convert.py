@@ -10,9 +10,10 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from splatview.cli.changes import ChangeFlags
 from splatview.cli.faults import UserError, users_fault
-from splatview.cli.flags import MaybeLevel
+from splatview.cli.flags import MAYBE_NUMBER, MaybeLevel
 from splatview.cli.loading import load_scene
 from splatview.cli.waiting import waiting
+from splatview.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,11 @@ class Command:
 
     The source's format is told from its content, the target's from its name. What is lost on the way is said.
 
+    With --gaussians a hash-grid field becomes Gaussians, which the tools for splats can edit; how much they look like it is told by the
+    PSNR of their pictures over an orbit.
+
     Example: splatview convert garden.ply garden.spz --min-opacity 0.01
+    Example: splatview convert fox.ingp fox.ply --gaussians 200000
     """
 
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
@@ -33,6 +38,10 @@ class Command:
     """Level of detail of a streamed source, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     spz_version: Literal[3, 4] = 3
     """Version of a .spz: 3 is read everywhere; 4 is smaller and holds SH degree 4."""
+    gaussians: Annotated[int | None, MAYBE_NUMBER] = None
+    """How many Gaussians a hash-grid field becomes."""
+    seed: int = 0
+    """Of what is random when it does."""
     changes: OmitArgPrefixes[ChangeFlags] = field(default_factory=ChangeFlags)
 
     def run(self) -> None:
@@ -40,6 +49,13 @@ class Command:
 
         change = self.changes.resolved()
         scene = load_scene(self.source, self.level)
+        self._check(scene)
+        alike = ""
+        if self.gaussians is not None:
+            from splatview.cli.splatting import likeness, with_splats
+
+            scene, fields = with_splats(scene, self.gaussians, self.seed), scene
+            alike = likeness(fields, scene)
         changed = change.apply(scene)
         if not (changed.count or changed.visible_fields):
             raise UserError(f"nothing is left of the {scene.count:,} Gaussians of {self.source}: loosen the flags that remove some")
@@ -48,8 +64,28 @@ class Command:
         for note in (*(note for layer in scene.layers.values() for note in layer.notes), *notes):
             print(f"note: {note}")
         size = f"{self.target.stat().st_size / 1e6:,.1f} MB"
-        if self.target.suffix.lower() == ".ingp":
+        if self._is_field:
             print(f"{self.target}: a hash-grid field, {size}")
             return
         removed = f" ({scene.count - changed.count:,} removed)" if changed.count < scene.count else ""
-        print(f"{self.target}: {changed.count:,} Gaussians{removed}, {size}")
+        print(f"{self.target}: {changed.count:,} Gaussians{removed}, {size}{alike}")
+
+    @property
+    def _is_field(self) -> bool:
+        return self.target.suffix.lower() == ".ingp"
+
+    def _check(self, scene: Scene) -> None:
+        """UserError if fields and --gaussians do not go together."""
+        if self.gaussians is None:
+            if scene.visible_fields and not self._is_field:
+                raise UserError(
+                    f"{self.source} is a hash-grid field: --gaussians N makes N Gaussians of it; as a field it is saved as .ingp"
+                )
+        elif self.gaussians < 1:
+            raise UserError(f"--gaussians: expected 1 or more, got {self.gaussians}")
+        elif self._is_field:
+            raise UserError(f"--gaussians: expected a target that holds Gaussians, got {self.target}")
+        elif not scene.visible_fields:
+            raise UserError(f"--gaussians: expected a hash-grid field to be made into splats, found none in {self.source}")
+        elif not self.target.absolute().parent.is_dir():  # told before minutes are spent
+            raise UserError(f"{self.target}: there is no folder {self.target.absolute().parent}")

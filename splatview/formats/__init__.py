@@ -239,7 +239,7 @@ def save(
 def _baked(scene: Scene, report: Report) -> Gaussians:
     layers, fields = list(scene.visible_layers.values()), scene.visible_fields
     if not layers:
-        helps = "; a hash-grid field is saved as .ingp" if fields else ""
+        helps = "; a hash-grid field is saved as .ingp, or made into splats by splatview convert --gaussians N" if fields else ""
         raise ValueError(f"nothing to save: no visible layer of the scene has Gaussians{helps}")
     if fields:
         report.note(f"left out, as the format holds no hash-grid fields (save them as .ingp): {', '.join(fields)}")

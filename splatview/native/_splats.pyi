@@ -104,6 +104,22 @@ class Renderer:
     ) -> list[NDArray[np.uint8]] | None:
         """By layer [N]: 1 where a Gaussian's weight is at least `least` at a pixel of `region`; None if it was interrupted."""
 
+    def gradient(
+        self,
+        layer: Layer,  # not antialiased
+        means: NDArray[np.float32],  # these: what it was packed from
+        quats: NDArray[np.float32],
+        log_scales: NDArray[np.float32],
+        opacity_logits: NDArray[np.float32],
+        sh: NDArray[np.float32],
+        camera_from_layer: NDArray[np.float64],  # [3, 4]
+        intrinsics: list[float],
+        given: NDArray[np.float32],  # [H, W, 5] what r, g, b and alpha are multiplied by, and the sum of that at each pixel
+        near: float,
+        far: float,
+    ) -> NDArray[np.float32]:
+        """[N, 13] how the sum of all of `given` grows with the mean, a turn, the log scales, the logit of the opacity and the colour."""
+
     def tile_lists(self) -> tuple[list[list[tuple[int, int]]], int]:
         """Of the last frame: for each tile, row by row, (layer, id) of its Gaussians front to back; and the tiles across."""
 

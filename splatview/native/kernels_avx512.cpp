@@ -14,10 +14,11 @@ namespace {
 #include "ellipses.hpp"
 #include "project.hpp"
 #include "blend.hpp"
+#include "pull.hpp"
 }  // namespace
 
-extern const Kernels kernels_avx512 = {"avx512", in_view, project, blend, search};
+extern const Kernels kernels_avx512 = {"avx512", in_view, project, blend, search, pull};
 #else
-extern const Kernels kernels_avx512 = {"avx512", nullptr, nullptr, nullptr, nullptr};
+extern const Kernels kernels_avx512 = {"avx512", nullptr, nullptr, nullptr, nullptr, nullptr};
 #endif
 }  // namespace splats

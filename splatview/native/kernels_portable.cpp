@@ -13,7 +13,8 @@ namespace {
 #include "ellipses.hpp"
 #include "project.hpp"
 #include "blend.hpp"
+#include "pull.hpp"
 }  // namespace
 
-extern const Kernels kernels_portable = {"portable", in_view, project, blend, search};
+extern const Kernels kernels_portable = {"portable", in_view, project, blend, search, pull};
 }  // namespace splats

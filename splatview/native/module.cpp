@@ -12,7 +12,9 @@
 #include <optional>
 #include <stdexcept>
 
+#include "arrays.hpp"
 #include "footprints.hpp"
+#include "gradient.hpp"
 #include "renderer.hpp"
 #include "scene.hpp"
 
@@ -21,7 +23,6 @@ using namespace splats;
 
 namespace {
 
-template <class T, class... Shape> using In = nb::ndarray<const T, nb::c_contig, nb::device::cpu, Shape...>;
 using Mask = In<uint8_t, nb::ndim<1>>;
 using Flag = In<uint8_t, nb::shape<1>>;
 using Means = In<float, nb::shape<-1, 3>>;  // and log scales
@@ -79,18 +80,23 @@ std::pair<nb::object, uint8_t*> zeros(size_t count) {
     return {nb::cast(nb::ndarray<nb::numpy, uint8_t>(bytes, 1, &count, owner)), bytes};
 }
 
-// Which centres, or which ellipses, lie in a region [H, W] of a picture.
-nb::object footprints_in(const Means& means, const Quats& quats, const Means& log_scales, const Logits& opacity_logits, const Harmonics& sh,
-                         In<double, nb::shape<3, 4>> camera_from_layer, const std::vector<double>& intrinsics,
-                         In<uint8_t, nb::ndim<2>> region, double near, double far, std::optional<bool> antialiased, int threads) {
+Outlook outlook_of(const In<double, nb::shape<3, 4>>& camera_from_layer, const std::vector<double>& intrinsics, int width, int height) {
     if (intrinsics.size() != 4) throw nb::value_error("expected fx, fy, cx, cy");
-    const RawGaussians raw = raw_of(means, quats, log_scales, opacity_logits, sh);
     Outlook outlook{};
-    outlook.width = static_cast<int>(region.shape(1)), outlook.height = static_cast<int>(region.shape(0));
+    outlook.width = width, outlook.height = height;
     outlook.fx = intrinsics[0], outlook.fy = intrinsics[1], outlook.cx = intrinsics[2], outlook.cy = intrinsics[3];
     const double* m = camera_from_layer.data();
     for (int i = 0; i < 3; ++i) std::copy(m + 4 * i, m + 4 * i + 3, outlook.linear + 3 * i), outlook.translation[i] = m[4 * i + 3];
     outlook.scale = std::sqrt(m[0] * m[0] + m[4] * m[4] + m[8] * m[8]);
+    return outlook;
+}
+
+// Which centres, or which ellipses, lie in a region [H, W] of a picture.
+nb::object footprints_in(const Means& means, const Quats& quats, const Means& log_scales, const Logits& opacity_logits, const Harmonics& sh,
+                         In<double, nb::shape<3, 4>> camera_from_layer, const std::vector<double>& intrinsics,
+                         In<uint8_t, nb::ndim<2>> region, double near, double far, std::optional<bool> antialiased, int threads) {
+    const RawGaussians raw = raw_of(means, quats, log_scales, opacity_logits, sh);
+    Outlook outlook = outlook_of(camera_from_layer, intrinsics, static_cast<int>(region.shape(1)), static_cast<int>(region.shape(0)));
     outlook.near = near, outlook.far = far, outlook.region = region.data();
     auto [mask, in] = zeros(raw.count);
     {
@@ -194,6 +200,29 @@ public:
         return finished ? nb::object(masks) : nb::none();
     }
 
+    // [N, PULLED] how the sum over the picture of `given` [H, W, 5] times what is drawn of one packed scene grows with its parameters.
+    nb::object gradient(Layer* layer, const Means& means, const Quats& quats, const Means& log_scales, const Logits& opacity_logits,
+                        const Harmonics& sh, In<double, nb::shape<3, 4>> camera_from_layer, const std::vector<double>& intrinsics,
+                        In<float, nb::shape<-1, -1, Pull::GIVEN>> given, double near, double far) {
+        const RawGaussians raw = raw_of(means, quats, log_scales, opacity_logits, sh);
+        if (raw.count != layer->view.blocks.count || layer->view.antialiased) throw nb::value_error("expected the layer's own arrays");
+        const int width = static_cast<int>(given.shape(1)), height = static_cast<int>(given.shape(0));
+        Request request = request_of({layer}, intrinsics, width, height, near, far, 1, "splats", UINT32_MAX, std::nullopt);
+        const Outlook outlook = outlook_of(camera_from_layer, intrinsics, width, height);
+        Block<float> pulled(raw.count, PULLED);
+        {
+            nb::gil_scoped_release released;
+            std::lock_guard<std::mutex> lock(mutex_);
+            sums_.assign(Pull::SUMS * size_t{raw.count}, 0);
+            int64_t* sums = sums_.data();
+            request.pull = {given.data(), &sums};
+            last_ = {};
+            frames_.render(request);
+            splats::gradient(raw, outlook, sums, frames_.threads(), pulled.values.get());
+        }
+        return nb::cast(pulled.array());
+    }
+
     // Of the last frame: for every tile, row by row, the (layer, id) of its Gaussians front to back; and the tiles across.
     nb::tuple tile_lists() {
         std::lock_guard<std::mutex> lock(mutex_);
@@ -256,6 +285,7 @@ private:
     FrameRenderer frames_;
     std::shared_ptr<Pool> pool_;
     std::mutex mutex_;
+    std::vector<int64_t> sums_;
     View last_{};
 };
 
@@ -282,6 +312,9 @@ NB_MODULE(_splats, m) {
         .def("contributors", &Renderer::contributors, nb::arg("layers"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"),
              nb::arg("near"), nb::arg("far"), nb::arg("splat_scale"), nb::arg("style"), nb::arg("overdraw_limit"),
              nb::arg("interrupt").none(), nb::arg("region"), nb::arg("least"))
+        .def("gradient", &Renderer::gradient, nb::arg("layer"), nb::arg("means"), nb::arg("quats"), nb::arg("log_scales"),
+             nb::arg("opacity_logits"), nb::arg("sh"), nb::arg("camera_from_layer"), nb::arg("intrinsics"), nb::arg("given"),
+             nb::arg("near"), nb::arg("far"))
         .def("tile_lists", &Renderer::tile_lists)
         .def("set_least_spare", &Renderer::set_least_spare, nb::arg("nbytes"))
         .def_prop_ro("simd", &Renderer::simd)

@@ -50,6 +50,7 @@ Request strip_of(const Request& whole, int first, int last) {
     Images& to = strip.images;
     move(to.rgb, 3), move(to.rgb8, 3), move(to.alpha, 1), move(to.depth, 1), move(to.median_depth, 1), move(to.ids, 1),
         move(to.id_layers, 1), move(to.overdraw, 1), move(to.coverage, 1);
+    if (strip.pull.sums) strip.pull.given += Pull::GIVEN * pixels;
     if (strip.search.found) strip.search.region += static_cast<size_t>(top) * strip.search.stride;
     return strip;
 }
@@ -133,7 +134,7 @@ void FrameRenderer::draw(const Request& request, Report& report) {
     const double t3 = now_ms();
     report.bin_ms += t3 - t2;
     if (stopped()) return;
-    request.search.found ? search(request) : blend(request);
+    request.search.found ? search(request) : request.pull.sums ? pull(request) : blend(request);
     report.blend_ms += now_ms() - t3;
 }
 
@@ -422,6 +423,16 @@ void FrameRenderer::search(const Request& request) {
             const uint32_t count = gather_tile(static_cast<uint32_t>(tile), list);
             kernels_.search({&view, records_.data(), list.data(), count, tile % view.tiles_x, tile / view.tiles_x, {}, {}}, request.search);
         }
+    });
+}
+
+void FrameRenderer::pull(const Request& request) {
+    const View& view = request.view;
+    threads_.run(view.tiles_x * view.tiles_y, [&](int tile, int thread) {
+        if (request.interrupt && *request.interrupt) return;
+        Buffer<uint32_t>& list = lists_[2 * thread];
+        const uint32_t count = gather_tile(static_cast<uint32_t>(tile), list);
+        kernels_.pull({&view, records_.data(), list.data(), count, tile % view.tiles_x, tile / view.tiles_x, {}, {}}, request.pull);
     });
 }
 

@@ -15,6 +15,7 @@ struct Request {
     float background[3];
     Images images;
     Search search;                      // nothing is drawn if something is looked for
+    Pull pull;                          // likewise
     const volatile uint8_t* interrupt;  // may be null
     bool is_strip;
     uint32_t overdraw_limit;  // the nearest Gaussians of a tile that are blended
@@ -72,6 +73,7 @@ private:
     void find_searched(const Request& request);
     int keep_searched(const View& view, Record* records, uint32_t* depths, int count) const;
     void search(const Request& request);
+    void pull(const Request& request);
 
     const Kernels& kernels_;
     Threads threads_;

@@ -96,6 +96,14 @@ struct Search {             // what is asked of a view instead of pictures: whic
     uint8_t* const* found;  // by layer, [N] in the caller's order: set to 1
 };
 
+// What is asked of a view instead of pictures: how much a weighted sum over the picture grows with what each Gaussian is drawn by.
+struct Pull {
+    static constexpr int GIVEN = 5, SUMS = 9;
+    static constexpr double UNIT = 68719476736.0;  // 2^36: sums are whole numbers of 1 / UNIT, which have no order that they are added in
+    const float* given;                            // [H][W][GIVEN]: the weights of r, g, b and alpha; and the sum of it all at the pixel
+    int64_t* const* sums;                          // by layer, [N][SUMS] in the caller's order, see gradient.hpp
+};
+
 struct Kernels {
     const char* name;
     bool compiled() const { return project != nullptr; }
@@ -107,6 +115,8 @@ struct Kernels {
     void (*blend)(const TileTask&);
     // Sets what is found in one tile. Threads may set the same byte at once, as relaxed atomics.
     void (*search)(const TileTask&, const Search&);
+    // Adds to the sums what one tile gives. Threads may add to the same one at once, as relaxed atomics.
+    void (*pull)(const TileTask&, const Pull&);
 };
 
 extern const Kernels kernels_portable, kernels_avx2, kernels_avx512;

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from splatview.arrays import Floats
 from splatview.camera import Camera
@@ -101,6 +101,28 @@ class CpuRenderer:
         if found is None:
             raise Interrupted
         return Masks({name: mask.view(np.bool_) for name, mask in zip(scene.visible_layers, found, strict=True)})
+
+    def gradient(self, splats: Gaussians, camera: Camera, weights: NDArray, frame: Frame) -> Floats:
+        """How the sum over a picture of `weights` [H, W, 4] times its r, g, b and alpha, over black, grows with what `splats` are: [N, 13].
+
+        By the mean 3, by a turn about the axes 3, by the log scales 3, by the opacity's logit 1, and by the colour as it is seen from there
+        3. `frame`: the picture of these splats alone from `camera`, with the rgb and alpha. Weights of 1 and fewer are meant: sums are kept
+        to 1e-11, the same in whatever order threads add to them. What is cut off, an alpha of less than 1 / 255 for one, pulls at nothing.
+        """
+        given = np.empty((*weights.shape[:2], 5), np.float32)
+        given[..., :4] = weights
+        given[..., 4] = np.einsum("hwc,hwc->hw", weights[..., :3], frame.rgb) + weights[..., 3] * frame.alpha
+        pose = np.ascontiguousarray(camera.camera_from_world[:3])
+        k, near, far = camera.K, RenderOptions.near, RenderOptions.far
+        return self._native.gradient(
+            _splats.Layer(self.prepare(splats), pose, splats.sh_degree, False, None, None),
+            *(splats.means, splats.quats, splats.log_scales, splats.opacity_logits, splats.sh),
+            camera_from_layer=pose,
+            intrinsics=[k[0, 0], k[1, 1], k[0, 2], k[1, 2]],
+            given=given,
+            near=near,
+            far=far,
+        )
 
     def _view(self, scene: Scene, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> dict[str, Any]:
         """What the native renderer must know of a view, whether it draws it or searches it."""
