@@ -439,7 +439,7 @@ def test_edit_crops_exposes_and_backs_a_field(tmp_path, ball_file):
 
 
 def test_convert_makes_splats_of_a_field_and_tells_how_alike_they_are(capsys, monkeypatch, tmp_path, ball_file):
-    quick = Effort(views=8, width=48, height=32)
+    quick = Effort(views=8, width=48, height=32, rounds=15)
     monkeypatch.setattr(splatted, "splatted", functools.partial(splatted.splatted, effort=quick))
     monkeypatch.setattr(splatting, "VIEWS", 2)
     target = tmp_path / "ball.ply"
@@ -451,9 +451,8 @@ def test_convert_makes_splats_of_a_field_and_tells_how_alike_they_are(capsys, mo
     assert re.search(r"ball\.ply: 400 Gaussians, [\d.]+ MB; \d\d\.\d dB against the field over an orbit of 2 views", told), told
     [before], [after] = load(ball_file).layers.values(), load(target).layers.values()
     middle = 2 * before.placement.apply([0.5, 0.5, 0.5])
-    assert after.splats.sh_degree == 1 and np.allclose(
-        np.linalg.norm(after.splats.means - middle, axis=1), 0.6 * before.placement.scale, rtol=0.3
-    )
+    distance = np.linalg.norm(after.splats.means - middle, axis=1) / before.placement.scale
+    assert after.splats.sh_degree == 1 and abs(np.median(distance) - 0.6) < 0.05
 
 
 def test_render_draws_a_field(tmp_path, ball_file):

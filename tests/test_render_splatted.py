@@ -14,7 +14,8 @@ from splatview.render.splatted import Effort, splatted
 from splatview.scene import Layer
 from splatview.volumes import Box, Cut
 
-QUICK = Effort(views=16, width=72, height=48)
+pytestmark = pytest.mark.xdist_group("splatted")  # they share what one of them makes
+QUICK = Effort(views=16, width=72, height=48, rounds=12)
 STANDING = Similarity((0.8, 0.3, -0.4, 0.2), (3, -5, 2), 7.0)
 
 
@@ -34,19 +35,20 @@ def made():
 def test_splats_look_like_the_field_and_more_of_them_more(made):
     few = splatted(Layer(ball()), 60, effort=QUICK)
     assert len(few) == 60 and len(made) == 1500
-    assert likeness(Layer(ball()), made) > max(29, likeness(Layer(ball()), few) + 4)
+    assert likeness(Layer(ball()), made) > max(31, likeness(Layer(ball()), few) + 6)
 
 
 def test_splats_lie_where_the_field_is_seen_and_along_its_surface(made):
     outwards = made.means - 0.5
     distance = np.linalg.norm(outwards, axis=1)
-    assert np.abs(distance - 0.3).max() < 0.06 and np.median(np.abs(distance - 0.3)) < 0.02
+    off = np.abs(distance - 0.3)
+    assert np.quantile(off, 0.99) < 0.08 and np.median(off) < 0.015
     axes = np.take_along_axis(matrix_from_quat(made.quats), np.argmin(made.log_scales, 1)[:, None, None], 2)[..., 0]
     assert np.median(np.abs((axes * outwards).sum(1)) / distance) > 0.8
 
 
 def test_a_colour_that_is_the_same_from_everywhere_stays(made):
-    assert np.median(np.abs(made.colours - [0.9, 0.1, 0.1])) < 0.04
+    assert np.median(np.abs(made.colours - [0.9, 0.1, 0.1])) < 0.03
     assert np.abs(made.sh[:, 1:]).mean() < 0.02
 
 
@@ -55,13 +57,15 @@ def test_a_haze_is_no_wall():
     assert likeness(haze, splatted(haze, 1500, effort=QUICK)) > 25
 
 
-def test_the_same_seed_gives_the_same_whatever_threads_do(made, monkeypatch):
+def test_the_same_seed_gives_the_same_whatever_threads_do(monkeypatch):
+    brief = replace(QUICK, rounds=2)
+    once = splatted(Layer(ball()), 300, effort=brief)
     monkeypatch.setenv("SPLATVIEW_THREADS", "3")
-    again = splatted(Layer(ball()), 1500, effort=QUICK)
+    again = splatted(Layer(ball()), 300, effort=brief)
     assert all(
-        np.array_equal(getattr(made, name), getattr(again, name)) for name in ("means", "quats", "log_scales", "opacity_logits", "sh")
+        np.array_equal(getattr(once, name), getattr(again, name)) for name in ("means", "quats", "log_scales", "opacity_logits", "sh")
     )
-    assert not np.array_equal(splatted(Layer(ball()), 1500, seed=1, effort=replace(QUICK, rounds=1)).means, made.means)
+    assert not np.array_equal(splatted(Layer(ball()), 300, seed=1, effort=brief).means, once.means)
 
 
 def test_splats_are_in_the_frame_of_a_field_that_stands_elsewhere():

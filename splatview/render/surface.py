@@ -28,9 +28,9 @@ SPARE = 1.6  # points that are looked for, for each that is wanted: those too ne
 PAIRS = 4  # neighbours of each point among which the nearest pairs are looked for
 AT_ONCE = 0.2  # the share of the points that may go before distances are measured anew
 NEIGHBOURS = 8  # that say how a surface lies
-WIDTH, THIN = 0.5, 0.25  # standard deviations: in distances to the three nearest neighbours; the least, in the largest
+WIDTH, THIN = 0.7, 0.25  # standard deviations: in distances to the three nearest neighbours; the least, in the largest
 SMALLEST, LARGEST = 0.25, 1.7  # distances to neighbours, in the usual one of points as far away: a lone point is no large thing
-LOGIT = 1.5  # of the opacity
+LOGIT = -1.0  # of the opacity: light must reach those behind, too, or they learn nothing; fainter ones fit better, and are ill to select
 SIDES, NEAR_SIDE = 12, 0.3  # from which a colour is asked; the cosine to the side that a point was seen from
 RIDGE = 0.25  # per band: what is seen from few sides must not be odd from the others
 
