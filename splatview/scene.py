@@ -9,6 +9,7 @@ from types import MappingProxyType
 from splatview.gaussians import Gaussians
 from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid
+from splatview.viewpoints import Viewpoints
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Layer:
     visible: bool = True
     notes: tuple[str, ...] = ()  # what the reader of the file had to say, for people
     source: str | None = None  # the file it was read from, where that is known
+    viewpoints: Viewpoints | None = None  # of the photographs it was made of, where that is known
 
     @property
     def splats(self) -> Gaussians:

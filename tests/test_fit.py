@@ -259,6 +259,10 @@ def test_the_command_trains_a_scene_that_opens(folder, tmp_path, capsys):
     [layer] = splatview.load(target).layers.values()
     assert isinstance(layer.content, splatview.HashGrid) and len(layer.content.levels) == 8
     assert np.allclose(layer.placement.apply([0.5, 0.5, 0.5]), 0, atol=1e-5)
+    photos = load_capture(folder).photos
+    assert np.allclose(layer.placement.apply(layer.viewpoints.places), [photo.world_from_camera[:3, 3] for photo in photos], atol=1e-4)
+    assert np.allclose(layer.viewpoints.subject, 0.5, atol=1e-4)  # the ball, which all look at
+    assert main(["info", str(target)]) == 0 and "photographs       41" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [target]
 
 

@@ -123,7 +123,7 @@ def _gather_layer(layer: Layer) -> dict[str, Any]:
     from splatview.inspection import inspect
 
     if isinstance(layer.content, HashGrid):
-        return {"field": gather_field(layer.content, layer.placement)}
+        return {"field": gather_field(layer.content, layer.placement, layer.viewpoints)}
     return asdict(inspect(layer.content, layer.placement))
 
 

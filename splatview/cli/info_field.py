@@ -9,9 +9,10 @@ import numpy as np
 
 from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid, Network
+from splatview.viewpoints import Viewpoints
 
 
-def gather_field(field: HashGrid, placement: Similarity) -> dict[str, Any]:
+def gather_field(field: HashGrid, placement: Similarity, viewpoints: Viewpoints | None = None) -> dict[str, Any]:
     """The facts about a field, as JSON holds them; lengths are in its own units, of which one is `unit` scene units."""
     march, occupancy = field.marching, field.occupancy
     return {
@@ -38,6 +39,7 @@ def gather_field(field: HashGrid, placement: Similarity) -> dict[str, Any]:
         "hdr": field.hdr,
         "background": list(field.background),
         "exposure": field.exposure,
+        "photographs": 0 if viewpoints is None else len(viewpoints),
     }
 
 
@@ -67,3 +69,5 @@ def print_field(name: str, facts: dict[str, Any], notes: Sequence[str]) -> None:
     longest = f" up to {march['longest']:.3g}" if march["longest"] is not None and march["cone"] else ""
     print(f"  steps             {march['step']:.4g}, cone {march['cone']:.3g}{longest}, from {march['near']:g} on")
     print(f"  background        ({', '.join(f'{value:.3g}' for value in facts['background'])}), exposure {facts['exposure']:g} stops")
+    if facts["photographs"]:
+        print(f"  photographs       {facts['photographs']:,}, one of which says where a view of it begins")

@@ -13,6 +13,7 @@ from splatview.arrays import Doubles
 from splatview.fit.lens import Lens
 from splatview.fit.posed import Frame, Posed
 from splatview.geometry import Similarity, matrix_from_quat
+from splatview.viewpoints import meeting_point
 
 PLACES = ("sparse/0", "sparse", "colmap/sparse/0", "")
 IMAGES = ("images", "")
@@ -70,9 +71,7 @@ def read(folder: Path, root: Path) -> Posed:
 def _frame(poses: Doubles) -> tuple[Similarity, int]:
     """Like instant-ngp's converter: what the cameras look at in the middle, they themselves `AROUND` away on average, then its scale."""
     places, along = poses[:, :3, 3], poses[:, :3, 2]
-    # The point with the least squared distance from all viewing rays: sum (I - d d^T) (x - o) = 0.
-    away = np.eye(3) - along[:, :, None] * along[:, None, :]
-    middle = np.linalg.lstsq(away.sum(0), np.einsum("nij,nj->i", away, places), rcond=1e-3)[0]
+    middle = meeting_point(places, along)
     distance = float(np.linalg.norm(places - middle, axis=1).mean()) or 1.0
     scale = ngp.SCALE * AROUND / distance
     return ngp.field_from_world(scale, tuple((ngp.OFFSET - scale * middle).tolist())), BOX_SCALE

@@ -43,6 +43,7 @@ from splatview.gaussians import Gaussians, concatenate
 from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid
 from splatview.scene import Layer, Scene
+from splatview.viewpoints import Viewpoints
 
 __all__ = ["MissingExtra", "Progress", "levels", "load", "load_cameras", "save", "save_cameras"]
 
@@ -69,7 +70,7 @@ class Format:
     read: Reader
     encode: Callable[[Gaussians, Report, Choices], Data] | None = None  # None: is only read
     levels: Callable[[Source], tuple[int, ...]] = lambda source: ()  # Gaussians in each level of detail
-    encode_field: Callable[[HashGrid, Similarity, Report], Data] | None = None  # of a field and its placement, which is not baked
+    encode_field: Callable[[HashGrid, Similarity, Report, Viewpoints | None], Data] | None = None  # its placement is not baked
 
     @property
     def writes(self) -> bool:
@@ -228,7 +229,8 @@ def save(
         raise ValueError(f"spz_version: expected 3 or 4, got {spz_version}")
     report.span = (0.1, 0.9)
     if chosen.encode_field is not None:
-        data = chosen.encode_field(*_one_field(scene, report), report)
+        layer = _one_field(scene, report)
+        data = chosen.encode_field(layer.field, layer.placement, report, layer.viewpoints)
     else:
         assert chosen.encode is not None
         gaussians = _baked(scene, report)
@@ -252,9 +254,9 @@ def _baked(scene: Scene, report: Report) -> Gaussians:
     return parts[0] if len(parts) == 1 else concatenate(parts)
 
 
-def _one_field(scene: Scene, report: Report) -> tuple[HashGrid, Similarity]:
-    """The field to save, and where it stands; ValueError if there is none, or more than one."""
-    found = [(layer.content, layer.placement) for layer in scene.layers.values() if layer.visible and isinstance(layer.content, HashGrid)]
+def _one_field(scene: Scene, report: Report) -> Layer:
+    """The field to save; ValueError if there is none, or more than one."""
+    found = list(scene.visible_fields.values())
     if len(found) != 1:
         names = ", ".join(scene.visible_fields) or ("only Gaussians" if scene.visible_layers else "nothing")
         raise ValueError(f"expected one visible hash-grid field to save, found {names}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from splatview import ngp
 from splatview.arrays import Floats
-from splatview.formats import instant_ngp_cells, tcnn
+from splatview.formats import instant_ngp_cells, instant_ngp_photos, tcnn
 from splatview.formats.files import Source
 from splatview.formats.instant_ngp_container import unpack
 from splatview.formats.instant_ngp_schema import Encoding, File, Head, Kind, Layers, Photos, Snapshot
@@ -62,7 +62,7 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Layer:
         background=_background(snapshot),
         exposure=_finite("exposure", snapshot.exposure),
     )
-    return Layer(field, _placement(snapshot, report))
+    return Layer(field, _placement(snapshot, report), viewpoints=instant_ngp_photos.read(photos, report))
 
 
 def _check_kind(found: Kind) -> None:

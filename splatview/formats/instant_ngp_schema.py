@@ -60,8 +60,29 @@ class Box(Struct):
     max: tuple[float, float, float]
 
 
+Row = tuple[float, float, float, float]
+
+
+class Shutter(Struct):
+    """Where a photo was taken: its camera's pose when the shutter opened, and when it closed."""
+
+    start: tuple[Row, Row, Row]
+    end: tuple[Row, Row, Row]
+
+
+class Taken(Struct):
+    """Through what a photo was taken."""
+
+    resolution: tuple[float, float]
+    focal_length: tuple[float, float]
+    principal_point: tuple[float, float] = (0.5, 0.5)
+
+
 class Photos(Struct):
     """What is left of the photos: where they stood."""
+
+    metadata: Raw = Raw(b"\x90")  # a `Taken` each
+    xforms: Raw = Raw(b"\x90")  # a `Shutter` each
 
     from_mitsuba: bool = False
     scale: float | None = None

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from splatview import ngp
 from splatview.arrays import Doubles, Floats
-from splatview.formats import instant_ngp_cells, tcnn
+from splatview.formats import instant_ngp_cells, instant_ngp_photos, tcnn
 from splatview.formats.instant_ngp_container import pack
 from splatview.formats.report import Report
 from splatview.geometry import Similarity
 from splatview.hashgrid import HARMONICS, HashGrid, Level, Network
+from splatview.viewpoints import Viewpoints
 
 FUSED = 16, 32, 64, 128  # neurons of the networks that Instant-NGP runs in one kernel
 _CONSTANT = 0.28209479177387814  # the first harmonic, which is the same in all directions
@@ -23,7 +24,7 @@ DISTANCE = 1.5  # of the camera from the middle
 _LARGEST = np.finfo(np.float16).max
 
 
-def encode(field: HashGrid, placement: Similarity, report: Report) -> bytes:
+def encode(field: HashGrid, placement: Similarity, report: Report, viewpoints: Viewpoints | None = None) -> bytes:
     """The `.ingp` of a field that stands at `placement`; ValueError if the format cannot hold it, and why."""
     edge = _edge(field)
     shift = 0.5 - field.box.mean(axis=0)
@@ -33,11 +34,15 @@ def encode(field: HashGrid, placement: Similarity, report: Report) -> bytes:
         report.note(f".ingp holds no steps: Instant-NGP marches with {march.step:.3g} and a cone of {march.cone:.3g}")
     report.progress(0.1, "writing the occupancy")
     cells = instant_ngp_cells.write(field.occupancy, edge.bit_length(), shift)
+    photos = instant_ngp_photos.write(viewpoints, shift)
     content = {
         **networks,
         "loss": {"otype": "Huber"},
         "optimizer": {"otype": "Ema", "decay": 0.95, "nested": {"otype": "Adam", "learning_rate": 1e-2, "epsilon": 1e-15, "l2_reg": 1e-6}},
-        "snapshot": _snapshot(field, edge, packed, cells, _dataset(placement, shift, edge, field.hdr, report)),
+        "snapshot": {
+            **_snapshot(field, edge, packed, cells, {**_dataset(placement, shift, edge, field.hdr, report), **photos}),
+            "camera": _camera(viewpoints, shift),
+        },
     }
     return pack(msgspec.msgpack.encode(content), report)
 
@@ -145,7 +150,7 @@ def _grid(levels: Sequence[Level]) -> dict[str, Any]:
 
 
 def _dataset(placement: Similarity, shift: Doubles, edge: int, hdr: bool, report: Report) -> dict[str, Any]:
-    """The photos' scale and offset, of which there are none; with the world turned as it is in Instant-NGP, or as nerfs have it."""
+    """The photos' scale and offset; with the world turned as it is in Instant-NGP, or as nerfs have it."""
     world = placement @ Similarity(translation=tuple((-shift).tolist()))  # from Instant-NGP's frame
     as_it_is = np.allclose(world.rotation, np.eye(3), atol=1e-5)
     turn = np.eye(3) if as_it_is else ngp.CYCLE
@@ -155,8 +160,6 @@ def _dataset(placement: Similarity, shift: Doubles, edge: int, hdr: bool, report
         report.note(".ingp holds no turned scenes: it is written upright, about the middle of its box")
     box = {"min": [0.5 - edge / 2] * 3, "max": [0.5 + edge / 2] * 3}
     return {
-        "n_images": 0,
-        "paths": [],
         "render_aabb": box,
         "render_aabb_to_local": np.eye(3).tolist(),
         "up": [0.0, 1.0, 0.0],
@@ -172,7 +175,7 @@ def _dataset(placement: Similarity, shift: Doubles, edge: int, hdr: bool, report
 
 
 def _snapshot(field: HashGrid, edge: int, packed: NDArray, cells: bytes, dataset: dict[str, Any]) -> dict[str, Any]:
-    """What Instant-NGP reads besides the configuration, with a camera that looks at the middle."""
+    """What Instant-NGP reads besides the configuration."""
     return {
         "version": 1,
         "mode": "nerf",
@@ -196,16 +199,26 @@ def _snapshot(field: HashGrid, edge: int, packed: NDArray, cells: bytes, dataset
         "sun_dir": [0.577, 0.577, 0.577],
         "exposure": field.exposure,
         "background_color": [*field.background, 1.0],
-        "camera": {
-            "matrix": [[1.0, 0.0, 0.0, 0.5], [0.0, -1.0, 0.0, 0.5], [0.0, 0.0, -1.0, 0.5 + DISTANCE]],
-            "fov_axis": 1,
-            "relative_focal_length": [1.0, 1.0],
-            "screen_center": [0.5, 0.5],
-            "zoom": 1.0,
-            "scale": DISTANCE,
-            "aperture_size": 0.0,
-            "autofocus": False,
-            "autofocus_target": [0.5, 0.5, 0.5],
-            "autofocus_depth": 0.0,
-        },
+    }
+
+
+def _camera(viewpoints: Viewpoints | None, shift: Doubles) -> dict[str, Any]:
+    """Where Instant-NGP opens the field: at a photograph's place, or before the middle. `scale`: how far away it turns about."""
+    pose, away = np.array([[1.0, 0.0, 0.0, 0.5], [0.0, -1.0, 0.0, 0.5], [0.0, 0.0, -1.0, 0.5 + DISTANCE]]), DISTANCE
+    if viewpoints is not None:
+        pose = viewpoints.poses[viewpoints.opening][:3].copy()
+        if viewpoints.subject is not None:
+            away = float(np.linalg.norm(viewpoints.subject - pose[:, 3]))
+        pose[:, 3] += shift
+    return {
+        "matrix": pose.tolist(),
+        "fov_axis": 1,
+        "relative_focal_length": [1.0, 1.0],
+        "screen_center": [0.5, 0.5],
+        "zoom": 1.0,
+        "scale": away,
+        "aperture_size": 0.0,
+        "autofocus": False,
+        "autofocus_target": [0.5, 0.5, 0.5],
+        "autofocus_depth": 0.0,
     }
