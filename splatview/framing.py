@@ -1,10 +1,11 @@
 """Where to stand to see a scene: its middle, its size and which way is up, all from percentiles, so that stray splats do not matter.
 
-A field is looked at where it is solid, and stands as the cameras do that it was trained from: z is up."""
+A field is looked at where it is solid, and stands as the cameras do that it was trained from: z is up. One whose photographs are known is
+seen as one of them saw it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from splatview.arrays import Doubles
 from splatview.camera import Camera
 from splatview.geometry import matrix_from_quat, rotation_about
 from splatview.hashgrid import HashGrid, Occupancy
-from splatview.scene import Scene
+from splatview.scene import Layer, Scene
 
 UpAxis = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
 
@@ -29,6 +30,8 @@ IN_VIEW, MARGIN = 0.98, 1.03  # share of the splats that the first view holds, a
 PIECES, SIDE = 60_000, 48  # of each grid of a field, at most; along an axis where there is none
 FEW = 1000  # of these points, about, where there are several such things
 SOLID = 0.03  # the least alpha of a piece that is looked at: of an occupied cell, 20 of which cover half of what is behind
+AHEAD = 0.35  # of a distance, beside a camera's axis: what its picture holds
+STEEP = 0.98  # cosine of the angle from the vertical within which nobody begins to look
 UNBOUNDED = 2.5  # 95 % of a bounded thing lies within so many median distances; beyond it is the background of an outdoor capture
 
 
@@ -40,6 +43,7 @@ class Framing:
     radius: float  # scene units, > 0
     up_axis: UpAxis  # never "auto"
     points: Doubles = field(default_factory=lambda: np.zeros((0, 3)), compare=False, repr=False)  # [P, 3] some of its splats
+    eye: tuple[float, float, float] | None = None  # where a photograph was taken from; None: far enough back to see all
 
     @property
     def up(self) -> Doubles:
@@ -52,7 +56,9 @@ class Framing:
         return axis_vector(FRONTS[self.up_axis])
 
     def camera(self, width: int, height: int, fov_y: float = FOV_Y) -> Camera:
-        """The view that shows the scene whole, from the front and slightly above; `fov_y` in radians."""
+        """The view that shows the scene whole, from the front and slightly above, or that of a photograph; `fov_y` in radians."""
+        if self.eye is not None:
+            return Camera.look_at(self.eye, self.centre, self.up, fov_y, width, height)
         direction = rotation_about(np.cross(self.front, self.up), ELEVATION) @ self.front
         view = Camera.look_at(direction, np.zeros(3), self.up, fov_y, width, height)
         around = self.points - self.centre if len(self.points) else self.radius * np.concatenate([np.eye(3), -np.eye(3)])
@@ -89,7 +95,29 @@ def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
         centre = 0.5 * (np.min([middle - far for middle, far, _ in parts], 0) + np.max([middle + far for middle, far, _ in parts], 0))
         radius = max(float(np.linalg.norm(middle - centre)) + far for middle, far, _ in parts)
         points = np.concatenate([some[:: max(1, len(some) // FEW)] for *_, some in parts])
-    return Framing(tuple(centre.tolist()), radius, up, points)
+    framing = Framing(tuple(centre.tolist()), radius, up, points)
+    fields = list(scene.visible_fields.values())
+    return _photographed(framing, fields[0]) if len(fields) == 1 and not len(splats) else framing
+
+
+def _photographed(framing: Framing, layer: Layer) -> Framing:
+    """Seen from where a photograph of the layer was taken, if that is known: about what it was taken of, which fills half the way there."""
+    taken = layer.viewpoints
+    if taken is None:
+        return framing
+    eye, axis = (layer.placement.apply(one[taken.opening]) for one in (taken.places, taken.places + taken.axes))
+    along = (axis - eye) / layer.placement.scale
+    if taken.subject is not None:
+        centre = layer.placement.apply(taken.subject)
+    else:  # as far away as most of what is seen on its axis
+        away = framing.points - eye
+        depth = away @ along
+        ahead = depth[np.linalg.norm(away - depth[:, None] * along, axis=1) < AHEAD * depth]
+        centre = eye + along * (float(np.median(ahead)) if len(ahead) else framing.radius)
+    distance = float(np.linalg.norm(centre - eye))
+    if not distance > 0 or abs(framing.up @ (centre - eye)) > STEEP * distance:
+        return framing
+    return replace(framing, centre=tuple(centre.tolist()), radius=distance / 2, eye=tuple(eye.tolist()))
 
 
 def _part(points: Doubles, weights: Doubles) -> tuple[Doubles, float, Doubles]:

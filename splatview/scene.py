@@ -12,6 +12,7 @@ from splatview.arrays import Doubles
 from splatview.gaussians import Gaussians
 from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid
+from splatview.viewpoints import Viewpoints
 from splatview.volumes import Cut, reach_of
 
 
@@ -28,6 +29,7 @@ class Layer:
     cuts: tuple[Cut, ...] = ()  # what crops it, in the content's frame
     exposure: float = 0.0  # stops
     background: tuple[float, float, float] | None = None  # sRGB, behind everything as long as it is shown; None: the picture's
+    viewpoints: Viewpoints | None = None  # of the photographs it was made of, where that is known
 
     @property
     def splats(self) -> Gaussians:

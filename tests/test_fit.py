@@ -13,8 +13,10 @@ import pytest
 import torch
 
 import splatview
+from splatview import Camera
 from splatview.cli import main
 from splatview.fit import checkpoints, load_capture
+from splatview.fit.colmap import _up
 from splatview.fit.encoding import Grid, encode, encoded
 from splatview.fit.field import Field, Shape
 from splatview.fit.lens import Lens
@@ -22,7 +24,7 @@ from splatview.fit.marching import _lattice, march, packed, weights
 from splatview.fit.occupancy import OccupancyGrid
 from splatview.fit.quality import psnr, ssim
 from splatview.fit.training import Recipe, Training
-from splatview.geometry import quat_from_matrix
+from splatview.geometry import matrix_from_quat, quat_from_matrix
 from splatview.hashgrid import Marching
 from splatview.ngp import level_shapes
 
@@ -97,15 +99,15 @@ def test_what_is_wrong_with_a_capture_is_said(folder, tmp_path, change, message)
         load_capture(tmp_path)
 
 
-def colmap(folder: Path, source: Path, binary: bool) -> Path:
-    """The capture in `source` as a COLMAP model."""
+def colmap(folder: Path, source: Path, binary: bool, turn=(1.0, 0.0, 0.0, 0.0)) -> Path:
+    """The capture in `source` as a COLMAP model, whose world is turned by a quaternion."""
     (folder / "sparse/0").mkdir(parents=True)
     (folder / "images").symlink_to(source / "images")
     capture = load_capture(source)
     lens, lines, records = capture.photos[0].lens, [], []
     for number, photo in enumerate(capture.photos):
         pose = np.linalg.inv(photo.world_from_camera)
-        quat, place = quat_from_matrix(pose[:3, :3]), pose[:3, 3]
+        quat, place = quat_from_matrix(pose[:3, :3] @ matrix_from_quat(np.array(turn)).T), pose[:3, 3]
         lines.append(f"{number} {' '.join(map(repr, map(float, [*quat, *place])))} 7 {photo.name}\n1.0 2.0 -1\n")
         records.append(struct.pack("<i7di", number, *quat, *place, 7) + photo.name.encode() + b"\0" + struct.pack("<Qddq", 1, 1.0, 2.0, -1))
     numbers = lens.fx, lens.fy, lens.cx, lens.cy, 0.01, 0.02, 0.0, 0.0
@@ -126,6 +128,34 @@ def test_a_colmap_model_is_the_same_capture(folder, tmp_path, binary):
         assert np.allclose(one.world_from_camera, other.world_from_camera, atol=1e-6) and np.array_equal(one.pixels, other.pixels)
     assert found.photos[0].lens.distortion == (0.01, 0.02, 0.0, 0.0)
     assert np.allclose(found.field_from_world.apply([0, 0, 0]), 0.5, atol=0.05)  # what all look at is in the middle
+
+
+@pytest.mark.parametrize("quat", [(0.0, 1, 0, 0), (0.5, 0.5, 0.5, 0.5), (1.0, 2, -3, 4), (0.7, -0.7, 0, 0.1)])
+def test_however_a_colmap_model_lies_its_cameras_stand_upright(folder, tmp_path, quat):
+    """The same field's frame as from transforms.json, but for a turn about the vertical."""
+    found = load_capture(colmap(tmp_path, folder, True, quat))
+    wanted = load_capture(folder)
+    ours, theirs = (np.array([photo.world_from_camera[:3] for photo in capture.photos]) for capture in (found, wanted))
+    turn = ours[0, :, :3] @ theirs[0, :, :3].T
+    assert np.allclose(turn @ [0, 0, 1], [0, 0, 1], atol=1e-6) and np.allclose(ours, turn @ theirs, atol=1e-6)
+    assert np.linalg.norm(found.viewpoints.places - 0.5, axis=1).mean() == pytest.approx(4 * 0.33)  # as instant-ngp's converter has it
+
+
+@pytest.mark.parametrize("down", [0.2, 1.0, 1.4])
+def test_cameras_that_look_down_from_one_side_do_not_lean(down):
+    """Level ones on an arc of 60 degrees, pitched by `down`: a mean of what is above them would lean by as much."""
+    poses = []
+    for angle in np.linspace(-0.5, 0.5, 9):
+        ahead = np.array([np.cos(angle) * np.cos(down), np.sin(angle) * np.cos(down), -np.sin(down)])
+        right = np.array([np.sin(angle), -np.cos(angle), 0])
+        poses.append(np.block([[np.stack([right, np.cross(ahead, right), ahead], 1), np.zeros((3, 1))], [np.zeros(3), 1]]))
+    up = _up(np.array(poses))
+    assert up / np.linalg.norm(up) == pytest.approx([0, 0, 1], abs=1e-6)
+
+
+def test_cameras_side_by_side_have_above_them_what_is_up():
+    up = _up(np.tile(np.linalg.inv(Camera.look_at((0, -3, 1), (0, 0, 1), (0, 0, 1), 0.8, 10, 10).camera_from_world), (5, 1, 1)))
+    assert up / np.linalg.norm(up) == pytest.approx([0, 0, 1], abs=1e-6)
 
 
 @pytest.mark.parametrize("end", [4, 100, 200])
@@ -259,6 +289,10 @@ def test_the_command_trains_a_scene_that_opens(folder, tmp_path, capsys):
     [layer] = splatview.load(target).layers.values()
     assert isinstance(layer.content, splatview.HashGrid) and len(layer.content.levels) == 8
     assert np.allclose(layer.placement.apply([0.5, 0.5, 0.5]), 0, atol=1e-5)
+    photos = load_capture(folder).photos
+    assert np.allclose(layer.placement.apply(layer.viewpoints.places), [photo.world_from_camera[:3, 3] for photo in photos], atol=1e-4)
+    assert np.allclose(layer.viewpoints.subject, 0.5, atol=1e-4)  # the ball, which all look at
+    assert main(["info", str(target)]) == 0 and "photographs       41" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [target]
 
 

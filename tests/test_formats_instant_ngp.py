@@ -20,9 +20,10 @@ from splatview import ngp
 from splatview.formats import instant_ngp, instant_ngp_cells, instant_ngp_container, tcnn
 from splatview.formats.instant_ngp_writer import encode
 from splatview.formats.report import Report
-from splatview.geometry import Similarity
+from splatview.geometry import Similarity, matrix_from_quat
 from splatview.hashgrid import HashGrid, Marching, Network, Occupancy
 from splatview.scene import Layer, Scene
+from splatview.viewpoints import Viewpoints
 from splatview.volumes import Box, Cut, Sphere, left_by
 
 STEP = 3**0.5 / 1024
@@ -288,6 +289,91 @@ def test_a_field_elsewhere_is_moved_to_where_instant_ngp_has_it():
     layer = instant_ngp.decode(written(far)[0])
     assert_same(layer.content, field)
     assert np.allclose(layer.placement.apply([[0.5, 0.5, 0.5], [0.5, 1, 0.5]]), np.add(shift, [[0.5, 0.5, 0.5], [0.5, 1, 0.5]]))
+
+
+# Photographs
+
+
+def taken(count=5, seed=0):
+    rng = np.random.default_rng(seed)
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, :3, :3], poses[:, :3, 3] = matrix_from_quat(rng.normal(size=(count, 4))), rng.normal(size=(count, 3))
+    return Viewpoints(
+        poses, np.column_stack([rng.integers(50, 90, (count, 2)), rng.uniform(50, 90, (count, 2)), rng.uniform(20, 60, (count, 2))])
+    )
+
+
+def test_photographs_are_kept_and_moved_with_their_field():
+    photos, shift = taken(), np.array([3.0, -1.0, 2.0])
+    field = made(levels=2, log2_size=4, width=16)
+    far = replace(field, box=field.box + shift, occupancy=None)
+    for one, moved in ((field, 0), (far, -shift)):
+        read = instant_ngp.decode(encode(Layer(one, viewpoints=photos), Report())).viewpoints
+        assert np.allclose(read.poses[:, :3, 3], photos.poses[:, :3, 3] + moved) and np.allclose(
+            read.poses[:, :3, :3], photos.poses[:, :3, :3]
+        )
+        assert np.allclose(read.lenses, photos.lenses)
+    assert instant_ngp.decode(written(field)[0]).viewpoints is None
+
+
+def test_photographs_are_where_instant_ngp_looks_for_them(small):
+    """What its from_json takes of a dataset, each for every image; and it opens where the first view is."""
+    photos = taken(7)
+    snapshot = tree(encode(Layer(instant_ngp.decode(small).content, viewpoints=photos), Report()))["snapshot"]
+    dataset = snapshot["nerf"]["dataset"]
+    assert dataset["n_images"] == len(dataset["paths"]) == len(dataset["metadata"]) == len(dataset["xforms"]) == 7
+    for one, xform, pose in zip(dataset["metadata"], dataset["xforms"], photos.poses, strict=True):
+        assert {"resolution", "focal_length", "principal_point", "lens", "rolling_shutter"} == one.keys()
+        assert all(isinstance(side, int) for side in one["resolution"]) and max(one["principal_point"]) < 2
+        assert np.allclose(xform["start"], pose[:3]) and xform["start"] == xform["end"]
+    assert np.allclose(snapshot["camera"]["matrix"], photos.poses[photos.opening, :3])
+
+
+def test_a_rolling_shutter_was_halfway(small):
+    def roll(content):
+        dataset = content["snapshot"]["nerf"]["dataset"]
+        turned = matrix_from_quat(np.array([1, 0.02, 0, 0])) @ np.array(dataset["xforms"][0]["start"])
+        dataset["xforms"][0]["end"] = turned.tolist()
+
+    photos = taken(1)
+    data = changed(encode(Layer(instant_ngp.decode(small).content, viewpoints=photos), Report()), roll)
+    found = instant_ngp.decode(data).viewpoints.poses[0, :3, :3]
+    assert np.allclose(found, matrix_from_quat(np.array([1, 0.01, 0, 0])) @ photos.poses[0, :3, :3], atol=1e-4)
+
+
+BAD_POSES = [[[float("nan")] * 4] * 3, [[0.0] * 4] * 3, np.diag([1.0, 1, -1, 0])[:3].tolist(), [[1e300] * 4] * 3]
+
+
+@pytest.mark.parametrize("pose", BAD_POSES, ids=["nan", "zero", "mirrored", "huge"])
+def test_a_photograph_without_a_pose_is_left_out(small, pose):
+    data = changed(
+        encode(Layer(instant_ngp.decode(small).content, viewpoints=taken(3)), Report()),
+        lambda content: content["snapshot"]["nerf"]["dataset"]["xforms"][1].update(start=pose, end=pose),
+    )
+    assert len(instant_ngp.decode(data).viewpoints) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("xforms", 3, "Expected `array`"),
+        ("xforms", [{"start": [[1.0]]}], "array"),
+        ("xforms", [[]] * 10_001, "up to 10,000 of them"),
+        ("xforms", [{"start": [[0.0] * 4] * 3, "end": [[0.0] * 4] * 3, "more": [0] * 5000}], "bytes for each"),
+        ("metadata", [{"resolution": "large"}], "array"),
+        ("metadata", {"resolution": [1, 1]}, "Expected `array`"),
+    ],
+)
+def test_what_is_said_of_photographs_may_be_damaged(small, name, value, why):
+    report = Report()
+    data = changed(small, lambda content: content["snapshot"]["nerf"]["dataset"].update({name: value}))
+    tracemalloc.start()
+    try:
+        assert instant_ngp.decode(data, report).viewpoints is None
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
+    assert "what the snapshot says of its photographs cannot be read" in report.notes[0] and why in report.notes[0]
 
 
 # What is brought into the format
@@ -584,12 +670,14 @@ def test_flipped_bits_and_junk_are_survived(small, data):
 
 def test_a_file_becomes_a_layer_and_a_layer_a_file(tmp_path):
     field, placement = made(), Similarity.from_matrix(np.column_stack([2 * ngp.CYCLE, [1.0, 2, 3]]))
-    scene = Scene({"any": Layer(field, placement), "hidden": Layer(field, visible=False)})
+    photos = taken()
+    scene = Scene({"any": Layer(field, placement, viewpoints=photos), "hidden": Layer(field, visible=False)})
     assert splatview.save(scene, tmp_path / "fox.INGP") == ()
     again = splatview.load(tmp_path / "fox.INGP")
     assert list(again.layers) == ["fox"] and again.count == 0 and list(again.visible_fields) == ["fox"]
     assert_same(again.layers["fox"].content, field)
     assert np.allclose(again.layers["fox"].placement.matrix, placement.matrix)
+    assert np.allclose(again.layers["fox"].viewpoints.poses, photos.poses)
     (tmp_path / "plain.msgpack").write_bytes(gzip.decompress((tmp_path / "fox.INGP").read_bytes()))
     (tmp_path / "unnamed").write_bytes((tmp_path / "fox.INGP").read_bytes())
     for name in ("plain.msgpack", "unnamed"):

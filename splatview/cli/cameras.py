@@ -21,7 +21,7 @@ class CameraFlags:
 
     camera: Annotated[Path | None, MAYBE_FILE] = None
     """A file with one camera or a path of them: JSON of ours, nerfstudio camera_path.json, transforms.json, INRIA cameras.json.
-    Without it the scene is shown whole, from the front."""
+    Without it the scene is shown whole, from the front; a field whose photographs are known, from where one was taken."""
     size: MaybeSize = None
     """Size of the picture. Default: the camera file's, or 1280x720. Another aspect keeps the vertical field of view."""
     fov: float = 50.0

@@ -162,9 +162,10 @@ class Command:
         from splatview.formats import save
         from splatview.scene import Layer, Scene
 
-        placement = training.capture.field_from_world.inverse()
+        capture = training.capture
+        layer = Layer(training.value(), capture.field_from_world.inverse(), viewpoints=capture.viewpoints)
         with users_fault(ValueError, OSError), waiting(f"writing {self.target}") as progress:
-            save(Scene({self.target.stem: Layer(training.value(), placement)}), self.target, progress=progress)
+            save(Scene({self.target.stem: layer}), self.target, progress=progress)
 
     def _tell(self, training: Training) -> None:
         from splatview.fit.quality import psnr, ssim

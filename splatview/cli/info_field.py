@@ -41,6 +41,7 @@ def gather_field(layer: Layer) -> dict[str, Any]:
         "crop": [encode(cut) for cut in layer.cuts],
         "background": layer.background,
         "exposure": layer.exposure,
+        "photographs": 0 if layer.viewpoints is None else len(layer.viewpoints),
     }
 
 
@@ -80,3 +81,5 @@ def print_field(name: str, facts: dict[str, Any], notes: Sequence[str]) -> None:
     print(f"  exposure          {facts['exposure']:g} stops")
     for cut in facts["crop"]:
         print(f"  crop              {'keeps' if cut.get('keeps', True) else 'removes'} what is in {_told(cut['volume'])}")
+    if facts["photographs"]:
+        print(f"  photographs       {facts['photographs']:,}, one of which says where a view of it begins")

@@ -16,6 +16,7 @@ from splatview.fit import colmap, transforms
 from splatview.fit.lens import Lens
 from splatview.fit.posed import Posed
 from splatview.geometry import Similarity
+from splatview.viewpoints import MOST, Viewpoints
 
 Progress = Callable[[float, str], None]
 
@@ -51,6 +52,15 @@ class Capture:
     def box(self) -> Doubles:
         """[2, 3] low and high corner of what is trained, in the field's frame."""
         return ngp.box(self.box_scale)
+
+    @property
+    def viewpoints(self) -> Viewpoints:
+        """Where the photos were taken, in the field's frame."""
+        into, some = self.field_from_world, self.photos[:: -(-len(self.photos) // MOST)]
+        poses = np.array([photo.world_from_camera for photo in some])
+        poses[:, :3] = np.concatenate([into.rotation @ poses[:, :3, :3], into.apply(poses[:, :3, 3])[..., None]], -1)
+        lenses = [(lens.width, lens.height, lens.fx, lens.fy, lens.cx, lens.cy) for lens in (photo.lens for photo in some)]
+        return Viewpoints(poses, np.array(lenses))
 
 
 def load_capture(path: Path, downscale: float = 1.0, box_scale: int | None = None, progress: Progress | None = None) -> Capture:

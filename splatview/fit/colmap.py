@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from splatview import ngp
 from splatview.arrays import Doubles
 from splatview.fit.lens import Lens
 from splatview.fit.posed import Frame, Posed
-from splatview.geometry import Similarity, matrix_from_quat
+from splatview.geometry import Similarity, matrix_from_quat, rotation_between
+from splatview.viewpoints import meeting_point
 
 PLACES = ("sparse/0", "sparse", "colmap/sparse/0", "")
 IMAGES = ("images", "")
@@ -31,6 +33,7 @@ MODELS: dict[int, tuple[str, int, tuple[int, int, int, int], tuple[int | None, .
 FISHEYE = {5, 8, 9}
 AROUND = 4.0  # instant-ngp's distance of cameras from what they look at
 BOX_SCALE = 16
+ALIKE = 0.17  # sine of the angle within which cameras have the same at the right
 MOST = 1 << 24
 
 
@@ -44,7 +47,7 @@ def model(folder: Path) -> Path | None:
 
 
 def read(folder: Path, root: Path) -> Posed:
-    """The images of the model in `folder`, whose files are in `root`/images; ValueError if it is damaged."""
+    """The images of the model in `folder`, whose files are in `root`/images, turned so that up is +z; ValueError if it is damaged."""
     binary = (folder / "images.bin").is_file()
     try:
         cameras = dict(_binary_cameras(folder / "cameras.bin") if binary else _text_cameras(folder / "cameras.txt"))
@@ -64,15 +67,28 @@ def read(folder: Path, root: Path) -> Posed:
         frames.append(Frame(file, cameras[camera], pose))
     if not frames:
         raise ValueError(f"COLMAP: expected images in {folder}, found none")
-    return Posed(tuple(frames), *_frame(np.array([frame.world_from_camera for frame in frames])))
+    poses = np.array([frame.world_from_camera for frame in frames])
+    turn = np.eye(4)
+    turn[:3, :3] = rotation_between(_up(poses), [0, 0, 1])
+    poses = turn @ poses
+    return Posed(tuple(replace(frame, world_from_camera=pose) for frame, pose in zip(frames, poses, strict=True)), *_frame(poses))
+
+
+def _up(poses: Doubles) -> Doubles:
+    """Which way [3] is up in a model, which does not say it: cameras are held level, so it is across to what their pictures have at the
+    right, and nearer to what they have above. As nerfstudio tells it (`auto_orient_and_center_poses`, "vertical"); instant-ngp takes
+    the mean of what is above, which leans if cameras look down from one side."""
+    above = -poses[:, :3, 1].mean(0)
+    _, spread, (first, _, up) = np.linalg.svd(poses[:, :3, 0].T @ poses[:, :3, 0] / len(poses))
+    if spread[1] > ALIKE**2:
+        return up if up @ above > 0 else -up
+    return above - first * (first @ above)  # all have the same at the right: what is across to that may be above or ahead
 
 
 def _frame(poses: Doubles) -> tuple[Similarity, int]:
     """Like instant-ngp's converter: what the cameras look at in the middle, they themselves `AROUND` away on average, then its scale."""
     places, along = poses[:, :3, 3], poses[:, :3, 2]
-    # The point with the least squared distance from all viewing rays: sum (I - d d^T) (x - o) = 0.
-    away = np.eye(3) - along[:, :, None] * along[:, None, :]
-    middle = np.linalg.lstsq(away.sum(0), np.einsum("nij,nj->i", away, places), rcond=1e-3)[0]
+    middle = meeting_point(places, along)
     distance = float(np.linalg.norm(places - middle, axis=1).mean()) or 1.0
     scale = ngp.SCALE * AROUND / distance
     return ngp.field_from_world(scale, tuple((ngp.OFFSET - scale * middle).tolist())), BOX_SCALE

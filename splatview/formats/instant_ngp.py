@@ -13,7 +13,7 @@ import numpy as np
 
 from splatview import ngp
 from splatview.arrays import Doubles, Floats
-from splatview.formats import instant_ngp_cells, tcnn
+from splatview.formats import instant_ngp_cells, instant_ngp_photos, tcnn
 from splatview.formats.files import Source
 from splatview.formats.instant_ngp_container import unpack
 from splatview.formats.instant_ngp_schema import Encoding, File, Head, Kind, Layers, Photos, Snapshot
@@ -61,7 +61,7 @@ def decode(data: bytes | memoryview, report: Report | None = None) -> Layer:
         hdr=photos.is_hdr,
     )
     shown = {"cuts": _cuts(snapshot, box, report), "exposure": _finite("exposure", snapshot.exposure), "background": _background(snapshot)}
-    return Layer(field, _placement(snapshot, report), **shown)
+    return Layer(field, _placement(snapshot, report), viewpoints=instant_ngp_photos.read(photos, report), **shown)
 
 
 def _check_kind(found: Kind) -> None:

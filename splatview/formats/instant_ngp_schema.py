@@ -55,16 +55,37 @@ class Layers(Struct):
     n_output_dims: int = 16
 
 
-Row = tuple[float, float, float]
+Triple = tuple[float, float, float]
 
 
 class Box(Struct):
-    min: Row
-    max: Row
+    min: Triple
+    max: Triple
+
+
+Row = tuple[float, float, float, float]
+
+
+class Shutter(Struct):
+    """Where a photo was taken: its camera's pose when the shutter opened, and when it closed."""
+
+    start: tuple[Row, Row, Row]
+    end: tuple[Row, Row, Row]
+
+
+class Taken(Struct):
+    """Through what a photo was taken."""
+
+    resolution: tuple[float, float]
+    focal_length: tuple[float, float]
+    principal_point: tuple[float, float] = (0.5, 0.5)
 
 
 class Photos(Struct):
     """What is left of the photos: where they stood."""
+
+    metadata: Raw = Raw(b"\x90")  # a `Taken` each
+    xforms: Raw = Raw(b"\x90")  # a `Shutter` each
 
     from_mitsuba: bool = False
     scale: float | None = None
@@ -89,7 +110,7 @@ class Snapshot(Struct):
     density_grid_binary: memoryview = memoryview(b"")
     aabb: Box | None = None
     render_aabb: Box | None = None
-    render_aabb_to_local: tuple[Row, Row, Row] | None = None
+    render_aabb_to_local: tuple[Triple, Triple, Triple] | None = None
     exposure: float = 0.0
     background_color: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
 

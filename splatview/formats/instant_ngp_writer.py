@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from splatview import ngp
 from splatview.arrays import Doubles, Floats
-from splatview.formats import instant_ngp_cells, tcnn
+from splatview.formats import instant_ngp_cells, instant_ngp_photos, tcnn
 from splatview.formats.instant_ngp_container import pack
 from splatview.formats.report import Report
 from splatview.geometry import Similarity
 from splatview.hashgrid import HARMONICS, HashGrid, Level, Network
 from splatview.scene import Layer
+from splatview.viewpoints import Viewpoints
 from splatview.volumes import Box, Cut
 
 FUSED = 16, 32, 64, 128  # neurons of the networks that Instant-NGP runs in one kernel
@@ -40,13 +41,15 @@ def encode(layer: Layer, report: Report) -> bytes:
     if cuts and box is None:
         report.note(".ingp holds one hard box that crops: whole cells of the occupancy were emptied instead, and soft edges became hard")
     cells = instant_ngp_cells.write(field.occupancy, edge.bit_length(), shift, () if box else cuts)
+    photos = instant_ngp_photos.write(layer.viewpoints, shift)
     content = {
         **networks,
         "loss": {"otype": "Huber"},
         "optimizer": {"otype": "Ema", "decay": 0.95, "nested": {"otype": "Adam", "learning_rate": 1e-2, "epsilon": 1e-15, "l2_reg": 1e-6}},
         "snapshot": {
-            **_snapshot(edge, packed, cells, _dataset(placement, shift, edge, field.hdr, report)),
+            **_snapshot(edge, packed, cells, {**_dataset(placement, shift, edge, field.hdr, report), **photos}),
             **({} if box is None else _cropped(box)),
+            "camera": _camera(layer.viewpoints, shift),
             "exposure": layer.exposure,
             "background_color": [*(layer.background or (0.0, 0.0, 0.0)), 1.0],
         },
@@ -172,7 +175,7 @@ def _grid(levels: Sequence[Level]) -> dict[str, Any]:
 
 
 def _dataset(placement: Similarity, shift: Doubles, edge: int, hdr: bool, report: Report) -> dict[str, Any]:
-    """The photos' scale and offset, of which there are none; with the world turned as it is in Instant-NGP, or as nerfs have it."""
+    """The photos' scale and offset; with the world turned as it is in Instant-NGP, or as nerfs have it."""
     world = placement @ Similarity(translation=tuple((-shift).tolist()))  # from Instant-NGP's frame
     as_it_is = np.allclose(world.rotation, np.eye(3), atol=1e-5)
     turn = np.eye(3) if as_it_is else ngp.CYCLE
@@ -182,8 +185,6 @@ def _dataset(placement: Similarity, shift: Doubles, edge: int, hdr: bool, report
         report.note(".ingp holds no turned scenes: it is written upright, about the middle of its box")
     box = {"min": [0.5 - edge / 2] * 3, "max": [0.5 + edge / 2] * 3}
     return {
-        "n_images": 0,
-        "paths": [],
         "render_aabb": box,
         "render_aabb_to_local": np.eye(3).tolist(),
         "up": [0.0, 1.0, 0.0],
@@ -199,7 +200,7 @@ def _dataset(placement: Similarity, shift: Doubles, edge: int, hdr: bool, report
 
 
 def _snapshot(edge: int, packed: NDArray, cells: bytes, dataset: dict[str, Any]) -> dict[str, Any]:
-    """What Instant-NGP reads besides the configuration, with a camera that looks at the middle."""
+    """What Instant-NGP reads besides the configuration."""
     return {
         "version": 1,
         "mode": "nerf",
@@ -221,16 +222,26 @@ def _snapshot(edge: int, packed: NDArray, cells: bytes, dataset: dict[str, Any])
         "bounding_radius": 1.0,
         "up_dir": dataset["up"],
         "sun_dir": [0.577, 0.577, 0.577],
-        "camera": {
-            "matrix": [[1.0, 0.0, 0.0, 0.5], [0.0, -1.0, 0.0, 0.5], [0.0, 0.0, -1.0, 0.5 + DISTANCE]],
-            "fov_axis": 1,
-            "relative_focal_length": [1.0, 1.0],
-            "screen_center": [0.5, 0.5],
-            "zoom": 1.0,
-            "scale": DISTANCE,
-            "aperture_size": 0.0,
-            "autofocus": False,
-            "autofocus_target": [0.5, 0.5, 0.5],
-            "autofocus_depth": 0.0,
-        },
+    }
+
+
+def _camera(viewpoints: Viewpoints | None, shift: Doubles) -> dict[str, Any]:
+    """Where Instant-NGP opens the field: at a photograph's place, or before the middle. `scale`: how far away it turns about."""
+    pose, away = np.array([[1.0, 0.0, 0.0, 0.5], [0.0, -1.0, 0.0, 0.5], [0.0, 0.0, -1.0, 0.5 + DISTANCE]]), DISTANCE
+    if viewpoints is not None:
+        pose = viewpoints.poses[viewpoints.opening][:3].copy()
+        if viewpoints.subject is not None:
+            away = float(np.linalg.norm(viewpoints.subject - pose[:, 3]))
+        pose[:, 3] += shift
+    return {
+        "matrix": pose.tolist(),
+        "fov_axis": 1,
+        "relative_focal_length": [1.0, 1.0],
+        "screen_center": [0.5, 0.5],
+        "zoom": 1.0,
+        "scale": away,
+        "aperture_size": 0.0,
+        "autofocus": False,
+        "autofocus_target": [0.5, 0.5, 0.5],
+        "autofocus_depth": 0.0,
     }
