@@ -110,3 +110,18 @@ def test_gradient_is_that_of_the_picture(simd, monkeypatch):
     picture = Picture(splats, camera, weights)
     want = np.array([picture.gradient(i) for i in range(len(splats))])
     assert np.abs(got - want).max(0) == pytest.approx(np.zeros(13), abs=2e-3), np.abs(want).max(0)
+
+
+def test_neither_threads_nor_strips_change_it(monkeypatch):
+    splats, camera = some_splats(400), view()
+    weights = np.random.default_rng(2).normal(size=(35, 50, 4)).astype(np.float32)
+
+    def gradient(renderer):
+        return renderer.gradient(splats, camera, weights, drawn(renderer, splats, camera))
+
+    want = gradient(CpuRenderer())
+    monkeypatch.setenv("SPLATVIEW_THREADS", "3")
+    renderer = CpuRenderer()
+    assert np.array_equal(gradient(renderer), want)
+    renderer._native.set_least_spare(1)  # a strip for each row of tiles, whose rows are counted from its own top
+    assert np.abs(gradient(renderer) - want).max(0) == pytest.approx(np.zeros(13), abs=1e-3)
