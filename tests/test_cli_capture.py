@@ -131,6 +131,13 @@ def test_what_the_file_cannot_say_is_refused(tmp_path, change):
         transforms.write(change(Posed((frame,), field_from_world(1, (0, 0, 0)), 1)), tmp_path / "transforms.json")
 
 
+def test_where_up_is_not_z_it_is_said(tmp_path, capsys):
+    captured(written(tmp_path, sphere()), tmp_path / "z", "--photos", "1", "--up", "z")
+    assert "--up" not in capsys.readouterr().out
+    captured(written(tmp_path, sphere()), tmp_path / "y", "--photos", "1", "--up", "-y")
+    assert "view a field of it with --up -y" in capsys.readouterr().out
+
+
 # Views
 
 

@@ -103,6 +103,8 @@ class Command:
                     (Path(work) / name).rename(self.folder / name)
         lens = frames[0].lens
         print(f"{self.folder}: {len(frames)} photos of {lens.width} x {lens.height}, aabb_scale {posed.box_scale}")
+        if framing.up_axis != "z":
+            print(f"up is {framing.up_axis} in it, not z as fields have it: view a field of it with --up {framing.up_axis}")
 
     def _check(self) -> None:
         if self.folder.exists() and not (self.folder.is_dir() and next(self.folder.iterdir(), None) is None):
