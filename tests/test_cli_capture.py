@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from small_fields import ball
 
 from splatview import Camera, Gaussians, RenderOptions, Scene, load, open_renderer, save
@@ -242,16 +241,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     assert not list((tmp_path / "photos").iterdir())
 
 
-@pytest.fixture
-def one_thread():
-    """Torch's threads wait for each other by spinning: beside other tests that takes many times as long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def test_a_field_learns_a_scene_from_its_capture_and_lies_where_it_does(tmp_path, one_thread):
+def test_a_field_learns_a_scene_from_its_capture_and_lies_where_it_does(tmp_path):
     placed = written(tmp_path, sphere(2.0), placement=Similarity(translation=(5, -3, 1)))
     capture = captured(placed, tmp_path / "photos", "--photos", "60", "--fov", "40", "--stand", "around")
     training = Training(capture, Recipe(Shape(levels=6, features=4, log2_size=12, coarsest=8, width=16), samples=1 << 13))
