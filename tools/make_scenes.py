@@ -40,7 +40,7 @@ SOFTBOX_LIGHT = (1.35, 1.25, 1.12)
 SOFTBOX_AT, SOFTBOX_TURN, SOFTBOX_HEIGHT, SOFTBOX_TILT = (-3.7, -1.0), -62.0, 2.15, 22.0
 DEGREE = 3
 CAPTURE = "--photos", "200"
-FIT = "--log2-size", "15", "--finest", "512", "--downscale", "2", "--steps", "4500", "--device", "cpu"
+FIT = "--log2-size", "15", "--finest", "512", "--downscale", "2", "--steps", "4500", "--device", "cpu", "--restart"
 LOW, HIGH = np.array([-8.6, -9.8, -0.1]), np.array([8.6, 7.2, 6.3])  # where things cast shadows
 
 
