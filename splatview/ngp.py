@@ -35,9 +35,9 @@ def marching(edge: int) -> Marching:
     return Marching(STEP, 0.0 if edge == 1 else 1 / 256, 1024 * STEP, NEAR)
 
 
-def growth(levels: int, coarsest: int, edge: int) -> float:
-    """By how much each level has more cells than the one before, so that the last has `FINEST` for each unit of the box."""
-    return 1.0 if levels == 1 else float(np.exp(np.log(FINEST * edge / coarsest) / (levels - 1)))
+def growth(levels: int, coarsest: int, edge: int, finest: int = FINEST) -> float:
+    """By how much each level has more cells than the one before, so that the last has `finest` for each unit of the box."""
+    return 1.0 if levels == 1 else float(np.exp(np.log(finest * edge / coarsest) / (levels - 1)))
 
 
 def level_shapes(count: int, log2_size: int, coarsest: int, growth: float) -> list[tuple[float, int, int]]:

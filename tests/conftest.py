@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from splatview.gaussians import Gaussians, Kind
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch comes: its threads would spin on cores that other tests need
 settings.register_profile("splatview", deadline=None, derandomize="CI" in os.environ)  # tests share two cores
 settings.load_profile("splatview")
 

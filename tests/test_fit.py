@@ -240,6 +240,13 @@ def test_likeness_is_one_of_the_same_and_less_of_others():
     assert ssim(picture, picture[::-1]) < 0.3 and psnr(picture, picture * 0 + 0.5) == pytest.approx(10.8, abs=0.5)
 
 
+@pytest.mark.parametrize(("finest", "side"), [(512, 1), (2048, 1), (300, 4)])
+def test_the_finest_level_has_as_many_cells_as_were_asked_for(finest, side):
+    box = 0.5 + side / 2 * np.array([[-1.0] * 3, [1.0] * 3])
+    levels = Field(Shape(finest=finest, log2_size=10), box, CPU, torch.Generator()).grid.levels
+    assert levels[0][0] + 1 == 16 and levels[-1][0] + 1 == pytest.approx(finest * side, rel=1e-5)
+
+
 # Training
 
 
@@ -323,6 +330,7 @@ def test_an_interrupted_training_goes_on(folder, tmp_path, capsys, monkeypatch):
         ([".", "out.ply"], "expected a name that ends with .ingp"),
         ([".", "nowhere/out.ingp"], "there is no folder"),
         ([".", "out.ingp", "--minutes", "-1"], "expected more than 0"),
+        ([".", "out.ingp", "--finest", "8"], "--finest: expected 32 to 65536, got 8"),
         ([".", "out.ingp", "--resume"], "there is no out.ingp.ckpt"),
     ],
 )

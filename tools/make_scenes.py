@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Makes the bundled demo scene from procedural geometry: scenes/led_stage.spz.
+"""Makes the bundled demo scene from procedural geometry, scenes/led_stage.spz, and a hash-grid field of it, scenes/led_stage.ingp.
 
     make_scenes.py [--output scenes/led_stage.spz]
+    make_scenes.py --field [scenes/led_stage.ingp]       # photographs the scene that is there, and trains on that
 
 A film stage with a curved LED wall that shows a desert at sunset. Everything is drawn from formulas and fixed seeds, lit
-by the wall, the ceiling panel and the lamps, and written as flat Gaussians; scenes/README.md tells how. Needs numpy and scipy.
+by the wall, the ceiling panel and the lamps, and written as flat Gaussians; scenes/README.md tells how. Needs numpy and scipy, and for
+the field PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +27,7 @@ from scenes_surfels import Material, Surfels, join
 from scipy import ndimage
 
 from splatview import harmonics
+from splatview.cli import main as splatview
 from splatview.formats import spz, spz_container
 from splatview.formats.report import Report
 from splatview.gaussians import Gaussians
@@ -35,6 +39,8 @@ LED_GAIN, CEILING_GAIN, LAMP_GAIN, SOFTBOX_GAIN = 3.0, 3.6, 20.0, 8.0  # of what
 SOFTBOX_LIGHT = (1.35, 1.25, 1.12)
 SOFTBOX_AT, SOFTBOX_TURN, SOFTBOX_HEIGHT, SOFTBOX_TILT = (-3.7, -1.0), -62.0, 2.15, 22.0
 DEGREE = 3
+CAPTURE = "--photos", "200"
+FIT = "--log2-size", "15", "--finest", "512", "--downscale", "2", "--steps", "4500", "--device", "cpu", "--restart"
 LOW, HIGH = np.array([-8.6, -9.8, -0.1]), np.array([8.6, 7.2, 6.3])  # where things cast shadows
 
 
@@ -229,10 +235,25 @@ def spz_bytes(splats: Gaussians) -> bytes:
     return spz_container.pack(replace(header, degree=DEGREE), [*planes[:5], rest.ravel()], report)
 
 
+def train_field(splats: Path, output: Path) -> None:
+    """Photograph the scene and train on that, by the commands that anybody may give."""
+    with tempfile.TemporaryDirectory() as folder:
+        photos = f"{folder}/{output.stem}"
+        for command in (["capture", str(splats), photos, *CAPTURE], ["fit", photos, str(output), *FIT]):
+            say(f"splatview {' '.join(command)}")
+            if code := splatview(command):
+                raise SystemExit(code)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=HERE.parent / "scenes" / "led_stage.spz")
+    field = HERE.parent / "scenes" / "led_stage.ingp"
+    parser.add_argument("--field", type=Path, nargs="?", const=field, help="train this field from the scene in --output instead")
     args = parser.parse_args()
+    if args.field:
+        train_field(args.output, args.field)
+        return
     splats = led_stage()
     args.output.write_bytes(spz_bytes(splats))
     say(f"{args.output}: {len(splats)} Gaussians, {args.output.stat().st_size / 1e6:.2f} MB")

@@ -21,6 +21,7 @@ COMMANDS = {  # name: what the overview says; the module of that name holds a da
     "edit": "change a scene by the operations of a document or a script",
     "convert": "write a scene in another format, cut, cropped or moved",
     "render": "draw pictures of a scene: one, or one for each camera of a path",
+    "capture": "photograph a scene, for training a radiance field",
     "fit": "train a radiance field from photographs with poses",
     "bench": "measure how fast this machine draws a scene",
     "doctor": "tell which backends work on this machine, and why not",

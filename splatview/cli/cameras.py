@@ -36,10 +36,14 @@ class CameraFlags:
             if not 0 < self.fov < 180:
                 raise UserError(f"--fov: expected degrees between 0 and 180, got {self.fov:g}")
             return [frame_scene(scene, self.up).camera(size.width, size.height, math.radians(self.fov))]
+        return self.listed(self.camera)
+
+    def listed(self, path: Path) -> list[Camera]:
+        """Those of a file, one or more; UserError if it holds none."""
         from splatview.formats.cameras import load_cameras
 
         with users_fault(ValueError, OSError):
-            cameras = list(load_cameras(self.camera))
+            cameras = list(load_cameras(path))
         if not cameras:
-            raise UserError(f"{self.camera}: expected at least one camera, found none")
+            raise UserError(f"{path}: expected at least one camera, found none")
         return [self.size.fit(camera) for camera in cameras] if self.size else cameras

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from tyro.conf import Positional, arg
 
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.waiting import waiting
+from splatview.ngp import FINEST
 
 if TYPE_CHECKING:
     from splatview.fit.training import Training
@@ -51,6 +53,8 @@ class Command:
     """Side of the box that is trained, 1 to 128, a power of two. Default: as the capture says, else 16."""
     log2_size: int | None = None
     """A level's table has up to two to this power entries: 15 is small, 19 is instant-ngp's. Default: 17, with a GPU 19."""
+    finest: int = FINEST
+    """Cells of the finest level along a unit of the box. Small tables learn more from fewer: 512 suits --log2-size 15."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     resume: bool = False
@@ -61,6 +65,7 @@ class Command:
     """Of everything that is random."""
 
     def run(self) -> None:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin: on a machine that others use, too, twice the time
         self._check()
         device = self._device()
         checkpoint = self.target.with_name(f"{self.target.name}.ckpt")
@@ -85,6 +90,8 @@ class Command:
             raise UserError("--minutes, --steps: expected more than 0")
         if self.log2_size is not None and not 10 <= self.log2_size <= 24:
             raise UserError(f"--log2-size: expected 10 to 24, got {self.log2_size}")
+        if not 32 <= self.finest <= 1 << 16:
+            raise UserError(f"--finest: expected 32 to {1 << 16}, got {self.finest}")
         if self.resume and self.restart:
             raise UserError("--resume goes on and --restart begins anew: expected one of them")
         if find_spec("torch") is None:
@@ -111,7 +118,9 @@ class Command:
             capture = load_capture(self.capture, self.downscale, self.aabb_scale, progress)
         missing = f" ({capture.missing} more are listed and not there)" if capture.missing else ""
         print(f"{self.capture}: {len(capture.photos)} photos{missing}; training on the {'GPU' if device == 'cuda' else 'CPU'}", flush=True)
-        training = Training(capture, Recipe(Shape(log2_size=self.log2_size or LOG2_SIZE[device]), SAMPLES[device], self.seed), device)
+        training = Training(
+            capture, Recipe(Shape(log2_size=self.log2_size or LOG2_SIZE[device], finest=self.finest), SAMPLES[device], self.seed), device
+        )
         spent = 0.0
         if self.resume:
             with users_fault(ValueError, OSError):

@@ -25,13 +25,14 @@ class Shape:
     features: int = 4
     log2_size: int = 19
     coarsest: int = 16
+    finest: int = ngp.FINEST  # cells along a unit of the box
     width: int = 64
     density_layers: int = 1  # hidden
     colour_layers: int = 2
 
     def growth(self, box_scale: int) -> float:
         """From one level to the next."""
-        return ngp.growth(self.levels, self.coarsest, box_scale)
+        return ngp.growth(self.levels, self.coarsest, box_scale, self.finest)
 
 
 class Field(nn.Module):

@@ -44,6 +44,31 @@ def read(path: Path) -> Posed:
     return Posed(tuple(found), _frame(content), _box_scale(content))
 
 
+def write(posed: Posed, path: Path) -> None:
+    """A file that `read` reads as `posed`, whose photos lie below its folder; ValueError if it cannot say that of the field's frame."""
+    turned = not np.allclose(posed.field_from_world.rotation, ngp.CYCLE.T, atol=1e-9)
+    if turned or any(frame.lens.fisheye or any(frame.lens.distortion) for frame in posed.frames):
+        raise ValueError("expected lenses that bend nothing, and a field that stands as instant-ngp's do")
+    lenses = [_entries(frame.lens) for frame in posed.frames]
+    shared = lenses[0] if all(one == lenses[0] for one in lenses) else {}
+    frames = [
+        {
+            "file_path": frame.file.relative_to(path.parent).as_posix(),
+            **({} if shared else lens),
+            "transform_matrix": (frame.world_from_camera @ FLIP).tolist(),
+        }
+        for frame, lens in zip(posed.frames, lenses, strict=True)
+    ]
+    into = posed.field_from_world
+    offset = (ngp.CYCLE @ into.translation).tolist()
+    content = {**shared, "aabb_scale": posed.box_scale, "scale": into.scale, "offset": offset, "frames": frames}
+    path.write_text(json.dumps(content, indent=1))
+
+
+def _entries(lens: Lens) -> dict[str, float]:
+    return {"w": lens.width, "h": lens.height, "fl_x": lens.fx, "fl_y": lens.fy, "cx": lens.cx, "cy": lens.cy}
+
+
 def _frame(content: Mapping[str, Any]) -> Similarity:
     """The field's frame from the world."""
     scale, offset = content.get("scale", ngp.SCALE), content.get("offset", ngp.OFFSET)
