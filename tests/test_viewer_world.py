@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_fields import ball
 
 from splatview import Gaussians, Scene
 from splatview.edit.document import Document
@@ -26,7 +27,7 @@ from splatview.edit.operations import (
     ShowLayer,
 )
 from splatview.edit.select import Current, Everything, Not, OfLayer, Selection, Tools
-from splatview.edit.state import State
+from splatview.edit.state import Rows, State
 from splatview.geometry import Similarity
 from splatview.scene import Layer
 from splatview.viewer.world import Busy, Cancelled, World
@@ -402,3 +403,34 @@ def test_a_world_that_is_closed_ends_at_once_and_its_thread_with_it(scene):
     while left := [one for one in set(threading.enumerate()) - before if one.name.startswith("splatview")]:
         assert time.monotonic() < end, left
         time.sleep(0.01)
+
+
+# A field that is being trained
+
+
+def test_a_field_that_is_renewed_is_the_new_one_in_all_the_history():
+    """Under whatever name, wherever it stands, before and after every operation; splats stay, and nothing is recorded."""
+    first, second, third = (ball(radius=radius) for radius in (0.1, 0.2, 0.3))
+    scene, recorded = Scene({"fox": Layer(first), "dots": Layer(dots())}), []
+    with worlds(scene, record=lambda change, document: recorded.append(change)) as world:
+        for operation in (Place("fox", Similarity(scale=2.0)), Rename("fox", "dog"), ShowLayer("dog", False), RemoveLayer("dots")):
+            world.do(operation).result()
+        world.undo().result()
+        count, document = len(recorded), world.document
+        world.renew(first, second).result()
+        layer = world.scene.layers["dog"]
+        assert layer.content is second and layer.placement.scale == 2 and not layer.visible
+        assert world.document is document and len(recorded) == count
+        world.preview(Place("dog", Similarity(scale=3.0)))
+        world.renew(second, third).result()
+        assert world.scene.layers["dog"].content is third and world.scene.layers["dog"].placement.scale == 3, "the preview goes on"
+        world.end_preview()
+        assert list(world.redo().result().scene.layers) == ["dog"]
+        for cursor in range(4, -1, -1):
+            state = world.jump(cursor).result()
+            [layer] = state.scene.visible_fields.values() if cursor < 3 else [state.scene.layers["dog"]]
+            assert layer.content is third and layer.placement.scale == (2 if cursor else 1)
+            assert state.rows["fox" if cursor < 2 else "dog"].digest == Rows.of(third).digest
+        assert world.scene.layers["dots"].content is scene.layers["dots"].content
+        world.renew(first, second).result()
+        assert world.scene.layers["fox"].content is third, "what nobody holds any more is not there to be renewed"

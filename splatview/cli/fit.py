@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from splatview.cli.waiting import waiting
 from splatview.ngp import FINEST
 
 if TYPE_CHECKING:
+    from splatview.cli.watching import Watching
     from splatview.fit.training import Training
 
 SAVE_EVERY = 45.0  # seconds between two checkpoints
@@ -27,6 +29,17 @@ PREVIEW = 160  # pixels of the larger side of what is looked at
 MINUTES = {"cpu": 15.0, "cuda": 2.0}
 LOG2_SIZE = {"cpu": 17, "cuda": 19}
 SAMPLES = {"cpu": 1 << 16, "cuda": 1 << 18}  # of a step
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a training is."""
+
+    steps: int
+    fraction: float  # 0..1
+    loss: float
+    psnr: float | None  # dB, of a photo held out; None: not looked at yet
+    minutes_left: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,14 @@ class Command:
     """Begin anew, although one was interrupted."""
     seed: int = 0
     """Of everything that is random."""
+    watch: bool = False
+    """Look at it in the browser while it is trained, and until Ctrl+C. The page has a button that ends the training."""
+    port: int = 8080
+    """Of the page; 0: any free one."""
+    host: str = "127.0.0.1"
+    """The address that the page listens on; beyond this machine the printed address carries a token."""
+    open: bool = True
+    """Open the page in the default browser."""
 
     def run(self) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin: on a machine that others use, too, twice the time
@@ -74,9 +95,24 @@ class Command:
         if self.resume and not checkpoint.exists():
             raise UserError(f"--resume: expected the checkpoint of a training, there is no {checkpoint}")
         training, spent = self._begun(device, checkpoint)
-        minutes = self.minutes if self.minutes is not None else None if self.steps else MINUTES[device]
+        if not self.watch:
+            self._trained(training, spent, checkpoint)
+            return
+        from splatview.cli.view import ended_by_signals
+        from splatview.cli.watching import Watching
+        from splatview.viewer import ViewerSettings
+
+        with users_fault(ValueError):
+            settings = ViewerSettings(self.port, self.host, open=self.open)
+        with ended_by_signals(), closing(Watching(training, self.target.stem, settings)) as watching:
+            self._trained(training, spent, checkpoint, watching)
+            watching.over(f"{self.target} is written")
+
+    def _trained(self, training: Training, spent: float, checkpoint: Path, watching: Watching | None = None) -> None:
+        """Train, write and tell."""
+        minutes = self.minutes if self.minutes is not None else None if self.steps else MINUTES[training.device.type]
         with waiting(f"training {self.target.name}") as progress:
-            self._train(training, spent, 60 * minutes if minutes is not None else None, checkpoint, progress)
+            self._train(training, spent, 60 * minutes if minutes is not None else None, checkpoint, Audience(progress, watching))
         self._write(training)
         checkpoint.unlink(missing_ok=True)
         self._tell(training)
@@ -133,14 +169,12 @@ class Command:
             print(f"going on after {training.steps:,} steps", flush=True)
         return training, spent
 
-    def _train(
-        self, training: Training, spent: float, seconds: float | None, checkpoint: Path, progress: Callable[[float, str], None]
-    ) -> None:
+    def _train(self, training: Training, spent: float, seconds: float | None, checkpoint: Path, audience: Audience) -> None:
         from splatview.fit import checkpoints
 
         began = time.monotonic() - spent
         saved = looked = said = time.monotonic()
-        text = ""
+        decibels: float | None = None
 
         def save() -> None:
             with users_fault(OSError):
@@ -150,14 +184,14 @@ class Command:
             while True:
                 now = time.monotonic()
                 parts = ((now - began) / seconds if seconds else 0.0, training.steps / self.steps if self.steps else 0.0)
-                if max(parts) >= 1:
+                if max(parts) >= 1 or audience.stopping:
                     return
                 loss = training.step(max(parts))
                 if now - looked > LOOK_EVERY and training.held_out:
-                    text, looked = f", {preview(training):.1f} dB", now
+                    decibels, looked = preview(training), now
                 if now - said > SAY_EVERY:
                     left = (now - began) / max(parts) * (1 - max(parts)) if max(parts) else 0.0
-                    progress(max(parts), f"step {training.steps:,}, loss {float(loss):.5f}{text}, {left / 60:.1f} min left")
+                    audience.told(Standing(training.steps, max(parts), float(loss), decibels, left / 60))
                     said = now
                 if now - saved > SAVE_EVERY:
                     save()
@@ -193,6 +227,25 @@ class Command:
             print(f"  {name:<24} PSNR {decibels:5.2f} dB   SSIM {likeness:.3f}")
         _, decibels, likeness = zip(*found, strict=True)
         print(f"  {len(found)} photos held out: mean PSNR {np.mean(decibels):.2f} dB, mean SSIM {np.mean(likeness):.3f}")
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Who is told how a training goes: the terminal, and a page, if there is one."""
+
+    progress: Callable[[float, str], None]
+    watching: Watching | None = None
+
+    @property
+    def stopping(self) -> bool:
+        return self.watching is not None and self.watching.stopping
+
+    def told(self, standing: Standing) -> None:
+        quality = "" if standing.psnr is None else f", {standing.psnr:.1f} dB"
+        text = f"step {standing.steps:,}, loss {standing.loss:.5f}{quality}, {standing.minutes_left:.1f} min left"
+        self.progress(standing.fraction, text)
+        if self.watching is not None:
+            self.watching.step(standing)
 
 
 def preview(training: Training) -> float:

@@ -13,6 +13,7 @@ from splatview.edit.patience import apart
 from splatview.edit.select import AnyQuery, How, Tools
 from splatview.edit.state import State, arrays_of
 from splatview.frame import Renderer
+from splatview.hashgrid import HashGrid
 from splatview.scene import Scene
 
 STATES = 200  # that are kept at hand
@@ -79,6 +80,14 @@ class Editing:
     def preview_change(self, change: Change) -> State:
         """The state after a change, which does not happen."""
         return self._play(self._document.after(change).counted, keep=False)
+
+    def renew(self, old: HashGrid, new: HashGrid) -> State:
+        """Put a field in another's place, as if it had been there from the start: no change of the document, and nothing to undo."""
+        with self._lock:
+            self._start = self._start.renewed(old, new)
+            self._shelf = self._shelf.renewed(self._start, lambda state: state.renewed(old, new))
+            self._state = self._state.renewed(old, new)
+            return self._state
 
     def undo(self) -> Entry | None:
         """Take the last operation back; None if there is none."""
@@ -155,6 +164,13 @@ class Shelf:
         self._kept: OrderedDict[Key, Kept] = OrderedDict()  # those that were needed last at the end
         self._uses = Counter(_arrays(start).keys())
         self.bytes = 0
+
+    def renewed(self, start: State, what: Callable[[State], State]) -> Shelf:
+        """What `what` makes of the states, for another `start`."""
+        shelf = Shelf(start)
+        for key, kept in self._kept.items():
+            shelf.put([key], kept.operations, what(kept.state))
+        return shelf
 
     def __contains__(self, key: Key) -> bool:
         return key in self._kept

@@ -119,6 +119,12 @@ class State:
         layers = {name: replace(layer, content=contents.get(name, layer.content)) for name, layer in self.scene.layers.items()}
         return replace(self, scene=Scene(layers))
 
+    def renewed(self, old: HashGrid, new: HashGrid) -> State:
+        """With a field in another's place, in whichever layers hold that."""
+        held = [name for name, layer in self.scene.layers.items() if layer.content is old]
+        layers = {name: replace(layer, content=new) if name in held else layer for name, layer in self.scene.layers.items()}
+        return replace(self, scene=Scene(layers), rows={name: one for name, one in self.rows.items() if name not in held}) if held else self
+
     def with_layer(self, name: str, layer: Layer, rows: Rows | None = None) -> State:
         """A layer added, or put in another's place with other rows: the masks of the old ones are gone."""
         others = {key: one for key, one in self.rows.items() if key != name}

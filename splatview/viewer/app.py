@@ -91,6 +91,7 @@ class Viewer:
             self.studio = Studio(
                 self.world, self.desk, self.placing, loading, remembered, Worker("splatview-doctor"), settings.root, limit > 0
             )
+            self.studio.live.changed = self._training_changed
             loading.learn(scene)
             secret = secrets.token_urlsafe(24)
             self._server = start_viser(secret)
@@ -133,6 +134,10 @@ class Viewer:
     def _busy_changed(self) -> None:
         for _, panel in self._open_pages():
             panel.busy_changed()
+
+    def _training_changed(self) -> None:
+        for _, panel in self._open_pages():
+            panel.training_changed()
 
     def _bookmarks_changed(self) -> None:
         for _, panel in self._open_pages():

@@ -8,6 +8,7 @@ from pathlib import Path
 from splatview.geometry import Similarity
 from splatview.viewer.desk import Desk
 from splatview.viewer.downloads import Downloads
+from splatview.viewer.live import Live
 from splatview.viewer.loading import Loading
 from splatview.viewer.remembered import Remembered
 from splatview.viewer.worker import Worker
@@ -27,6 +28,7 @@ class Studio:
     root: Path | None = None  # files named in a page lie below
     uploads: bool = True  # whether pages may send files
     downloads: Downloads = field(default_factory=Downloads)
+    live: Live = field(default_factory=Live)
     exporting: Worker = field(default_factory=lambda: Worker("splatview-export"))
 
     def close(self) -> None:

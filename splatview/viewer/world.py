@@ -20,6 +20,7 @@ from splatview.edit.operations import AnyOperation, Select
 from splatview.edit.select import AnyQuery, How, Selection, Tools
 from splatview.edit.state import State
 from splatview.frame import Masks
+from splatview.hashgrid import HashGrid
 from splatview.scene import Scene
 from splatview.viewer.worker import Worker
 
@@ -210,6 +211,17 @@ class World:
             return self._editing.state
 
         return self._changing(work, "Recovering")
+
+    def renew(self, old: HashGrid, new: HashGrid) -> Future[None]:
+        """Put `new` in the place of a field that is being trained: the same layers with other numbers, now and in all the history."""
+
+        def work() -> None:
+            self._editing.renew(old, new)
+            with self._lock:
+                self._preview = self._preview and self._preview.renewed(old, new)
+            self._changed()
+
+        return self._worker.call(work)
 
     def call(self, task: Callable[[], T], label: str = "Working") -> Future[T]:
         """Do `task` between two changes."""

@@ -27,6 +27,7 @@ from splatview.viewer.panels.relight import Lights
 from splatview.viewer.panels.repaint import Repaint
 from splatview.viewer.panels.select import Selecting
 from splatview.viewer.panels.statistics import Statistics
+from splatview.viewer.panels.training import TrainingFolder
 from splatview.viewer.panels.widgets import Kept
 from splatview.viewer.preview import Preview
 from splatview.viewer.session import Session
@@ -41,7 +42,7 @@ class Panel:
     """One person's widgets."""
 
     def __init__(self, page: Page, session: Session, studio: Studio, editor: Editor, hand: ToolPage) -> None:
-        self.page, self._hand, self._world = page, hand, studio.world
+        self.page, self._hand, self._world, self._live = page, hand, studio.world, studio.live
         kept = Kept(studio.remembered)
         self.look = Look(page, session, studio.world)
         self.layers = Layers(page, session, studio, editor)
@@ -61,6 +62,7 @@ class Panel:
         self.drawing = Drawing(page, session, kept.reset)
         self.doctor = Doctor(page, studio, editor)
         self.statistics = Statistics(page)
+        self.training = TrainingFolder(page, studio.live) if studio.live.rows else None
         session.report = self.statistics.show
         kept.keep(*self.look.settings, *self.select.settings, *self.move.settings, *self.drawing.settings, self.statistics.on)
 
@@ -101,6 +103,14 @@ class Panel:
         """Say what is being worked at."""
         with self.page.perhaps_gone():
             self.history.busy_changed()
+
+    def training_changed(self) -> None:
+        """Say how the training stands."""
+        with self.page.perhaps_gone():
+            if self.training is None:
+                self.training = TrainingFolder(self.page, self._live)
+            else:
+                self.training.show()
 
     def bookmarks_changed(self) -> None:
         """Show the saved views as they are now."""
