@@ -234,6 +234,16 @@ def test_the_value_answers_as_the_field_that_was_trained():
     assert np.allclose(got[0], density, rtol=1e-4) and np.allclose(got[1], rgb, atol=1e-4)
 
 
+def test_a_value_stays_what_it_was_while_training_goes_on(folder):
+    training = trained(folder, 3)
+    value = training.value()
+    arrays = *value.density.weights, *value.colour.weights, *(level.table for level in value.levels), value.occupancy.cells
+    before = [array.copy() for array in arrays]
+    for _ in range(20):
+        training.step(0.1)
+    assert all(map(np.array_equal, arrays, before)) and not np.array_equal(training.value().density.weights[0], before[0])
+
+
 def test_likeness_is_one_of_the_same_and_less_of_others():
     picture = np.random.default_rng(0).random((40, 30, 3), np.float32)
     assert ssim(picture, picture) == pytest.approx(1) and psnr(picture, picture) > 100

@@ -77,7 +77,9 @@ class Field(nn.Module):
         """The field as it stands, as a value."""
         with torch.no_grad():
             table = self.table.float().cpu().numpy()
-            density, colour = (Network(tuple(layer.float().cpu().numpy() for layer in layers)) for layers in (self.density, self.colour))
+            density, colour = (  # copied: on a CPU they would be torch's own numbers, which training changes
+                Network(tuple(layer.float().cpu().numpy().copy() for layer in layers)) for layers in (self.density, self.colour)
+            )
         levels = tuple(
             Level(table[first : first + entries].copy(), scale, corners)
             for (scale, corners, entries), first in zip(self.grid.levels, self.grid.firsts, strict=True)

@@ -101,7 +101,7 @@ class OccupancyGrid:
         return self._native
 
     def value(self) -> Occupancy:
-        return Occupancy(self.cells.cpu().numpy(), self.boxes)
+        return Occupancy(self.cells.cpu().numpy().copy(), self.boxes)
 
     @property
     def share(self) -> float:

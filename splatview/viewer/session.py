@@ -152,6 +152,12 @@ class Session:
     def set_fov(self, fov_y: float) -> None:
         self._page.set_fov(fov_y)
 
+    @property
+    def drawing_seconds(self) -> float:
+        """What the picture took that was sent last."""
+        sent = self._sent
+        return 0.0 if sent is None else sum(sent.timings.values()) / 1e3
+
     def home(self) -> None:
         self._page.home()
 
