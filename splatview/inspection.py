@@ -122,7 +122,9 @@ def _box(low: NDArray, high: NDArray) -> Box:
 
 
 def _range(values: NDArray) -> Range:
-    return Range(float(values.min()), float(np.median(values)), float(values.max()))
+    middle = [(values.size - 1) // 2, values.size // 2]
+    both = np.partition(values, middle, axis=None)[middle]
+    return Range(float(values.min()), float(np.mean(both, dtype=np.float64)), float(values.max()))  # in single precision two may overflow
 
 
 def _attributes(splats: Gaussians, means: NDArray, scales: NDArray) -> Iterator[tuple[str, NDArray]]:

@@ -35,6 +35,12 @@ def test_whatever_a_file_holds_the_report_is_strict_json(means, quats, log_scale
     assert all(0 < problem.count <= 7 for problem in report.problems)
 
 
+def test_the_median_of_two_huge_numbers_lies_between_them():
+    huge = np.full((2, 4, 3), 3e38, np.float32)
+    splats = Gaussians(np.zeros((2, 3)), np.tile([1.0, 0, 0, 0], (2, 1)), np.zeros((2, 3)), np.zeros(2), huge)
+    assert any(values.low == values.median == values.high == np.float32(3e38) for values in inspect(splats).ranges.values())
+
+
 def test_bounds_and_scales_are_those_of_the_world(random_gaussians):
     splats, placement = random_gaussians(300), Similarity((0.4, 0.1, -0.8, 0.3), (5, -6, 7), 2.5)
     placed, baked = inspect(splats, placement), inspect(splats.transformed(placement))
