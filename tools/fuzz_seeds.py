@@ -25,6 +25,8 @@ from splatview.gaussians import Gaussians, Kind
 from splatview.hashgrid import HashGrid, Marching, Network
 from splatview.ngp import level_shapes
 from splatview.scene import Layer
+from splatview.viewpoints import Viewpoints
+from splatview.volumes import Box, Cut
 
 Files = dict[str, bytes]  # by path; the first is the one that is opened
 
@@ -171,7 +173,9 @@ def _fields() -> Iterator[tuple[str, Files]]:
     density = Network((normal(16, 4), normal(16, 16)))
     colour = Network((normal(16, 32), normal(3, 16)))
     field = HashGrid(levels, density, colour, np.array([[0, 0, 0], [1, 1, 1]]), Marching(3**0.5 / 1024, near=0.05))
-    whole = instant_ngp_writer.encode(Layer(field), Report())
+    box = Box((0.5, 0.4, 0.5), (0.5, 0.6, 0.7), (0.9, 0.1, 0.3, -0.2))
+    photos = Viewpoints(np.stack([np.eye(4)] * 3), np.array([[40.0, 30, 35, 35, 20, 15]] * 3))
+    whole = instant_ngp_writer.encode(Layer(field, cuts=(Cut(box),), viewpoints=photos), Report())
     yield ".ingp", {"a.ingp": whole}
     content: Any = msgspec.msgpack.decode(gzip.decompress(whole))
     content["snapshot"]["density_grid_binary"] = b""
