@@ -478,6 +478,15 @@ def test_other_cuts_empty_the_cells_that_they_leave_less_than_half_of():
     assert not (layer.content.occupancy.cells & ~field.occupancy.cells).any()
 
 
+@pytest.mark.parametrize("huge", [1e200, 1e308, float("inf"), float("nan")])
+def test_a_crop_by_what_is_no_box_is_left_out(huge):
+    def turned(content):
+        content["snapshot"]["render_aabb_to_local"] = [[huge, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, -huge]]
+
+    report = Report()
+    assert not instant_ngp.decode(changed(written(made())[0], turned), report).cuts and "no box" in report.notes[0]
+
+
 def test_what_cannot_be_shown_is_said():
     def change(content):
         content["snapshot"]["render_aabb"] = {"min": [0.8] * 3, "max": [0.2] * 3}

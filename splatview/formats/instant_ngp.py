@@ -95,13 +95,16 @@ def _cuts(snapshot: Snapshot, box: Doubles, report: Report) -> tuple[Cut, ...]:
         return ()
     low, high = np.array([snapshot.render_aabb.min, snapshot.render_aabb.max])
     turn = np.eye(3) if snapshot.render_aabb_to_local is None else np.array(snapshot.render_aabb_to_local)
-    corners = np.stack(np.meshgrid(*box.T), axis=-1).reshape(-1, 3) @ turn.T
-    if (corners >= low - 1e-4).all() and (corners <= high + 1e-4).all():
-        return ()
-    if not (np.allclose(turn @ turn.T, np.eye(3), atol=1e-4) and np.linalg.det(turn) > 0 and (low < high).all()):
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers that are no rotation, and no box
+        corners = np.stack(np.meshgrid(*box.T), axis=-1).reshape(-1, 3) @ turn.T
+        if (corners >= low - 1e-4).all() and (corners <= high + 1e-4).all():
+            return ()
+        middle, size = turn.T @ ((low + high) / 2), high - low
+        rigid = np.allclose(turn @ turn.T, np.eye(3), atol=1e-4) and np.linalg.det(turn) > 0
+    if not (rigid and np.isfinite([middle, size]).all() and (size > 0).all()):
         report.note("the snapshot was cropped in Instant-NGP to something that is no box (render_aabb): all of it is shown")
         return ()
-    return (Cut(Box(tuple(turn.T @ (low + high) / 2), tuple(high - low), tuple(quat_from_matrix(turn.T)))),)
+    return (Cut(Box(tuple(middle.tolist()), tuple(size.tolist()), tuple(quat_from_matrix(turn.T).tolist()))),)
 
 
 def _trained(content: File, report: Report) -> tuple[tuple[Level, ...], Network, Network]:
