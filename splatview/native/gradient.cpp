@@ -8,25 +8,6 @@ namespace {
 
 constexpr uint32_t GRAIN = 4096;  // Gaussians a piece of work
 
-struct Frame {  // columns of R S, and R
-    double r[3][3], m[3][3], s[3];
-    Frame(const float* quat, const float* log_scales) {
-        double w = quat[0], x = quat[1], y = quat[2], z = quat[3];
-        const double length = std::sqrt(w * w + x * x + y * y + z * z);
-        if (length > 0)
-            w /= length, x /= length, y /= length, z /= length;
-        else
-            w = 1;
-        const double rows[3][3] = {{1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)},
-                                   {2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)},
-                                   {2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)}};
-        for (int j = 0; j < 3; ++j) {
-            s[j] = std::exp(std::min(static_cast<double>(log_scales[j]), 30.0));
-            for (int i = 0; i < 3; ++i) r[i][j] = rows[i][j], m[i][j] = rows[i][j] * s[j];
-        }
-    }
-};
-
 void one(const RawGaussians& raw, const Outlook& o, uint32_t i, const double* sums, float* pulled) {
     const float* mean = raw.means + 3 * size_t{i};
     double at[3];
@@ -37,7 +18,7 @@ void one(const RawGaussians& raw, const Outlook& o, uint32_t i, const double* su
     const double jx = std::min(std::max(xz, -o.cx / o.fx - out_x), (o.width - o.cx) / o.fx + out_x);
     const double jy = std::min(std::max(yz, -o.cy / o.fy - out_y), (o.height - o.cy) / o.fy + out_y);
     const double sx = o.fx * per_z, sy = o.fy * per_z;
-    const Frame frame(raw.quats + 4 * size_t{i}, raw.log_scales + 3 * size_t{i});
+    const Axes axes(raw.quats + 4 * size_t{i}, raw.log_scales + 3 * size_t{i});
 
     double t[2][3], half[2][3];  // J W; J W R S
     for (int k = 0; k < 3; ++k) {
@@ -45,7 +26,7 @@ void one(const RawGaussians& raw, const Outlook& o, uint32_t i, const double* su
         t[1][k] = sy * (o.linear[3 + k] - jy * o.linear[6 + k]);
     }
     for (int a = 0; a < 2; ++a)
-        for (int j = 0; j < 3; ++j) half[a][j] = t[a][0] * frame.m[0][j] + t[a][1] * frame.m[1][j] + t[a][2] * frame.m[2][j];
+        for (int j = 0; j < 3; ++j) half[a][j] = t[a][0] * axes.m[0][j] + t[a][1] * axes.m[1][j] + t[a][2] * axes.m[2][j];
     auto dot = [&](int a, int b) { return half[a][0] * half[b][0] + half[a][1] * half[b][1] + half[a][2] * half[b][2]; };
     const double va = dot(0, 0) + DILATION, vb = dot(0, 1), vc = dot(1, 1) + DILATION, det = va * vc - vb * vb;
     if (!(det > 0)) return;
@@ -62,14 +43,13 @@ void one(const RawGaussians& raw, const Outlook& o, uint32_t i, const double* su
         by_half[1][j] = 2 * (g01 * half[0][j] + g11 * half[1][j]);
     }
     for (int a = 0; a < 2; ++a)
-        for (int k = 0; k < 3; ++k)
-            by_t[a][k] = by_half[a][0] * frame.m[k][0] + by_half[a][1] * frame.m[k][1] + by_half[a][2] * frame.m[k][2];
+        for (int k = 0; k < 3; ++k) by_t[a][k] = by_half[a][0] * axes.m[k][0] + by_half[a][1] * axes.m[k][1] + by_half[a][2] * axes.m[k][2];
 
     double turn[3] = {};
     for (int j = 0; j < 3; ++j) {
         double by_m[3];
         for (int k = 0; k < 3; ++k) by_m[k] = t[0][k] * by_half[0][j] + t[1][k] * by_half[1][j];
-        const double column[3] = {frame.m[0][j], frame.m[1][j], frame.m[2][j]};
+        const double column[3] = {axes.m[0][j], axes.m[1][j], axes.m[2][j]};
         pulled[6 + j] = static_cast<float>(column[0] * by_m[0] + column[1] * by_m[1] + column[2] * by_m[2]);
         for (int k = 0; k < 3; ++k) turn[k] += column[(k + 1) % 3] * by_m[(k + 2) % 3] - column[(k + 2) % 3] * by_m[(k + 1) % 3];
     }

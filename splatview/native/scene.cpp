@@ -31,25 +31,28 @@ bool drawable(const RawGaussians& raw, uint32_t i) {
            all_finite(raw.log_scales + 3 * size_t{i}, 3) && !std::isnan(raw.opacity_logits[i]) && all_finite(raw.sh + k * i, k);
 }
 
-float covariance(const float* quat, const float* log_scales, float out[6]) {
+Axes::Axes(const float* quat, const float* log_scales) {
     double w = quat[0], x = quat[1], y = quat[2], z = quat[3];
     const double length = std::sqrt(w * w + x * x + y * y + z * z);
     if (length > 0)
         w /= length, x /= length, y /= length, z /= length;
     else
         w = 1;
-    const double r[3][3] = {{1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)},
-                            {2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)},
-                            {2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)}};
-    double m[3][3], largest = 0;
+    const double rows[3][3] = {{1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)},
+                               {2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)},
+                               {2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)}};
     for (int j = 0; j < 3; ++j) {
-        const double s = std::exp(std::min(static_cast<double>(log_scales[j]), 30.0));  // beyond that a covariance overflows
-        largest = std::max(largest, s);
-        for (int i = 0; i < 3; ++i) m[i][j] = r[i][j] * s;
+        s[j] = std::exp(std::min(static_cast<double>(log_scales[j]), 30.0));  // beyond that a covariance overflows
+        for (int i = 0; i < 3; ++i) r[i][j] = rows[i][j], m[i][j] = rows[i][j] * s[j];
     }
+}
+
+float covariance(const float* quat, const float* log_scales, float out[6]) {
+    const Axes axes(quat, log_scales);
+    const auto& m = axes.m;
     auto dot = [&](int i, int j) { return static_cast<float>(m[i][0] * m[j][0] + m[i][1] * m[j][1] + m[i][2] * m[j][2]); };
     out[0] = dot(0, 0), out[1] = dot(0, 1), out[2] = dot(0, 2), out[3] = dot(1, 1), out[4] = dot(1, 2), out[5] = dot(2, 2);
-    return static_cast<float>(largest);
+    return static_cast<float>(std::max({axes.s[0], axes.s[1], axes.s[2]}));
 }
 
 float log2_opacity(float logit) {

@@ -12,6 +12,12 @@ struct RawGaussians {  // as in the Gaussians value, row-major
     const float *means, *quats, *log_scales, *opacity_logits, *sh;
 };
 
+// How a Gaussian lies: its rotation R, its scales S, and R S.
+struct Axes {
+    double r[3][3], m[3][3], s[3];
+    Axes(const float* quat, const float* log_scales);
+};
+
 // Only what a picture can hold is drawn: anything that is not finite is left out.
 bool drawable(const RawGaussians& raw, uint32_t i);
 // Upper triangle of R S S R^T in the layer's frame; returns the largest standard deviation.
