@@ -15,6 +15,7 @@ from splatview.camera import Camera
 from splatview.geometry import matrix_from_quat, rotation_about
 from splatview.hashgrid import HashGrid, Occupancy
 from splatview.scene import Layer, Scene
+from splatview.volumes import left_by
 
 UpAxis = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
 
@@ -85,6 +86,8 @@ def frame_scene(scene: Scene, up: UpAxis = "auto") -> Framing:
     parts = [_part(splats, areas)] if len(splats) else []
     for layer in scene.visible_fields.values():
         points, weights = solid(layer.field)
+        shown = left_by(layer.cuts, points) > 0
+        points, weights = (points[shown], weights[shown]) if shown.any() else (points, weights)
         parts.append(_part(layer.placement.apply(points), weights))
     if not parts:
         return Framing((0.0, 0.0, 0.0), 1.0, "-y" if up == "auto" else up)

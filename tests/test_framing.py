@@ -12,6 +12,7 @@ from splatview import Gaussians, Scene
 from splatview.framing import axis_vector, frame_scene
 from splatview.geometry import Similarity, rotation_between
 from splatview.scene import Layer
+from splatview.volumes import Box, Cut
 
 AXES = ("x", "y", "z", "-x", "-y", "-z")
 
@@ -164,3 +165,12 @@ def test_splats_and_fields_are_framed_together_and_the_splats_say_what_is_up():
     seen = framing.camera(640, 360).camera_from_world @ [2, 6, 2, 1]
     assert framing.up_axis == "x" and framing.radius > frame_scene(scene).radius and abs(seen[0] / seen[2]) < 1
     assert frame_scene(both.shown("ball", False)) == frame_scene(scene)
+
+
+def test_a_cropped_field_is_framed_where_something_is_left():
+    whole = Layer(ball_field(), Similarity(translation=(3, 0, 0), scale=2))
+    part = replace(whole, cuts=(Cut(Box((0.5, 0.5, 0.75), (0.2, 0.2, 0.2))),))
+    framing, around = (frame_scene(Scene({"ball": layer})) for layer in (part, whole))
+    assert np.allclose(framing.centre, whole.placement.apply([0.5, 0.5, 0.78]), atol=0.1) and framing.radius < 0.6 * around.radius
+    nothing = replace(whole, cuts=(Cut(Box((9, 9, 9), (1, 1, 1))),))
+    assert frame_scene(Scene({"ball": nothing})).centre == around.centre
