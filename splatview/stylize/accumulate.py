@@ -11,7 +11,7 @@ from splatview.arrays import Bytes, Floats
 from splatview.camera import Camera
 from splatview.frame import Frame
 from splatview.stylize.controls import check, slider
-from splatview.stylize.warp import OUTSIDE, between, nearness, places
+from splatview.stylize.warp import between, nearness, places
 
 ANOTHER = 1.2  # ratio of sizes from which on pictures differ in detail
 AT_ONCE = 1 << 15  # pixels: what is worked on stays in the cache
@@ -83,8 +83,7 @@ class _Step:
         history, rule = self._history, self._rule
         marks = _marks(self._rendered[rows], nearness(self._frame, rows))
         at = places(self._matrix, np.ascontiguousarray(marks[..., 3]), rows.start)
-        border = (0, 0, 0, OUTSIDE)
-        known = cv2.remap(history.marks, at.x, at.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
+        known = cv2.remap(history.marks, at.x, at.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         old = cv2.remap(history.picture, at.x, at.y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         if self._detail is not None:
             rendered, style = self._detail
@@ -93,7 +92,7 @@ class _Step:
         there = np.ascontiguousarray(known[..., 3])
         red, green, blue, _ = cv2.split(cv2.absdiff(known, marks))
         difference = cv2.max(cv2.max(red, green), blue)
-        count = cv2.remap(history.count, at.x, at.y, cv2.INTER_NEAREST)
+        count = cv2.remap(history.count, at.x, at.y, cv2.INTER_NEAREST)  # 0 out of its picture
         count *= np.clip(1.5 - difference / np.float32(rule.change), 0, 1)  # by degrees, or it would flicker itself
         count *= np.abs(at.nearness - there) <= np.float32(rule.tolerance) * there
         count = np.minimum(count + 1, np.float32(1 / rule.floor))

@@ -16,7 +16,6 @@ from splatview.camera import Camera
 from splatview.frame import Frame
 
 SOLID = 0.5  # alpha from which a pixel is what was drawn, and not what is behind it
-OUTSIDE = -1.0  # nearness out of the picture: no surface has it
 CENTRE = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # camera's pixels from pixel indices
 
 
