@@ -46,6 +46,10 @@ class History:
             return History(camera, spare.marks, spare.picture, spare.count)
         return History(camera, *(np.empty((*shape, *rest), np.float32) for rest in ((4,), (3,), ())))
 
+    def shown(self) -> Bytes:
+        """[H, W, 3] rounded."""
+        return (self.picture + np.float32(0.5)).astype(np.uint8)
+
     def smaller(self, scale: float) -> History:
         camera = self.camera.resized(max(1, round(scale * self.camera.width)), max(1, round(scale * self.camera.height)))
         size = camera.width, camera.height

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+from typing import Any
 
 from splatview.arrays import Bytes
 from splatview.frame import Frame
 from splatview.stylize import Stylizer
-from splatview.stylize.accumulate import Accumulation, History, renewed
+from splatview.stylize.accumulate import Accumulation, renewed
 
 
 class Steady:
@@ -18,11 +19,13 @@ class Steady:
     depth, such as a video's, what stands still is averaged.
     """
 
-    def __init__(self, stylizer: Stylizer, rule: Accumulation = Accumulation()) -> None:
+    def __init__(self, stylizer: Stylizer, rule: Accumulation = Accumulation(), device: str | None = None) -> None:
+        """`device`: one of PyTorch's where the average is kept and taken, "cuda" for instance; None: the processor, without PyTorch."""
         self._stylizer = stylizer
         self.rule = rule
-        self._history: History | None = None
-        self._spare: History | None = None  # its memory is that of the next
+        self._renewed = renewed if device is None else _on(device)
+        self._history: Any = None
+        self._spare: Any = None  # its memory is that of the next
 
     @property
     def stylizer(self) -> Stylizer:
@@ -41,6 +44,18 @@ class Steady:
 
     def style(self, frame: Frame) -> Bytes:
         """The average, rounded; [H, W, 3] sRGB."""
-        history = renewed(self._history, frame, self._stylizer.style(frame), self.rule, self._spare)
+        history = self._renewed(self._history, frame, self._stylizer.style(frame), self.rule, self._spare)
         self._spare, self._history = self._history, history
-        return (history.picture + np.float32(0.5)).astype(np.uint8)
+        return history.shown()
+
+
+def _on(device: str) -> Callable[..., Any]:
+    """`renewed` on a device, which has memory of its own to spare."""
+    try:
+        import torch
+
+        from splatview.stylize import accumulate_torch
+    except ImportError as error:
+        raise ImportError(f"Steady on {device!r} needs PyTorch: pip install 'splatview[stylize]'") from error
+    place = torch.device(device)
+    return lambda history, frame, picture, rule, spare: accumulate_torch.renewed(history, frame, picture, rule, place)
