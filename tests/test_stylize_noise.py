@@ -111,7 +111,7 @@ def test_carried_values_creep_along_with_slow_motion():
 @pytest.mark.parametrize("kind", KINDS)
 def test_latent_pictures_change_their_size_and_depth(kind):
     noise, frame = kind(), drawn(looking((0, 0, -1), width=192, height=128), [WALL, BOX])
-    for shape in ((4, 16, 24), (4, 32, 48), (4, 11, 17), (16, 11, 17), (1, 1, 1)):
+    for shape in ((4, 16, 24), (4, 32, 48), (4, 11, 17), (4, 160, 240), (4, 11, 17), (16, 11, 17), (1, 1, 1)):
         assert noise(frame, shape).shape == shape
     small, large = noise(frame, (4, 16, 24)), noise(frame, (4, 32, 48))
     if kind is CarriedNoise:

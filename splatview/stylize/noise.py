@@ -118,10 +118,9 @@ def _seen(anchors: Doubles, camera: Camera, near: Floats) -> NDArray[np.intp]:
 
 def _sampled(near: Floats, x: Doubles, y: Doubles) -> Floats:
     """`near` [H, W] between its pixels, at places [N] of a camera of its size."""
-    if not len(x):
-        return np.empty(0, np.float32)
-    maps = ((at - 0.5).astype(np.float32)[None] for at in (x, y))
-    return cv2.remap(near, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+    side = int(np.ceil(np.sqrt(len(x)))) or 1  # in a square: OpenCV's rows are not that long
+    maps = (np.resize((at - 0.5).astype(np.float32), (side, side)) for at in (x, y))
+    return cv2.remap(near, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()[: len(x)]
 
 
 def _rank(keys: NDArray[np.int64], away: Doubles) -> NDArray[np.int64]:
