@@ -71,7 +71,7 @@ class DepthRange:
 
     def share(self, frame: Frame) -> Floats:
         within = self._beyond(frame.depth, self.near) - self._beyond(frame.depth, self.far)
-        return np.clip(frame.alpha * within + (1 - frame.alpha) * (self.far == np.inf), 0, 1)
+        return np.asarray(np.clip(frame.alpha * within + (1 - frame.alpha) * (self.far == np.inf), 0, 1), np.float32)
 
     def _beyond(self, depth: Floats, end: float) -> Floats:
         if end in (0, np.inf):
@@ -126,8 +126,8 @@ class Mask:
         wide = round(self.feather * frame.camera.height / LINES)
         if wide:
             size = 2 * (wide // 2) + 1  # twice: what one straight edge becomes is a smooth ramp of `wide` pixels to each side
-            share = cv2.blur(cv2.blur(share, (size, size)), (size, size))
-        return 1 - share if self.inverted else share
+            share = np.asarray(cv2.blur(cv2.blur(share, (size, size)), (size, size)), np.float32)
+        return np.float32(1) - share if self.inverted else share
 
 
 class Masked:
@@ -150,5 +150,5 @@ class Masked:
         for mask, stylizer in self.parts:
             share = mask.share(frame)
             if share.max() > 0:
-                picture = cv2.blendLinear(stylizer.style(frame), picture, share, 1 - share)
+                picture = np.asarray(cv2.blendLinear(stylizer.style(frame), picture, share, 1 - share), np.uint8)
         return picture

@@ -79,7 +79,7 @@ class HashedNoise:
         level = np.ceil(np.log2(size)).astype(np.int64)
         places = anchors[:, :3] / np.exp2(level)[:, None] + SHIFT
         cubes = np.floor(places).astype(np.int64)
-        keys = np.concatenate([cubes, level[:, None], solid[:, None]], 1)
+        keys = np.column_stack([cubes, level, solid.astype(np.int64)])
         away = np.linalg.norm(places - cubes - 0.5, axis=1)
         bits = np.full(len(keys), self.seed, np.uint64)
         for column in (*keys.T, _rank(keys, away)):
@@ -98,7 +98,7 @@ def _anchors(camera: Camera, near: Floats) -> Doubles:
     points = camera.unproject(pixels, 1 / np.where(solid, inverse, 1))
     away = points - camera.position
     points = np.where(solid[..., None], points, away / np.linalg.norm(away, axis=-1, keepdims=True))
-    return np.concatenate([points, solid[..., None]], -1).reshape(-1, 4)
+    return np.concatenate([points, solid[..., None].astype(np.float64)], -1).reshape(-1, 4)
 
 
 def _seen(anchors: Doubles, camera: Camera, near: Floats) -> NDArray[np.intp]:
@@ -119,8 +119,8 @@ def _seen(anchors: Doubles, camera: Camera, near: Floats) -> NDArray[np.intp]:
 def _sampled(near: Floats, x: Doubles, y: Doubles) -> Floats:
     """`near` [H, W] between its pixels, at places [N] of a camera of its size."""
     side = int(np.ceil(np.sqrt(len(x)))) or 1  # in a square: OpenCV's rows are not that long
-    maps = (np.resize((at - 0.5).astype(np.float32), (side, side)) for at in (x, y))
-    return cv2.remap(near, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()[: len(x)]
+    columns, rows = (np.resize((at - 0.5).astype(np.float32), (side, side)) for at in (x, y))
+    return np.asarray(cv2.remap(near, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32).ravel()[: len(x)]
 
 
 def _rank(keys: NDArray[np.int64], away: Doubles) -> NDArray[np.int64]:
