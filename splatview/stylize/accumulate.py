@@ -53,7 +53,10 @@ class History:
     def smaller(self, scale: float) -> History:
         camera = self.camera.resized(max(1, round(scale * self.camera.width)), max(1, round(scale * self.camera.height)))
         size = camera.width, camera.height
-        images = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (self.marks, self.picture, self.count))
+        images = (
+            np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
+            for image in (self.marks, self.picture, self.count)
+        )
         return History(camera, *images)
 
 
@@ -113,7 +116,7 @@ def _marks(rendered: Bytes, near: Floats) -> Floats:
     return marks
 
 
-def _mixed(old: Floats, new: Floats, share: Floats) -> Floats:
+def _mixed(old: np.ndarray, new: np.ndarray, share: np.ndarray) -> np.ndarray:
     """`old` with `share` of `new`; one that is all of it gives `new` itself, up to rounding."""
     difference = cv2.subtract(new, old)
     difference *= share
@@ -126,4 +129,4 @@ def _detail(image: Bytes, times: float) -> Floats:
     height, width = image.shape[:2]
     small = max(1, round(width / times)), max(1, round(height / times))
     coarse = cv2.resize(image, small, interpolation=cv2.INTER_AREA).astype(np.float32)
-    return cv2.subtract(image, cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), dtype=cv2.CV_32F)
+    return np.asarray(image - cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)

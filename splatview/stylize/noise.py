@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from splatview.arrays import Bools, Doubles, Floats
+from splatview.arrays import Doubles, Floats
 from splatview.camera import Camera
 from splatview.frame import Frame
 from splatview.stylize.warp import nearness
@@ -50,13 +50,12 @@ class CarriedNoise:
         if self._values.shape[1] != channels:
             self._anchors, self._values = np.empty((0, 4)), np.empty((0, channels), np.float32)
         camera, near = frame.camera.resized(width, height), nearness(frame)
-        cells, chosen = _seen(self._anchors, camera, near)
-        fresh = np.ones(height * width, np.bool_)
-        fresh[cells] = False
-        anchors, values = np.empty((height * width, 4)), np.empty((height * width, channels), np.float32)
-        anchors[cells], values[cells] = self._anchors[chosen], self._values[chosen]
-        anchors[fresh] = _anchors(camera, near)[fresh]
-        values[fresh] = self._random.standard_normal((int(fresh.sum()), channels), np.float32)
+        number = _seen(self._anchors, camera, near)
+        old, anchors = number >= 0, _anchors(camera, near)
+        anchors[old] = self._anchors[number[old]]
+        values = np.empty((len(anchors), channels), np.float32)
+        values[old] = self._values[number[old]]
+        values[~old] = self._random.standard_normal((np.count_nonzero(~old), channels), np.float32)
         self._anchors, self._values = anchors, values
         return np.ascontiguousarray(values.T.reshape(shape))
 
@@ -80,7 +79,7 @@ class HashedNoise:
         level = np.ceil(np.log2(size)).astype(np.int64)
         places = anchors[:, :3] / np.exp2(level)[:, None] + SHIFT
         cubes = np.floor(places).astype(np.int64)
-        keys = np.concatenate([cubes, level[:, None], solid[:, None]], 1)
+        keys = np.column_stack([cubes, level, solid.astype(np.int64)])
         away = np.linalg.norm(places - cubes - 0.5, axis=1)
         bits = np.full(len(keys), self.seed, np.uint64)
         for column in (*keys.T, _rank(keys, away)):
@@ -99,11 +98,11 @@ def _anchors(camera: Camera, near: Floats) -> Doubles:
     points = camera.unproject(pixels, 1 / np.where(solid, inverse, 1))
     away = points - camera.position
     points = np.where(solid[..., None], points, away / np.linalg.norm(away, axis=-1, keepdims=True))
-    return np.concatenate([points, solid[..., None]], -1).reshape(-1, 4)
+    return np.concatenate([points, solid[..., None].astype(np.float64)], -1).reshape(-1, 4)
 
 
-def _seen(anchors: Doubles, camera: Camera, near: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pixels of `camera`, by flat index, and for each the one of `anchors` [N, 4] that is seen in it the nearest to its middle."""
+def _seen(anchors: Doubles, camera: Camera, near: Floats) -> NDArray[np.intp]:
+    """[h w] for each pixel of `camera`, one of `anchors` [N, 4] that is seen in it, by number; -1: there is none."""
     local = anchors @ camera.camera_from_world[:3].T
     number = np.flatnonzero(local[:, 2] > 1e-9 * np.abs(local).max(1, initial=0))
     x, y, depth = local[number].T
@@ -112,33 +111,22 @@ def _seen(anchors: Doubles, camera: Camera, near: Floats) -> tuple[NDArray[np.in
     number, x, y, depth = number[inside], x[inside], y[inside], depth[inside]
     there = _sampled(near, x * (near.shape[1] / camera.width), y * (near.shape[0] / camera.height))
     visible = np.abs(anchors[number, 3] / depth - there) <= TOLERANCE * there
-    number, x, y = number[visible], x[visible], y[visible]
-    column, row = np.floor(x), np.floor(y)
-    off = np.hypot(x - column - 0.5, y - row - 0.5)
-    cells = (row * camera.width + column).astype(np.intp)
-    order = np.lexsort((off, cells))
-    first = order[_starts(cells[order])]
-    return cells[first], number[first]
+    seen = np.full(camera.width * camera.height, -1, np.intp)
+    seen[y[visible].astype(np.intp) * camera.width + x[visible].astype(np.intp)] = number[visible]
+    return seen
 
 
 def _sampled(near: Floats, x: Doubles, y: Doubles) -> Floats:
     """`near` [H, W] between its pixels, at places [N] of a camera of its size."""
-    if not len(x):
-        return np.empty(0, np.float32)
-    maps = ((at - 0.5).astype(np.float32)[None] for at in (x, y))
-    return cv2.remap(near, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
-
-
-def _starts(ordered: NDArray) -> Bools:
-    """[N] where another value, or row, begins."""
-    changes = ordered[1:] != ordered[:-1]
-    return np.concatenate([[True] * min(1, len(ordered)), changes if changes.ndim == 1 else changes.any(1)]).astype(np.bool_)
+    side = int(np.ceil(np.sqrt(len(x)))) or 1  # in a square: OpenCV's rows are not that long
+    columns, rows = (np.resize((at - 0.5).astype(np.float32), (side, side)) for at in (x, y))
+    return np.asarray(cv2.remap(near, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32).ravel()[: len(x)]
 
 
 def _rank(keys: NDArray[np.int64], away: Doubles) -> NDArray[np.int64]:
     """[N] how many with the same row of `keys` are less `away`."""
     order = np.lexsort((away, *keys.T))
-    starts = _starts(keys[order])
+    starts = np.append(True, (keys[order][1:] != keys[order][:-1]).any(1))
     count = np.arange(len(keys))
     rank = np.empty_like(count)
     rank[order] = count - np.maximum.accumulate(np.where(starts, count, 0))
