@@ -46,7 +46,10 @@ def test_percentiles_and_rate_are_those_of_the_clock():
         stage.put(value)
         stage.step()
     assert stage.pace.p50_ms == pytest.approx(10) and stage.pace.p95_ms == pytest.approx(100)
+    assert clock.now < 2, "all of it was lately"
     assert stage.pace.fps == pytest.approx(99 / (clock.now - 0.010))
+    clock.now += 10
+    assert stage.pace.fps == 0 and stage.pace.p50_ms == pytest.approx(10)
     stage.forget_times()
     assert stage.pace.fps == stage.pace.p50_ms == 0
 

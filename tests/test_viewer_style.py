@@ -11,6 +11,7 @@ import pytest
 from test_viewer import coloured_ball, scripted
 
 from splatview import Camera, RenderOptions, Scene, open_renderer
+from splatview.edit.operations import Rename
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
 from splatview.viewer.styling import Styling
@@ -216,3 +217,70 @@ def test_closing_leaves_no_thread(frame):
     while any(thread.name == "splatview-style" for thread in threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not any(thread.name == "splatview-style" for thread in threading.enumerate())
+
+
+# The folder of the panel, by its widgets.
+
+
+async def shows(client, true, timeout=10.0):
+    """Wait until the last picture is as `true` says."""
+    await client.until(lambda: client.arrivals and true(client.arrivals[-1].pixels.astype(int)), timeout)
+
+
+def test_the_panel_turns_a_style_on_and_off_and_changes_its_numbers(viewer):
+    async def script(client):
+        await client.until(lambda: "Stylise" in client.widgets and client.arrivals)
+        await client.orbit(0.7)
+        plain = (await client.rest()).pixels.astype(int)
+        assert client.widgets["Kind"][1]["options"][0] == "kuwahara" and "Radius" in client.widgets
+        await client.set("Stylise", True)
+        await shows(client, lambda now: now.shape == plain.shape and np.abs(now - plain).mean() > 2)
+        first = (await client.rest()).pixels.astype(int)
+        await client.set("Radius", 12)
+        await shows(client, lambda now: now.shape == plain.shape and np.abs(now - first).mean() > 1)
+        await client.trigger("Style on or off")
+        await shows(client, lambda now: now.shape == plain.shape and np.abs(now - plain).mean() < 1)
+        assert client.widgets["Stylise"][1]["value"] is False
+        await client.set("Kind", "oil")
+        assert viewer.sessions[0].view.shown == "colour", "it is chosen, not turned on"
+        await client.until(lambda: "Bristles" in client.widgets or "Relief" in client.widgets)
+        await client.trigger("Style beside the original")
+        await shows(client, lambda now: now.shape == plain.shape and np.abs(now - plain)[:, 170:].mean() > 2)
+        last = (await client.rest()).pixels.astype(int)
+        assert np.abs(last - plain)[:, :150].mean() < 1, "the original on the left"
+
+    scripted(viewer, script)
+
+
+def test_only_a_part_of_the_picture_is_redrawn(viewer):
+    """The background keeps its colour, the ball does not; and the other way round."""
+
+    async def script(client):
+        await client.until(lambda: "Stylise" in client.widgets and client.arrivals)
+        await client.set("Background", (0, 200, 0))
+        await client.orbit(0.7)
+        plain = (await client.rest()).pixels.astype(int)
+        await client.set("Colour", 0)  # no style of oil or water, but grey
+        await client.set("Where", "layer ball")
+        await client.set("Stylise", True)
+
+        def grey(pixels):
+            return np.ptp(pixels, -1).mean()
+
+        await shows(client, lambda now: now.shape == plain.shape and grey(now[80:100, 150:170]) < 12 and grey(now[:20, :20]) > 150)
+        await client.set("All but that", True)
+        await shows(client, lambda now: now.shape == plain.shape and grey(now[:20, :20]) < 12 and grey(now[80:100, 150:170]) > 30)
+
+    scripted(viewer, script)
+
+
+def test_layers_that_come_and_go_are_places_to_choose(viewer):
+    async def script(client):
+        await client.until(lambda: "Where" in client.widgets)
+        assert "layer ball" in client.widgets["Where"][1]["options"]
+        await client.set("Where", "layer ball")
+        viewer.world.do(Rename("ball", "globe"))
+        await client.until(lambda: "layer globe" in client.widgets["Where"][1]["options"])
+        await client.until(lambda: client.widgets["Where"][1]["value"] == "everywhere")
+
+    scripted(viewer, script)

@@ -21,6 +21,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 RECENT = 240  # values of which the times are told
+LATELY = 2.0  # seconds of which the rate is told
 PATIENCE = 0.3  # seconds that closing waits for a thread; it is a daemon, and ends with what it does
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a stage took for its recent values, and how many there were a second."""
+    """How long a stage took for its recent values, and how many a second there were lately."""
 
     p50_ms: float = 0.0
     p95_ms: float = 0.0
@@ -119,6 +120,7 @@ class Stage(Generic[A, B]):
         if not took:
             return Pace()
         p50, p95 = np.percentile(took, [50, 95])
+        at = [one for one in at if one >= self._clock() - LATELY]
         span = at[-1] - at[0] if len(at) > 1 else 0.0
         return Pace(float(p50), float(p95), (len(at) - 1) / span if span > 0 else 0.0)
 

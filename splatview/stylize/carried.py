@@ -51,7 +51,7 @@ def _fill(found: Bytes, rendered: Bytes, known: Bools) -> None:
     def around(values: Floats) -> Floats:
         """[h, w, 3] the mean around each block."""
         sums = cv2.resize(values * share, small, interpolation=cv2.INTER_AREA).reshape(*small[::-1], -1)
-        total = np.zeros_like(sums)
+        total = np.zeros(sums.shape, np.float32)
         for reach, amount in REACHES:
             total += np.float32(amount) * cv2.blur(sums, (reach, reach), borderType=cv2.BORDER_CONSTANT).reshape(sums.shape)
         return total

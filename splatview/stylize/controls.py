@@ -6,7 +6,8 @@ Panels make sliders of them, the command line makes flags, and a style library s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from random import Random
 from typing import Any
 
 
@@ -36,3 +37,12 @@ def check(controls: Any) -> None:
         value = getattr(controls, name)
         if not (math.isfinite(value) and one.least <= value <= one.most):
             raise ValueError(f"{type(controls).__name__}.{name}: expected {one.least:g} to {one.most:g}, got {value}")
+
+
+def shuffled(controls: Any, random: Random) -> Any:
+    """`controls` with other numbers, on the steps between the ends of each slider."""
+    numbers = {}
+    for name, one in sliders(controls).items():
+        number = min(one.most, one.least + random.randint(0, round((one.most - one.least) / one.step)) * one.step)
+        numbers[name] = type(getattr(controls, name))(round(number, 6))
+    return replace(controls, **numbers)

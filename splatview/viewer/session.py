@@ -153,12 +153,10 @@ class Session:
             self._styling = Styling(stylizer)
             self._styling.changed = self._channel.renew
             self._styling.failed = self._style_failed
-            self.change(style_needs=needs)
-        elif needs != self.view.style_needs:
-            self._styling.use(stylizer)
-            self.change(style_needs=needs)
         else:
             self._styling.use(stylizer)
+        if needs != self.view.style_needs:
+            self.change(style_needs=needs)
 
     def _style_failed(self, error: Exception | None) -> None:
         """The pictures go on as they are."""

@@ -45,7 +45,7 @@ class View:
 
     def options(self, near: float, shown: tuple[Shown, ...]) -> RenderOptions:
         """How to draw what is `shown`, all of one style; `near` in world units."""
-        wanted = [output for one in shown for output in (*OUTPUTS[one], *(self.style_needs if one == "style" else ()))]
+        wanted: list[Output] = [output for one in shown for output in (*OUTPUTS[one], *(self.style_needs if one == "style" else ()))]
         return RenderOptions(
             background=self.background,
             antialiased=self.antialiased,
