@@ -132,10 +132,11 @@ def figures(name: str, pictures: Sequence[Bytes], reference: Sequence[Bytes], mo
         off = np.abs(now.astype(np.float64) - truth).mean(-1)
         errors.append(off.ravel())
         uncovered.append(off[motion.hidden])
-    return Figures(name, *(_mean(np.concatenate(parts)) for parts in (warp, errors, uncovered)), frame_ms)
+    return Figures(name, _mean(warp), _mean(errors), _mean(uncovered), frame_ms)
 
 
-def _mean(values: Doubles) -> float:
+def _mean(parts: list[Doubles]) -> float:
+    values = np.concatenate(parts)
     return float(values.mean()) if values.size else 0.0
 
 

@@ -51,7 +51,8 @@ class Motion:
         return above * (1 - down) + below * down
 
     def _corner(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(np.clip(np.floor(at), 0, size - 2).astype(np.intp) for at, size in ((self.x, shape[1]), (self.y, shape[0])))
+        left, top = (np.clip(np.floor(at), 0, size - 2).astype(np.intp) for at, size in ((self.x, shape[1]), (self.y, shape[0])))
+        return left, top
 
     @staticmethod
     def between(now: Frame, before: Frame) -> Motion:
