@@ -48,7 +48,7 @@ class Flat:
 
 
 def psnr(ours, theirs, where=slice(None)):
-    return 20 * np.log10(255 / np.sqrt(np.mean((np.asarray(ours, float)[where] - np.asarray(theirs, float)[where]) ** 2)))
+    return 20 * np.log10(255 / np.sqrt(np.mean((np.asarray(ours, float)[where] - np.asarray(theirs, float)[where]) ** 2) + 1e-9))
 
 
 def warped(now: Frame, before: Frame):
@@ -258,3 +258,38 @@ def test_camera_of_another_principal_point_is_a_camera_like_any_other():
     steady._stylizer = Flat(200)
     shown = steady.style(drawn(right, [WALL]))
     assert (shown[:, -40:] == 200).all() and (shown[:, :56] == 150).all()
+
+
+def test_pictures_that_come_late_are_carried_from_the_frames_that_they_are_of():
+    class Late:
+        """The style that changes nothing, two frames late, at the size that is asked for."""
+
+        def __init__(self):
+            self.waiting = []
+
+        def style(self, frame):
+            self.waiting = [*self.waiting, frame][-3:]
+            self.shown = self.waiting[0]
+            return cv2.resize(self.shown.rgb8, (frame.camera.width, frame.camera.height))
+
+    steady, frames = Steady(Late()), [drawn(looking((0.05 * step, 0, -1)), [WALL, BOX]) for step in range(12)]
+    for step, frame in enumerate(frames):
+        shown = steady.style(frame)
+        assert steady.shown is frames[max(0, step - 2)] and psnr(shown, steady.shown.rgb8) > 30
+    larger = drawn(looking((0.6, 0, -1), width=144, height=96), [WALL, BOX])
+    assert steady.style(larger).shape == (96, 144, 3) and steady.shown is frames[-2]
+
+
+def test_a_frame_that_stands_still_settles_at_its_own_picture():
+    frames = [drawn(looking((x, 0, -1)), [WALL, BOX]) for x in (-0.1, 0.1)]
+    steady = Steady(AsDrawn(), Accumulation(floor=0.2))
+    for frame in frames * 5:
+        steady.style(frame)
+    first = np.abs(steady.style(frames[0]).astype(int) - frames[0].rgb8).mean()
+    pushes = 0
+    while not steady.settled:
+        shown = steady.style(frames[0])
+        pushes += 1
+    assert 5 < pushes < 15 and np.abs(shown.astype(int) - frames[0].rgb8).mean() < 0.2 * first
+    steady.style(frames[1])
+    assert not steady.settled

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
+import numpy as np
+
 from splatview.arrays import Bytes
 from splatview.frame import Frame
 from splatview.stylize import Stylizer
 from splatview.stylize.accumulate import Accumulation, renewed
+
+LEFT = 0.1  # of what a still frame's picture was before, when it has settled
 
 
 class Steady:
@@ -17,6 +22,8 @@ class Steady:
     The picture before is carried into the view of now by depth and averaged with the new one. A pixel starts anew where its surface was
     hidden or out of the picture, and where what was rendered there is another colour. Frames may change their size. Of frames without
     depth, such as a video's, what stands still is averaged.
+
+    A stylizer whose pictures come late says by its `shown` which frame the last one is of. Then so is ours.
     """
 
     def __init__(self, stylizer: Stylizer, rule: Accumulation = Accumulation(), device: str | None = None) -> None:
@@ -26,6 +33,8 @@ class Steady:
         self._renewed = renewed if device is None else _on(device)
         self._history: Any = None
         self._spare: Any = None  # its memory is that of the next
+        self._shown: Frame | None = None
+        self._repeated = 0  # how often in a row it was the same
 
     @property
     def stylizer(self) -> Stylizer:
@@ -42,11 +51,30 @@ class Steady:
         """Begin anew with the next frame: for stylizers that changed without becoming another one."""
         self._history = None
 
+    @property
+    def shown(self) -> Frame | None:
+        """The frame that the last picture is of."""
+        return self._shown
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last frame, given again, would hardly change the picture any more."""
+        return getattr(self._stylizer, "settled", True) and (1 - self.rule.floor) ** self._repeated < LEFT
+
     def style(self, frame: Frame) -> Bytes:
         """The average, rounded; [H, W, 3] sRGB."""
-        history = self._renewed(self._history, frame, self._stylizer.style(frame), self.rule, self._spare)
-        self._spare, self._history = self._history, history
-        return history.shown()
+        picture = self._stylizer.style(frame)
+        shown = getattr(self._stylizer, "shown", None) or frame
+        self._repeated = self._repeated + 1 if shown is self._shown else 0
+        history = self._renewed(self._history, shown, _sized(picture, shown), self.rule, self._spare)
+        self._spare, self._history, self._shown = self._history, history, shown
+        return _sized(history.shown(), frame)
+
+
+def _sized(picture: Bytes, frame: Frame) -> Bytes:
+    """`picture` at the size of `frame`."""
+    size = frame.camera.width, frame.camera.height
+    return picture if picture.shape[1::-1] == size else np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _on(device: str) -> Callable[..., Any]:
