@@ -2,6 +2,7 @@
 
 from splatview.stylize.filters.drawn import Ink, Pencil, Toon
 from splatview.stylize.filters.painterly import Kuwahara, Oil, Watercolour
+from splatview.stylize.filters.screens import Halftone, Pixel
 
 FILTERS: dict[str, type] = {
     "kuwahara": Kuwahara,
@@ -10,4 +11,6 @@ FILTERS: dict[str, type] = {
     "toon": Toon,
     "pencil": Pencil,
     "ink": Ink,
+    "halftone": Halftone,
+    "pixel": Pixel,
 }
