@@ -40,9 +40,8 @@ class Surface:
 
     camera: Camera
     depth: Floats  # [H, W] as drawn
-    inverse: Floats  # [H, W] one over a smoother depth
-    normal: Floats  # [H, W, 3] in the world, without signs
-    facing: Floats  # [H, W] the cosine between normal and view
+    coarse: Floats  # [h, w, 4] the normal in the world without its signs, and one over a smoother depth
+    facing: Floats  # [h, w] the cosine between normal and view
     reach: float  # the depth of what is farthest
 
     @staticmethod
@@ -56,13 +55,15 @@ class Surface:
         coarse = camera.resized(-(-width // STEP), -(-height // STEP))
         inverse = resized(depth, coarse.height, coarse.width, cv2.INTER_NEAREST)
         inverse = np.asarray(cv2.medianBlur(np.divide(1, inverse, out=np.zeros_like(inverse), where=inverse > 0), 5), np.float32)
-        found = (inverse, *_directions(inverse, coarse))
-        return Surface(camera, depth, *(resized(one, height, width) for one in found), reach=float(depth.max()))
+        normal, facing = _directions(inverse, coarse)
+        return Surface(camera, depth, np.dstack([normal, inverse]), facing, float(depth.max()))
 
     def chart(self, period: float, rows: slice = slice(None)) -> Chart:
         """Of some rows, for a pattern whose period is seen about `period` pixels long."""
         across, down = _rays(self.camera)
-        turn, eye, z = self.camera.camera_from_world[:3, :3].astype(np.float32), self.camera.position, self._z(rows)
+        turn, eye = self.camera.camera_from_world[:3, :3].astype(np.float32), self.camera.position
+        first, second, third, inverse = cv2.split(self._fine(self.coarse, rows))
+        z = self._z(rows, inverse)
         angle = float(period / self.camera.K[0, 0])
         farthest = max(self.reach, 1e-6) * float(np.sqrt(np.square(across).max() + np.square(down).max() + 1))
         down = down[rows]
@@ -80,16 +81,27 @@ class Surface:
             (across * turn[0, axis] + (down * turn[1, axis] + turn[2, axis])) * scaled + np.float32(eye[axis]) * frequency
             for axis in range(3)
         )
-        first, second, third = (self.normal[rows, :, axis] for axis in range(3))
         faces_third = third > np.maximum(first, second)
         np.copyto(x, y, where=(first > second) & ~faces_third)
         np.copyto(w, y, where=faces_third)
         return Chart(x, w, blend)
 
-    def _z(self, rows: slice) -> Floats:
+    def facing_of(self, rows: slice = slice(None)) -> Floats:
+        """[h, W] the cosine between normal and view."""
+        return self._fine(self.facing, rows)
+
+    def _fine(self, coarse: np.ndarray, rows: slice) -> np.ndarray:
+        """Rows of `coarse` at full size."""
+        top, bottom, _ = rows.indices(self.camera.height)
+        x, y = coarse.shape[1] / self.camera.width, coarse.shape[0] / self.camera.height
+        place = np.array([[x, 0, 0.5 * x - 0.5], [0, y, (top + 0.5) * y - 0.5]])
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(coarse, place, (self.camera.width, bottom - top), flags=how, borderMode=cv2.BORDER_REPLICATE)
+
+    def _z(self, rows: slice, inverse: np.ndarray) -> Floats:
         seen = self.depth[rows]
         seen = np.where(seen > 0, seen, FAR)
-        smooth = 1 / np.maximum(self.inverse[rows], 1 / FAR)
+        smooth = 1 / np.maximum(inverse, 1 / FAR)
         return np.where(np.abs(smooth - seen) < SAME_SURFACE * seen, smooth, seen)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -62,11 +61,3 @@ def on_paper(picture: Bytes, frame: Frame) -> Bytes:
         return picture
     white = cv2.convertScaleAbs(alpha, alpha=-255, beta=255)
     return np.asarray(cv2.add(picture, white if picture.ndim == 2 else cv2.cvtColor(white, cv2.COLOR_GRAY2RGB)), np.uint8)
-
-
-@lru_cache(8)
-def pixels(height: int, width: int) -> tuple[Floats, Floats]:
-    """Column and row of every pixel, [H, W] each."""
-    across, down = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    across.flags.writeable = down.flags.writeable = False
-    return across, down
