@@ -131,9 +131,7 @@ def fetch(name: str, folder: Path | None = None, progress: Progress | None = Non
                 if progress is not None:
                     progress(min(1.0, done / total), f"{done / 1e9:.2f} of {total / 1e9:.2f} GB")
 
-        places = [
-            hf_hub_download(repo, file, revision=info.sha, local_dir=folder, endpoint=endpoint, tqdm_class=Counted) for file in chosen
-        ]
+        places = [hf_hub_download(repo, file, local_dir=folder, endpoint=endpoint, tqdm_class=Counted) for file in chosen]
     except HFValidationError:
         raise ValueError(f"{name}: expected one of {', '.join(KNOWN)}, or a hub id (owner/name)") from None
     except ValueError as error:

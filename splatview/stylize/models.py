@@ -96,9 +96,14 @@ def _dtype(device: torch.device) -> torch.dtype:
 
 
 def _part(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """A network of `kind` from its folder."""
-    variant = "fp16" if weights.half(folder) else None
-    found = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, variant=variant, dtype=dtype)
+    """A network of `kind` from its folder; ValueError if its weights are not those that its configuration asks for."""
+    how = {"local_files_only": True, "use_safetensors": True, "variant": "fp16" if weights.half(folder) else None, "dtype": dtype}
+    try:
+        found, report = kind.from_pretrained(folder, **how, output_loading_info=True)
+    except (RuntimeError, ValueError) as error:  # of tensors of another shape
+        raise ValueError(f"{folder.name}: its weights do not fit its config.json") from error
+    if report["missing_keys"]:
+        raise ValueError(f"{folder.name}: its weights lack {len(report['missing_keys'])} tensors, {min(report['missing_keys'])} for one")
     return found.eval().requires_grad_(False)
 
 
@@ -145,7 +150,7 @@ def _fuse(network: Any, texts: Texts, loras: tuple[tuple[str, float], ...]) -> N
 
     encoders = dict(zip(("text_encoder", "text_encoder_2"), texts.encoders, strict=False))
     tokenizers = dict(zip(("tokenizer", "tokenizer_2"), texts.tokenizers, strict=False))
-    parts: dict[str, Any] = {"vae": None, "unet": network, "scheduler": LCMScheduler(), **encoders, **tokenizers}
+    parts: dict[str, Any] = {"vae": None, "unet": network, "scheduler": LCMScheduler(steps_offset=1), **encoders, **tokenizers}
     if len(encoders) == 1:
         parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     pipeline: Any = (StableDiffusionPipeline if len(encoders) == 1 else StableDiffusionXLPipeline)(**parts)
