@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from splatview.stylize import hub, models, tiny_autoencoder, weights
-from splatview.stylize.catalogue import KNOWN
+from splatview.stylize.catalogue import KNOWN, Choice
 from splatview.stylize.denoise import Asked, Entering, Levels, StreamBatch
 from splatview.stylize.networks import waves
 from splatview.stylize.schedule import schedule, timesteps
@@ -39,7 +39,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 def load(folder, **more):
-    return models.load(models.Choice(str(folder), device="cpu", **more))
+    return models.load(Choice(str(folder), device="cpu", **more))
 
 
 def picture(seed: int = 0, height: int = 64, width: int = 48) -> torch.Tensor:

@@ -44,6 +44,17 @@ SMALL_VAE: dict[Base, str] = {"sd15": "taesd", "sd21": "taesd", "sdxl": "taesdxl
 LCM_LORA: dict[Base, str] = {"sd15": "lcm-lora", "sdxl": "lcm-lora-xl"}
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which model, and what is added to it. Each is a name of the catalogue, a hub id or a folder."""
+
+    model: str = DEFAULT
+    vae: str = ""  # "": the small one that fits
+    loras: tuple[tuple[str, float], ...] = ()  # with how much of each
+    controlnets: tuple[str, ...] = ()  # "HINT=MODEL" for those that are not in the catalogue
+    device: str = "auto"
+
+
 def with_companions(name: str) -> tuple[str, ...]:
     """`name`, and what it is used with: a pipeline needs a small autoencoder, and some need a LoRA."""
     known = KNOWN.get(name) or KNOWN.get(name_of(name))

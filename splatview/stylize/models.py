@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from transformers.utils import logging as transformers_log
 
 from splatview.arrays import Floats
 from splatview.stylize import hub, tiny_autoencoder, weights
-from splatview.stylize.catalogue import DEFAULT, KNOWN, LCM_LORA, SMALL_VAE, Base, name_of
+from splatview.stylize.catalogue import KNOWN, LCM_LORA, SMALL_VAE, Base, Choice, name_of
 from splatview.stylize.denoise import Prediction
 from splatview.stylize.networks import Decoder, Denoiser, Encoder, Texts
 from splatview.stylize.parts import Codec, Model
@@ -34,18 +33,7 @@ from splatview.stylize.schedule import Family
 FITS: dict[int, Base] = {768: "sd15", 1024: "sd21", 2048: "sdxl"}  # by the width of the tokens that a denoiser takes
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Which model, and what is added to it. Each is a name of the catalogue, a hub id or a folder."""
-
-    model: str = DEFAULT
-    vae: str = ""  # "": the small one that fits
-    loras: tuple[tuple[str, float], ...] = ()  # with how much of each
-    controlnets: tuple[str, ...] = ()  # "HINT=MODEL" for those that are not in the catalogue
-    device: str = "auto"
-
-
-def load(choice: Choice = Choice()) -> Model:
+def load(choice: Choice) -> Model:
     """The model of `choice`. NotHere: something is not on this machine. ValueError: it is not such a model, or it is broken."""
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if choice.device == "auto" else choice.device)
     dtype = _dtype(device)
