@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,20 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data in {folder}: set SPLATVIEW_DATA to the folder that holds splats/ and conformance/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Folders of tiny diffusion models, saved as diffusers saves them, each made when it is first asked for: see tiny_diffusion.write."""
+    import tiny_diffusion  # here: it takes torch and more
+
+    folder = tmp_path_factory.mktemp("models")
+
+    @cache
+    def made(family: str = "turbo") -> Path:
+        return tiny_diffusion.write(folder / family, family)
+
+    return made
 
 
 @pytest.fixture(scope="session")

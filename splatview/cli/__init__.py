@@ -24,6 +24,7 @@ COMMANDS = {  # name: what the overview says; the module of that name holds a da
     "capture": "photograph a scene, for training a radiance field",
     "fit": "train a radiance field from photographs with poses",
     "bench": "measure how fast this machine draws a scene",
+    "models": "list, fetch and check the models of the diffusion stylizer",
     "doctor": "tell which backends work on this machine, and why not",
 }
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from splatview.extras import MissingExtra
 from splatview.formats import (
     checkpoint,
     compressed_ply,
@@ -46,10 +47,6 @@ __all__ = ["MissingExtra", "Progress", "levels", "load", "load_cameras", "save",
 
 Data = bytes | memoryview
 Reader = Callable[[Source, Report], Gaussians | Scene]
-
-
-class MissingExtra(ImportError):
-    """A format needs a package that is not installed; the message names the pip line."""
 
 
 @dataclass(frozen=True)

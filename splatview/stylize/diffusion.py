@@ -1,0 +1,231 @@
+"""Frames redrawn by a diffusion model: a frame becomes latents, goes through the stream batch and becomes a picture again.
+
+With S steps the picture of a frame comes S - 1 frames late. Whoever shows pictures asks `shown` which frame the last one is of, and gives a
+frame that stands still again as long as the stylizer is not `settled`; after that nothing is computed until something changes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from splatview.arrays import Bytes
+from splatview.frame import Frame
+from splatview.stylize import seeds
+from splatview.stylize.denoise import Asked, Entering, Levels, StreamBatch
+from splatview.stylize.diffusing import Diffusing, suited
+from splatview.stylize.guidance import Guidance
+from splatview.stylize.hints import HINTS
+from splatview.stylize.parts import FACTOR, Model
+from splatview.stylize.prompts import Prompts, Told, Wanted
+from splatview.stylize.schedule import at_indices, schedule, timesteps
+from splatview.stylize.similar import Similar
+
+Noise = Callable[[Frame, tuple[int, int, int]], Any]  # a frame, [C, h, w] -> Gaussian noise of that shape, array or tensor
+LEAST = 8  # latents along a side
+
+
+@dataclass(frozen=True, eq=False)
+class Around:
+    """What a stylizer is given beside its model."""
+
+    noise_of: Noise | None = None  # None: fixed noise of the seeds; it is asked for C times as many channels as there are steps
+    similar: Similar | None = None  # of frames from outside
+    clock: Callable[[], float] = time.monotonic  # seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """What comes out again with a frame's latents."""
+
+    frame: Frame
+    picture: Tensor  # [H, W, 3] bytes, where the model is
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The picture of a frame, before it is mixed."""
+
+    sent: Sent
+    styled: Tensor  # [1, 3, h, w], 0..1, at the size that is drawn
+    steps: int  # that it has taken
+
+
+class Diffusion:
+    """A stylizer. `style` is for one thread; controls may be given by any."""
+
+    def __init__(self, model: Model, controls: Diffusing | None = None, around: Around | None = None) -> None:
+        self._model, self._around = model, around or Around()
+        self.controls = controls or suited(model.family)
+        self._prompts = Prompts(model.encode_text, _wanted(self.controls), self._around.clock)
+        self._stream = StreamBatch(model.unet, model.prediction)
+        self._cache: dict[str, tuple[Any, Any]] = {}  # of each kind of thing the last, with what it was made of
+        self._last: tuple[Frame, Any] | None = None  # what was pushed last: the frame, and all that it depends on
+        self._pushed = 0  # how often in a row it was the same
+        self._result: Result | None = None
+        self._composed: tuple[Any, Bytes] | None = None
+
+    def take(self, controls: Diffusing) -> None:
+        """Go on with `controls`: from the next frame on, of prompts as soon as they are encoded."""
+        self.controls = controls
+        self._prompts.ask(_wanted(controls))
+
+    def close(self) -> None:
+        self._prompts.close()
+
+    @property
+    def shown(self) -> Frame | None:
+        """The frame that the last picture is of."""
+        return self._result.sent.frame if self._result else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last frame, given again, would give the same picture again."""
+        if self._last is None or self._composed is None or self._prompts.pending:
+            return False
+        return self._pushed > self._late() and self._depends()[0] == self._last[1] and self._composed[0][1] == self.controls.mix
+
+    @property
+    def note(self) -> str:
+        """What people should know of the prompt; mostly nothing."""
+        return self._prompts.note
+
+    @torch.no_grad()
+    def style(self, frame: Frame) -> Bytes:
+        """[H, W, 3] of `frame`'s size: the picture of `shown`. One that shows less change than it will is what a stream begins with."""
+        depends, told = self._depends()
+        similar = self._around.similar is not None and self._around.similar.skips(frame.rgb8)
+        if self._last is None or self._last[1] != depends:
+            self._pushed = 1
+        elif similar:
+            return self._picture(frame)
+        else:
+            self._pushed = self._pushed + 1 if alike(self._last[0], frame) else 1
+        self._last = frame, depends
+        if self._pushed <= self._late() + 1:
+            self._result = self._drawn(frame, told)
+        return self._picture(frame)
+
+    def _late(self) -> int:
+        """How many pushes a frame waits for its picture."""
+        levels = self._levels()
+        return len(levels) - 1 if levels else 0
+
+    def _depends(self) -> tuple[Any, Told]:
+        """All but the frame that latents depend on, to be compared, and what the network is told."""
+        told = self._prompts.now()
+        return (told, replace(self.controls, prompt=(), negative="", transition=0.0, mix=0.0)), told
+
+    def _drawn(self, frame: Frame, told: Told) -> Result:
+        height, width = fitting(frame.camera.height, frame.camera.width, self.controls.size)
+        picture = torch.tensor(frame.rgb8).to(self._model.device)
+        pixels = sized(floats(picture), (height, width))
+        clean, sent, levels = self._model.codec.encode(pixels), Sent(frame, picture), self._levels()
+        if levels is None:  # nothing shall change
+            self._stream.clear()
+            return Result(sent, self._model.codec.decode(clean).clamp(0, 1), 0)
+        hints = {hint: HINTS[hint](frame, height, width).to(self._model.device) for hint in self._hints(frame)}
+        entering = Entering(clean, self._noise(frame, len(levels), clean), hints, sent)
+        arrived = self._stream.push(entering, levels, self._asked(told, tuple(hints)))
+        return Result(arrived.entered.tag, self._model.codec.decode(arrived.clean).clamp(0, 1), arrived.steps)
+
+    def _picture(self, frame: Frame) -> Bytes:
+        """The last result, mixed with its own frame, at the size of `frame`."""
+        assert self._result is not None
+        key = (self._result, self.controls.mix, frame.camera.height, frame.camera.width)
+        if self._composed is None or self._composed[0] != key:
+            size, mix = key[2:], self.controls.mix
+            shown = sized(self._result.styled, size)
+            if mix < 1:
+                shown = torch.lerp(sized(floats(self._result.sent.picture), size), shown, mix)
+            pixels = (shown[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
+            self._composed = key, pixels.cpu().numpy()  # the one moment at which the device is waited for
+        return self._composed[1]
+
+    def _kept(self, name: str, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` makes, made again only when `key` is another."""
+        if name not in self._cache or self._cache[name][0] != key:
+            self._cache[name] = key, make()
+        return self._cache[name][1]
+
+    def _levels(self) -> Levels | None:
+        """The schedule of the controls; None where nothing shall change."""
+        controls, model = self.controls, self._model
+        length = len(model.table)
+        key = (controls.strength, controls.steps, controls.indices)
+
+        def make() -> Levels | None:
+            steps = at_indices(key[2], length) if key[2] else timesteps(model.family, key[0], key[1], length)
+            return Levels.of(schedule(model.table, model.family, steps), model.device) if steps else None
+
+        return self._kept("levels", key, make)
+
+    def _noise(self, frame: Frame, steps: int, clean: Tensor) -> Tensor:
+        """Noise [S, 1, C, h, w] for the steps of `frame`, which is `clean` [1, C, h, w]."""
+        _, channels, height, width = shape = (steps, *clean.shape[1:])
+        device = clean.device
+        if self._around.noise_of is not None:
+            noise = self._around.noise_of(frame, (steps * channels, height, width))
+            return torch.as_tensor(noise, dtype=torch.float32).to(device).view(steps, 1, channels, height, width)
+        controls = self.controls
+        key = (controls.seed, controls.other_seed, controls.seed_mix, shape)
+        one = lambda seed: seeds.noise(seed, shape).to(device)[:, None]
+        mix = lambda: seeds.mixed(one(key[0]), one(key[1]), key[2]) if key[2] else one(key[0])
+        return self._kept("noise", key, mix)
+
+    def _hints(self, frame: Frame) -> Mapping[str, float]:
+        """The ControlNets that work on `frame`, with their scales."""
+        return {hint: scale for hint, scale in self.controls.hints().items() if hint in self._model.hints and HINTS[hint].fits(frame)}
+
+    def _asked(self, told: Told, hints: tuple[str, ...]) -> Asked:
+        controls, distilled = self.controls, self._model.distilled_guidance
+        scales = {hint: scale for hint, scale in controls.hints().items() if hint in hints}
+        more = {f"{hint} scale": scale for hint, scale in scales.items()} | ({"guidance": controls.scale} if distilled else {})
+        guidance = Guidance("none" if distilled else controls.guidance, controls.scale, controls.delta)
+
+        def make() -> Asked:
+            rows = {name: torch.tensor([value], device=self._model.device) for name, value in more.items()}
+            return Asked({**told.prompt, **rows}, {**told.negative, **rows}, guidance)
+
+        return self._kept("asked", (told, tuple(more.items()), guidance), make)
+
+
+def _wanted(controls: Diffusing) -> Wanted:
+    return Wanted(controls.prompt, controls.negative, controls.transition)
+
+
+def fitting(height: int, width: int, size: int) -> tuple[int, int]:
+    """The height and width at which a picture is drawn: about size^2 pixels in its shape, multiples of 8."""
+    scale = size / (height * width) ** 0.5
+    snapped = lambda side: max(LEAST, round(side * scale / FACTOR)) * FACTOR
+    return snapped(height), snapped(width)
+
+
+def floats(picture: Tensor) -> Tensor:
+    """Bytes [H, W, 3] as [1, 3, H, W], 0..1."""
+    return picture.permute(2, 0, 1)[None].float() / 255
+
+
+def sized(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """A picture [1, 3, H, W] of 0..1 at another size."""
+    if picture.shape[-2:] == size:
+        return picture
+    if size[0] < picture.shape[-2]:
+        return functional.interpolate(picture, size, mode="bilinear", antialias=True)
+    return functional.interpolate(picture, size, mode="bicubic").clamp(0, 1)
+
+
+def alike(one: Frame, other: Frame) -> bool:
+    """Whether two frames are the same view with the same pictures."""
+    if one is other:
+        return True
+    if one.camera != other.camera or one.images.keys() != other.images.keys():
+        return False
+    return all(np.array_equal(image, other.images[name]) for name, image in one.images.items())

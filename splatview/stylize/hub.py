@@ -1,0 +1,155 @@
+"""Where models lie on this machine, and fetching them from the hub. The one file that knows `huggingface_hub`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from splatview.extras import need
+from splatview.stylize.catalogue import KNOWN, Kind, name_of, repo_of
+from splatview.stylize.weights import LORA, MAYBE, NEEDED
+
+Progress = Callable[[float, str], None]
+
+TEXTS = (".json", ".txt")  # files beside weights that are wanted
+REPO = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class NotHere(FileNotFoundError):
+    """A model is not on this machine; the message says how it is fetched, and where it is put by hand."""
+
+
+def home() -> Path:
+    """The folder where people put models, one in a folder named by its hub id: $SPLATVIEW_MODELS, else in the XDG data folder."""
+    if os.environ.get("SPLATVIEW_MODELS"):
+        return Path(os.environ["SPLATVIEW_MODELS"]).expanduser()
+    given = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(given) if given.startswith("/") else Path.home() / ".local" / "share") / "splatview" / "models"
+
+
+def find(name: str) -> Path | None:
+    """The folder (of a LoRA also the file) of the model that `name` means: a path, a name of the catalogue or a hub id. None: not here."""
+    if Path(name).expanduser().exists():
+        return Path(name).expanduser()
+    repo = repo_of(name)
+    if not REPO.fullmatch(repo):
+        return None
+    if (home() / repo).is_dir():
+        return home() / repo
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    except ImportError:  # then nothing of it can be in its cache either
+        return None
+    try:
+        return Path(snapshot_download(repo, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+
+
+def located(name: str) -> Path:
+    """Like `find`; NotHere if it is not."""
+    found = find(name)
+    if found is None:
+        repo = repo_of(name)
+        if not REPO.fullmatch(repo):
+            raise NotHere(f"there is no model {name!r}: expected one of {', '.join(KNOWN)}, a hub id (owner/name) or a folder")
+        size = f" ({KNOWN[name_of(repo)].gigabytes:g} GB)" if name_of(repo) in KNOWN else ""
+        raise NotHere(
+            f"the model {name} is not on this machine: `splatview models --fetch {name_of(repo)}` fetches it{size}; without a network, "
+            f"`hf download {repo} --local-dir FOLDER` where there is one, and bring FOLDER here as {home() / repo}"
+        )
+    return found
+
+
+def here() -> Iterator[str]:
+    """The names of models that are on this machine: those of the catalogue, and what else lies in `home`."""
+    yield from (name for name in KNOWN if find(name))
+    for folder in sorted(home().glob("*/*")):
+        repo = f"{folder.parent.name}/{folder.name}"
+        if folder.is_dir() and name_of(repo) == repo:
+            yield repo
+
+
+def wanted(names: Mapping[str, int], kind: Kind) -> list[str]:
+    """Of the files of a repository (`names`, with their sizes) those that splatview loads; ValueError if they are not all safetensors.
+
+    Weights in half precision do where they are there. The large autoencoder of a pipeline is left out: a small one takes its place.
+    """
+    if kind == "lora":
+        chosen = [name for name in names if name == LORA]
+    elif kind == "pipeline":
+        folders = [folder for folder in (*NEEDED, *MAYBE) if any(name.startswith(f"{folder}/") for name in names)]
+        chosen = [name for folder in folders for name in _part(names, folder)]
+        chosen += [name for name in ("model_index.json",) if name in names]
+    else:
+        chosen = _part(names, "")
+    folders = {str(PurePosixPath(name).parent) for name in chosen if name.endswith(".safetensors")}
+    if not folders or (kind == "pipeline" and not {"unet", "text_encoder"} <= folders):
+        raise ValueError("it has no weights as safetensors files, and splatview loads no others")
+    return chosen
+
+
+def _part(names: Mapping[str, int], folder: str) -> list[str]:
+    inside = [name for name in names if str(PurePosixPath(name).parent) == (folder or ".")]
+    weights = [name for name in inside if name.endswith(".safetensors") and "non_ema" not in name]
+    halves = [name for name in weights if ".fp16" in name]
+    return [name for name in inside if name.endswith(TEXTS)] + (halves or weights)
+
+
+def fetch(name: str, folder: Path | None = None, progress: Progress | None = None, endpoint: str | None = None) -> Path:
+    """Fetch a model of the catalogue, or by its hub id, into the hub's cache on this machine, or into `folder`; where it is then.
+
+    ValueError: it is no such model. OSError: it cannot be had. What was fetched before an interruption is not fetched again.
+    """
+    need("fetching models", "stylize", "huggingface_hub")
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import HFValidationError, HTTPError  # pyright: ignore[reportPrivateImportUsage]
+    from huggingface_hub.utils import tqdm
+
+    repo = repo_of(name)
+    known = KNOWN.get(name_of(repo))
+    try:
+        info = HfApi(endpoint=endpoint).model_info(repo, files_metadata=True)
+        names = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        kind = known.kind if known else _guessed(names)
+        chosen = wanted(names, kind)
+        total, done = max(1, sum(names[file] for file in chosen)), 0
+
+        class Counted(tqdm):
+            """Counts what comes for our own bar."""
+
+            def __init__(self, *args, **kwargs) -> None:
+                kwargs.pop("name", None)
+                super().__init__(*args, **{**kwargs, "disable": True})
+
+            def update(self, n: float | None = 1) -> None:
+                nonlocal done
+                done += int(n or 0)
+                if progress is not None:
+                    progress(min(1.0, done / total), f"{done / 1e9:.2f} of {total / 1e9:.2f} GB")
+
+        places = [hf_hub_download(repo, file, local_dir=folder, endpoint=endpoint, tqdm_class=Counted) for file in chosen]
+    except HFValidationError:
+        raise ValueError(f"{name}: expected one of {', '.join(KNOWN)}, or a hub id (owner/name)") from None
+    except ValueError as error:
+        raise ValueError(f"{repo}: {error}") from None
+    except HTTPError as error:  # of the hub, or of there being no network
+        raise OSError(
+            f"{repo} cannot be fetched ({' '.join(str(error).split()):.300}); `hf download {repo} --local-dir FOLDER` on a machine with a "
+            f"network does, and FOLDER is brought here as {home() / repo}"
+        ) from error
+    return folder if folder is not None else Path(places[0]).parents[chosen[0].count("/")]
+
+
+def _guessed(names: Mapping[str, int]) -> Kind:
+    """The kind of a repository that the catalogue does not know."""
+    if "model_index.json" in names:
+        return "pipeline"
+    if LORA in names:
+        return "lora"
+    if "config.json" in names:
+        return "controlnet"  # or an autoencoder: the files are the same
+    raise ValueError("expected a diffusers pipeline, an autoencoder, a ControlNet or a LoRA")

@@ -1,0 +1,236 @@
+"""Models from disk, as the callables that the engine takes. The one file that imports diffusers, transformers and peft.
+
+Parts are loaded one by one, from safetensors files alone: the text encoders, the denoiser with its LoRAs fused, a small autoencoder where
+there is one, ControlNets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_lcm import LCMScheduler
+from diffusers.utils import logging as diffusers_log
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers.utils import logging as transformers_log
+
+from splatview.arrays import Floats
+from splatview.stylize import hub, tiny_autoencoder, weights
+from splatview.stylize.catalogue import KNOWN, LCM_LORA, SMALL_VAE, Base, Choice, name_of
+from splatview.stylize.denoise import Prediction
+from splatview.stylize.networks import Decoder, Denoiser, Encoder, Texts
+from splatview.stylize.parts import Codec, Model
+from splatview.stylize.schedule import Family
+
+FITS: dict[int, Base] = {768: "sd15", 1024: "sd21", 2048: "sdxl"}  # by the width of the tokens that a denoiser takes
+
+
+def load(choice: Choice) -> Model:
+    """The model of `choice`. NotHere: something is not on this machine. ValueError: it is not such a model, or it is broken."""
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if choice.device == "auto" else choice.device)
+    dtype = _dtype(device)
+    folder = hub.located(choice.model)
+    problems = weights.look_through(folder).problems
+    if weights.kind_of(folder) != "pipeline" or problems:
+        raise ValueError(f"{folder}: expected a whole diffusers pipeline; {problems[0] if problems else 'there is no model_index.json'}")
+    with _quiet(), _one_line(folder):
+        texts = _texts(folder, dtype)
+        network = _part(UNet2DConditionModel, folder / "unet", dtype)
+        config = _json(folder / "scheduler" / "scheduler_config.json")
+        base = FITS.get(network.config.cross_attention_dim, "sdxl" if len(texts.encoders) > 1 else "sd15")
+        family = _family(config, network)
+        loras = choice.loras if family else (*_quick(base, choice), *choice.loras)
+        _fuse(network, texts, loras)
+        codec, notes = _codec(choice, folder, base, device)
+        nets = {hint: _placed(_part(ControlNetModel, hub.located(name), dtype), device) for hint, name in map(_hinted, choice.controlnets)}
+        table, prediction = _noise(config)
+    if codec.channels != network.config.in_channels:
+        raise ValueError(
+            f"{folder}: its denoiser takes {network.config.in_channels} channels, the autoencoder {codec.name} has {codec.channels}"
+        )
+    for encoder in texts.encoders:
+        encoder.to(device)
+    return Model(
+        name_of(choice.model),
+        family or "lcm",
+        Denoiser(_placed(network, device), nets).eval(),
+        codec,
+        texts,
+        table,
+        prediction,
+        device,
+        frozenset(nets),
+        network.config.time_cond_proj_dim is not None,
+        notes,
+    )
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    """Halves on a GPU; on a processor bfloat16 where it has products of them, otherwise it would be slower than float32."""
+    if device.type == "cuda":
+        return torch.float16
+    quick = (
+        getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)() or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    )
+    return torch.bfloat16 if quick else torch.float32
+
+
+def _part(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """A network of `kind` from its folder; ValueError if its weights are not those that its configuration asks for."""
+    how = {"local_files_only": True, "use_safetensors": True, "variant": "fp16" if weights.half(folder) else None, "dtype": dtype}
+    try:
+        found, report = kind.from_pretrained(folder, **how, output_loading_info=True)
+    except (RuntimeError, ValueError) as error:  # of tensors of another shape
+        raise ValueError(f"{folder.name}: its weights do not fit its config.json") from error
+    if report["missing_keys"]:
+        raise ValueError(f"{folder.name}: its weights lack {len(report['missing_keys'])} tensors, {min(report['missing_keys'])} for one")
+    return found.eval().requires_grad_(False)
+
+
+def _placed(network: Any, device: torch.device) -> Any:
+    return network.to(device, memory_format=torch.channels_last)
+
+
+def _texts(folder: Path, dtype: torch.dtype) -> Texts:
+    """The text encoders, on the processor still. A tokenizer that was read wrongly has another number of words than its encoder."""
+    kinds = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
+    kinds = {part: kind for part, kind in kinds.items() if (folder / part).is_dir()}
+    tokenizers = [
+        CLIPTokenizer.from_pretrained(folder / part.replace("text_encoder", "tokenizer"), local_files_only=True) for part in kinds
+    ]
+    encoders = [_part(kind, folder / part, dtype) for part, kind in kinds.items()]
+    for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
+        if len(tokenizer) != encoder.config.vocab_size:
+            raise ValueError(f"its tokenizer has {len(tokenizer)} words, its text encoder {encoder.config.vocab_size}")
+    return Texts(tokenizers, encoders)
+
+
+def _family(config: Mapping[str, Any], network: Any) -> Family | None:
+    """What a model was distilled as; None: it was not."""
+    if config.get("_class_name") == "LCMScheduler" or network.config.time_cond_proj_dim is not None:
+        return "lcm"
+    return "turbo" if config.get("timestep_spacing") == "trailing" else None
+
+
+def _quick(base: Base, choice: Choice) -> tuple[tuple[str, float], ...]:
+    """The LoRA that makes a model of `base` quick; none if one of those that are given does."""
+    if any("lcm" in name.lower() for name, _ in choice.loras):
+        return ()
+    if base not in LCM_LORA:
+        raise ValueError("it takes many steps, and there is no LCM-LoRA that fits it: choose sd-turbo, or another model")
+    return ((LCM_LORA[base], 1.0),)
+
+
+def _fuse(network: Any, texts: Texts, loras: tuple[tuple[str, float], ...]) -> None:
+    """Add LoRAs to the weights for good, so that they cost nothing later."""
+    if not loras:
+        return
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline  # here: this takes seconds
+    from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+
+    encoders = dict(zip(("text_encoder", "text_encoder_2"), texts.encoders, strict=False))
+    tokenizers = dict(zip(("tokenizer", "tokenizer_2"), texts.tokenizers, strict=False))
+    parts: dict[str, Any] = {"vae": None, "unet": network, "scheduler": LCMScheduler(steps_offset=1), **encoders, **tokenizers}
+    if len(encoders) == 1:
+        parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    pipeline: Any = (StableDiffusionPipeline if len(encoders) == 1 else StableDiffusionXLPipeline)(**parts)
+    for name, amount in loras:
+        place = hub.located(name)
+        folder, file = (place.parent, place.name) if place.is_file() else (place, weights.LORA)
+        pipeline.load_lora_weights(folder, weight_name=file, local_files_only=True)
+        pipeline.fuse_lora(lora_scale=amount)
+        pipeline.unload_lora_weights()  # what is fused stays
+
+
+def _codec(choice: Choice, folder: Path, base: Base, device: torch.device) -> tuple[Codec, tuple[str, ...]]:
+    """The autoencoder, and what people should know of it."""
+    own = folder / "vae"
+    if choice.vae:
+        return load_codec(hub.located(choice.vae), device), ()
+    if _json(own / "config.json").get("_class_name") == "AutoencoderTiny":
+        return load_codec(own, device), ()
+    small = hub.find(SMALL_VAE[base])
+    if small is None and list(own.glob("*.safetensors")):
+        note = (
+            f"{SMALL_VAE[base]} is not here, the model's own autoencoder is many times slower: splatview models --fetch {SMALL_VAE[base]}"
+        )
+        return load_codec(own, device), (note,)
+    return load_codec(hub.located(SMALL_VAE[base]), device), ()
+
+
+def load_codec(folder: Path, device: torch.device | str = "cpu") -> Codec:
+    """The autoencoder in `folder`: diffusers' AutoencoderTiny or AutoencoderKL, or the two `.pth` files of a small one."""
+    halves = [next(iter(sorted(folder.glob(f"*_{half}.pth"))), None) for half in ("encoder", "decoder")]
+    if halves[0] and halves[1]:
+        return tiny_autoencoder.load(halves[0], halves[1], device)
+    kinds = {"AutoencoderTiny": AutoencoderTiny, "AutoencoderKL": AutoencoderKL}
+    config = _json(folder / "config.json")
+    kind = kinds.get(config.get("_class_name", ""))
+    if kind is None:
+        raise ValueError(f"{folder}: expected the config.json of an {' or '.join(kinds)}, or an encoder and a decoder as .pth files")
+    exact = kind is AutoencoderKL and config.get("force_upcast", True)  # its halves overflow
+    with _quiet(), _one_line(folder):
+        vae = _placed(_part(kind, folder, torch.float32 if exact else _dtype(torch.device(device))), torch.device(device))
+    return Codec(config.get("_name_or_path") or folder.name, Encoder(vae), Decoder(vae), vae.config.latent_channels)
+
+
+def _hinted(text: str) -> tuple[str, str]:
+    """The hint that a ControlNet is shown, and its name."""
+    hint, given, name = text.rpartition("=")
+    if not given and name in KNOWN and KNOWN[name].hint:
+        return KNOWN[name].hint, name
+    if not hint:
+        raise ValueError(f"ControlNet {text!r}: expected one of {', '.join(name for name in KNOWN if KNOWN[name].hint)}, or HINT=MODEL")
+    return hint, name
+
+
+def _noise(config: Mapping[str, Any]) -> tuple[Floats, Prediction]:
+    """The table alpha bar [T] that a model was trained with, and what it predicts."""
+    scheduler: Any = LCMScheduler.from_config({name: value for name, value in config.items() if not name.startswith("_")})
+    prediction = scheduler.config.prediction_type
+    if prediction not in ("epsilon", "v_prediction"):
+        raise ValueError(f"expected a model that predicts epsilon or v_prediction, got {prediction!r}")
+    return scheduler.alphas_cumprod.numpy(), prediction
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The libraries' remarks about what is as it should be are left out while a model is loaded."""
+    levels = diffusers_log.get_verbosity(), transformers_log.get_verbosity()
+    bars = transformers_log.is_progress_bar_enabled()
+    diffusers_log.set_verbosity_error()
+    transformers_log.set_verbosity_error()
+    transformers_log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        diffusers_log.set_verbosity(levels[0])
+        transformers_log.set_verbosity(levels[1])
+        if bars:
+            transformers_log.enable_progress_bar()
+
+
+@contextmanager
+def _one_line(folder: Path) -> Iterator[None]:
+    """What the libraries say of a folder that they cannot read, as ValueError in one line; NotHere passes."""
+    try:
+        yield
+    except hub.NotHere:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: {' '.join(str(error).split()):.300}") from error

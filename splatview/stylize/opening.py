@@ -1,0 +1,26 @@
+"""Opening a diffusion stylizer: the one door to what needs torch and diffusers, so that all else works without them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from splatview.extras import need
+from splatview.stylize.catalogue import Choice
+from splatview.stylize.diffusing import Diffusing
+
+if TYPE_CHECKING:
+    from splatview.stylize.diffusion import Around, Diffusion
+
+PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
+
+
+def open_diffusion(choice: Choice, controls: Diffusing | None = None, around: Around | None = None) -> Diffusion:
+    """The model of `choice` as a stylizer that begins with `controls` (None: what suits the model).
+
+    MissingExtra: its packages are not installed. NotHere (a FileNotFoundError): the model is not on this machine. ValueError: it is broken.
+    """
+    need("the diffusion stylizer", "stylize", *PACKAGES)
+    from splatview.stylize.diffusion import Diffusion
+    from splatview.stylize.models import load
+
+    return Diffusion(load(choice), controls, around)

@@ -1,0 +1,204 @@
+"""Where models are looked for, what is said of those that are nowhere, and fetching them from a hub of our own, by the real client."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from splatview import extras
+from splatview.cli import main
+from splatview.cli.models import Command
+from splatview.stylize import hub, weights
+from splatview.stylize.catalogue import KNOWN, SMALL_VAE, name_of, repo_of, with_companions
+
+pytestmark = pytest.mark.xdist_group("diffusion")
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("SPLATVIEW_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Repositories in folders `root`/OWNER/NAME, as the hub serves them."""
+
+    def __init__(self, root: Path, *arguments) -> None:
+        self.root = root
+        super().__init__(*arguments)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path.startswith("/api/models/"):
+            owner, name = path.split("/")[3:5]
+            folder = self.root / owner / name
+            files = [
+                {"rfilename": str(file.relative_to(folder)), "size": file.stat().st_size} for file in folder.rglob("*") if file.is_file()
+            ]
+            self.answer(json.dumps({"id": f"{owner}/{name}", "sha": SHA, "siblings": files}).encode() if files else None)
+        else:
+            owner, name, _, _, *rest = path[1:].split("/")
+            file = self.root / owner / name / "/".join(rest)
+            self.answer(file.read_bytes() if file.is_file() else None)
+
+    def answer(self, content: bytes | None) -> None:
+        self.send_response(200 if content is not None else 404)
+        content = content or b"{}"
+        headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": SHA, "Content-Length": str(len(content))}
+        for header, value in headers.items():
+            self.send_header(header, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, *_) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def served(tmp_path, tiny_sd):
+    """The address of a hub, with sd-turbo and taesd on it."""
+    root = tmp_path / "hub"
+    repo = root / repo_of("sd-turbo")
+    repo.mkdir(parents=True)
+    for part in tiny_sd("turbo").rglob("*"):
+        if part.is_file():
+            target = repo / part.relative_to(tiny_sd("turbo"))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(part.read_bytes())
+    whole = repo / "unet" / "diffusion_pytorch_model.safetensors"
+    whole.with_name("diffusion_pytorch_model.fp16.safetensors").write_bytes(whole.read_bytes())
+    (repo / "sd_turbo.safetensors").write_bytes(b"everything once more")
+    small = root / repo_of("taesd")
+    small.mkdir(parents=True)
+    (small / "config.json").write_text('{"_class_name": "AutoencoderTiny"}')
+    save_file({"a": torch.ones(2)}, small / "diffusion_pytorch_model.safetensors")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, root))
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_model_is_fetched_as_far_as_it_is_needed(served, home):
+    told = []
+    place = hub.fetch("sd-turbo", home / repo_of("sd-turbo"), lambda fraction, text: told.append((fraction, text)), served)
+    assert place == hub.find("sd-turbo") == hub.find("stabilityai/sd-turbo") == home / "stabilityai" / "sd-turbo"
+    files = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file() and ".cache" not in path.parts}
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" in files
+    assert not files & {"sd_turbo.safetensors", "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"}
+    assert not weights.look_through(place).problems
+    assert told[-1][0] == pytest.approx(1) and [fraction for fraction, _ in told] == sorted(fraction for fraction, _ in told)
+
+
+def test_a_model_is_fetched_into_the_cache_of_the_hub(served, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    code = "import sys; from splatview.stylize import hub; print(hub.fetch('taesd', endpoint=sys.argv[1])); print(hub.find('taesd'))"
+    environment = {"HF_HOME": str(cache), "PATH": "/usr/bin", "SPLATVIEW_MODELS": str(tmp_path / "none")}
+    done = subprocess.run([sys.executable, "-c", code, served], capture_output=True, text=True, check=True, env=environment)
+    fetched, found = done.stdout.split()
+    assert fetched == found and str(cache) in found and (Path(found) / "config.json").is_file()
+
+
+def test_what_the_hub_has_not_is_said_in_one_line(served):
+    for name in ("nobody/nothing", "sdxl-turbo"):
+        with pytest.raises(OSError, match="cannot be fetched") as error:
+            hub.fetch(name, endpoint=served)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="hub id"):
+        hub.fetch("not a name", endpoint=served)
+    with pytest.raises(OSError, match="hf download madebyollin/taesd"):
+        hub.fetch("taesd", endpoint="http://127.0.0.1:9")
+
+
+def test_what_is_nowhere_says_how_to_get_it(home):
+    with pytest.raises(hub.NotHere) as error:
+        hub.located("sd-turbo")
+    for part in ("splatview models --fetch sd-turbo", "hf download stabilityai/sd-turbo", str(home / "stabilityai" / "sd-turbo")):
+        assert part in str(error.value)
+    with pytest.raises(hub.NotHere, match="expected one of sd-turbo"):
+        hub.located("no such thing")
+
+
+def test_a_folder_is_a_model_by_its_path(tiny_sd):
+    assert hub.find(str(tiny_sd("turbo"))) == tiny_sd("turbo")
+
+
+def test_only_safetensors_are_wanted():
+    half = {"unet/config.json": 1, "unet/diffusion_pytorch_model.bin": 9, "text_encoder/model.safetensors": 9}
+    for names in (half, {"a.bin": 1}, {}):
+        with pytest.raises(ValueError, match="no weights as safetensors"):
+            hub.wanted(names, "pipeline")
+    single = {"config.json": 1, "diffusion_pytorch_model.fp16.safetensors": 5, "diffusion_pytorch_model.safetensors": 9, "readme.md": 1}
+    assert set(hub.wanted(single, "controlnet")) == {"config.json", "diffusion_pytorch_model.fp16.safetensors"}
+    assert hub.wanted({weights.LORA: 1, "lcm_sdxl.bin": 2}, "lora") == [weights.LORA]
+
+
+def test_the_catalogue_is_of_one_piece():
+    for name, known in KNOWN.items():
+        assert name_of(known.repo) == name and repo_of(name) == known.repo
+        assert (known.kind == "controlnet") == bool(known.hint)
+        assert all(companion in KNOWN and KNOWN[companion].base in (known.base, "sd15") for companion in with_companions(name))
+    assert with_companions("sd15-lcm") == ("sd15-lcm", "taesd", "lcm-lora") and with_companions("a/b") == ("a/b",)
+    assert all(KNOWN[name].kind == "vae" for name in SMALL_VAE.values())
+
+
+# The command
+
+
+def test_the_list_has_what_is_here_and_what_is_to_be_had(home, tiny_sd, capsys):
+    (home / "mine").mkdir(parents=True)
+    (home / "mine" / "own").symlink_to(tiny_sd("turbo"))
+    assert main(["models"]) == 0
+    here, there = capsys.readouterr().out.split("to be had")
+    assert "mine/own" in here and "pipeline" in here and "M numbers, F32" in here and "problem" not in here
+    assert all(name in there for name in KNOWN) and str(home) in there
+    assert main(["models", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["here"]["mine/own"]["kind"] == "pipeline" and facts["known"]["sd-turbo"]["repo"] == "stabilityai/sd-turbo"
+
+
+def test_a_model_that_is_not_whole_is_a_users_error(home, capsys):
+    folder = home / repo_of("taesd")
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"_class_name": "AutoencoderTiny"}')
+    (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"cut off")
+    assert main(["models"]) == 2
+    printed = capsys.readouterr()
+    assert "problem: diffusion_pytorch_model.safetensors: expected a safetensors file" in printed.out and "not whole" in printed.err
+
+
+def test_models_are_fetched_with_what_they_are_used_with(served, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(hub, "fetch", partial(hub.fetch, endpoint=served))
+    Command(fetch=("sd-turbo",), folder=tmp_path / "carried").run()
+    assert "taesd: fetched to" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "carried").glob("*/*")} == {"sd-turbo", "taesd"}
+
+
+def test_without_the_extra_its_pip_line_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    assert main(["models", "--fetch", "taesd"]) == 2
+    assert "pip install 'splatview[stylize]'" in capsys.readouterr().err
+    assert main(["models", "--folder", "anywhere"]) == 2
+
+
+def test_no_torch_is_needed_to_look_for_models():
+    code = "import sys; from splatview.stylize import controls, hub, schedule, weights; list(hub.here()); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
