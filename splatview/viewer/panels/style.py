@@ -141,7 +141,7 @@ class Style:
         if where == DEPTH:
             near = float(self._near.value)
             return DepthRange(near, max(float(self._far.value), near + 1e-3))
-        if where.startswith(LAYER):
+        if where.startswith(LAYER) and where.removeprefix(LAYER) in self._world.scene.layers:
             return Layers.named(self._world.scene, [where.removeprefix(LAYER)])
         return {SELECTION: Selection(), BACKGROUND: Background()}.get(where)
 
