@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from splatview.frame import Output
@@ -10,18 +12,23 @@ from splatview.stylize import Stylizer
 from splatview.stylize.accumulate import Accumulation
 from splatview.stylize.controls import shuffled
 from splatview.stylize.filters import FILTERS
+from splatview.stylize.library import Library
 from splatview.stylize.masks import Background, DepthRange, Layers, Mask, Masked, Selection
 from splatview.stylize.temporal import Steady
 from splatview.viewer.page import Page
 from splatview.viewer.panels.controls import Controls
+from splatview.viewer.panels.diffuse import Diffuser
 from splatview.viewer.panels.keys import on_key
 from splatview.viewer.panels.look import Look
 from splatview.viewer.panels.widgets import hear, press, show_if, table
+from splatview.viewer.remembered import state_folder
 from splatview.viewer.session import Session
 from splatview.viewer.space import RADIUS
 from splatview.viewer.studio import Studio
 
 EVERYWHERE, SELECTION, BACKGROUND, DEPTH = "everywhere", "the selection", "the background", "a range of depth"
+DIFFUSION = "diffusion"
+CHOOSE = "choose"
 LAYER = "layer "  # before a layer's name
 
 
@@ -30,14 +37,16 @@ class Style:
 
     def __init__(self, page: Page, session: Session, studio: Studio, look: Look) -> None:
         gui = page.gui
+        self._library = Library(styles_file(), FILTERS)
         self._page, self._session, self._world, self._look = page, session, studio.world, look
         self._kinds: dict[str, Any] = {name: kind() for name, kind in FILTERS.items()}  # with their numbers as they were last
         with gui.add_folder("Style", expand_by_default=False) as self.folder:
             self._on: Any = gui.add_checkbox("Stylise", False, hint="Key Y")
             self._beside = gui.add_button("Original beside it", color="gray", hint="Split screen: drag the line; key Shift+Y")
-            self._kind: Any = gui.add_dropdown("Kind", tuple(self._kinds), initial_value=next(iter(self._kinds)))
-            with gui.add_folder(None) as own:
-                self._controls = Controls(gui, own, self._turned)
+            self._kind: Any = gui.add_dropdown("Kind", (*self._kinds, DIFFUSION), initial_value=next(iter(self._kinds)))
+            with gui.add_folder(None) as self._own:
+                self._controls = Controls(gui, self._own, self._turned)
+            self._diffuser = Diffuser(page, self._use)
             self._random = gui.add_button("Surprise me", color="gray", hint="Numbers of this style at random")
             self._where: Any = gui.add_dropdown("Where", self._places(), initial_value=EVERYWHERE)
             self._near: Any = gui.add_number("From depth", 0.0, min=0.0, step=0.05, visible=False, hint="Scene units along the view axis")
@@ -49,12 +58,17 @@ class Style:
                 "Newest counts", 0.02, 1, 0.01, Accumulation.floor, visible=False, hint="At least, of the average"
             )
             self._figures = gui.add_html("")
+            self._saved: Any = gui.add_dropdown("Saved styles", (CHOOSE, *self._names()), initial_value=CHOOSE)
+            self._name: Any = gui.add_text("Style name", "", hint="To save it as")
+            save = gui.add_button("Save this style", color="gray")
         hear(self._on, lambda on: look.choose("style" if on else "colour"))
         hear(self._kind, lambda _: self._choose())
         for handle in (self._where, self._near, self._far, self._feather, self._rest, self._steady, self._floor):
             hear(handle, lambda _: self._use())
         press(self._beside, self.toggle_beside)
-        press(self._random, lambda: self._turned(shuffled(self._value, random.Random()), show=True))
+        press(self._random, self._surprise)
+        hear(self._saved, self._load)
+        press(save, self._save)
         on_key(gui, "style", self.toggle)
         on_key(gui, "style beside", self.toggle_beside)
         look.heard = self._looked
@@ -103,6 +117,7 @@ class Style:
             "dropped, skipped, failed": f"{counts.dropped:,}, {counts.skipped:,}, {counts.failed:,}",
         }
         self._figures.content = table(rows)
+        self._diffuser.show_figures()
 
     def _looked(self) -> None:
         """The view shows something else."""
@@ -111,9 +126,56 @@ class Style:
         if self._on.value != on:
             self._on.value = on
 
+    def close(self) -> None:
+        """The page has gone."""
+        self._diffuser.close()
+
     def _choose(self) -> None:
-        self._controls.show(self._value)
+        diffuses = self._kind.value == DIFFUSION
+        show_if(not diffuses, self._own)
+        show_if(diffuses, self._diffuser.folder)
+        if diffuses:
+            self._steady.value = True
+            self._diffuser.open()
+        else:
+            self._controls.show(self._value)
         self._use()
+
+    def _surprise(self) -> None:
+        if self._kind.value == DIFFUSION:
+            self._diffuser.surprise()
+        else:
+            self._turned(shuffled(self._value, random.Random()), show=True)
+
+    def _names(self) -> list[str]:
+        try:
+            return self._library.names()
+        except (ValueError, OSError):  # it is told when a style is saved
+            return []
+
+    def _load(self, name: str) -> None:
+        """Take a saved style, of whatever kind."""
+        if name == CHOOSE:
+            return
+        try:
+            found = self._library.load(name)
+        except (KeyError, ValueError, OSError) as error:
+            self._page.notify("No such style", str(error))
+            return
+        self._kind.value = next((kind for kind, made in FILTERS.items() if type(found) is made), DIFFUSION)
+        if self._kind.value == DIFFUSION:
+            self._diffuser.show(replace(found, size=self._diffuser.controls.size))
+        else:
+            self._kinds[self._kind.value] = found
+        self._choose()
+        self._look.choose("style")
+
+    def _save(self) -> None:
+        try:
+            self._library.save(str(self._name.value).strip(), self._diffuser.controls if self._kind.value == DIFFUSION else self._value)
+            self._saved.options = (CHOOSE, *self._library.names())
+        except (ValueError, OSError) as error:
+            self._page.notify("Not saved", str(error))
 
     def _turned(self, value: Any, show: bool = False) -> None:
         self._kinds[self._kind.value] = value
@@ -123,7 +185,9 @@ class Style:
 
     def _use(self) -> None:
         """Redraw as the widgets say."""
-        stylizer: Stylizer = self._value
+        stylizer: Stylizer | None = self._diffuser.stylizer if self._kind.value == DIFFUSION else self._value
+        if stylizer is None:  # it is being opened; what is shown goes on meanwhile
+            return
         show_if(self._steady.value, self._floor)
         if self._steady.value:
             stylizer = Steady(stylizer, Accumulation(floor=float(self._floor.value)))
@@ -147,3 +211,8 @@ class Style:
 
     def _places(self) -> tuple[str, ...]:
         return (EVERYWHERE, SELECTION, BACKGROUND, DEPTH, *(LAYER + name for name in self._world.scene.layers))
+
+
+def styles_file() -> Path:
+    """Where saved styles are kept, whatever the scene."""
+    return state_folder().parent / "styles.json"
