@@ -26,6 +26,11 @@ def slider(default: float, least: float, most: float, step: float, what: str) ->
     return field(default=default, metadata={"slider": Slider(least, most, step, what), "help": what})
 
 
+def option(default: Any, what: str) -> Any:
+    """The field of a dataclass that is a yes or no, or one of some words."""
+    return field(default=default, metadata={"help": what})
+
+
 def sliders(controls: Any) -> dict[str, Slider]:
     """The sliders of a dataclass or a value of one, by field, in their order."""
     return {one.name: one.metadata["slider"] for one in fields(controls) if "slider" in one.metadata}
