@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import tiny_onnx
 from test_viewer import coloured_ball, scripted
 
 from splatview import Camera, RenderOptions, Scene, open_renderer
@@ -315,3 +316,29 @@ def test_layers_that_come_and_go_are_places_to_choose(viewer):
         await client.until(lambda: client.widgets["Where"][1]["value"] == "everywhere")
 
     scripted(viewer, script)
+
+
+def test_a_network_of_a_file_below_the_root_redraws_and_one_elsewhere_does_not(scene, tmp_path_factory):
+    root, elsewhere = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("elsewhere")
+    for folder in (root, elsewhere):
+        (folder / "negative.onnx").write_bytes(tiny_onnx.mixed(-tiny_onnx.SAME, (1, 1, 1)))
+
+    async def script(client):
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        await client.orbit(0.7)
+        await client.rest()
+        await client.set("Kind", "onnx")
+        await client.set("Values", "0..1")
+        await client.set("ONNX file", str(elsewhere / "negative.onnx"))
+        await client.until(lambda: any("below" in text for _, text in client.notices.values()))
+        await client.set("ONNX file", "negative.onnx")
+        await client.until(lambda: any("negative.onnx: RGB, 0..1, CPU" in html for html in htmls(client)))
+        await client.set("Stylise", True)
+        await shows(client, lambda now: now.shape == (180, 320, 3) and now[2, 2].min() > 200)
+
+    with Viewer(scene, ViewerSettings(port=0, open=False, root=root)) as viewer:
+        scripted(viewer, script)
+
+
+def htmls(client):
+    return [properties.get("content", "") for _, properties in client.widgets.values() if isinstance(properties.get("content"), str)]

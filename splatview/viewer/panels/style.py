@@ -14,12 +14,14 @@ from splatview.stylize.controls import shuffled
 from splatview.stylize.filters import FILTERS
 from splatview.stylize.library import Library
 from splatview.stylize.masks import Background, DepthRange, Layers, Mask, Masked, Selection
+from splatview.stylize.onnx_style import Redrawing
 from splatview.stylize.temporal import Steady
 from splatview.viewer.page import Page
 from splatview.viewer.panels.controls import Controls
 from splatview.viewer.panels.diffuse import Diffuser
 from splatview.viewer.panels.keys import on_key
 from splatview.viewer.panels.look import Look
+from splatview.viewer.panels.network import Networks
 from splatview.viewer.panels.widgets import hear, press, show_if, table
 from splatview.viewer.remembered import state_folder
 from splatview.viewer.session import Session
@@ -27,7 +29,8 @@ from splatview.viewer.space import RADIUS
 from splatview.viewer.studio import Studio
 
 EVERYWHERE, SELECTION, BACKGROUND, DEPTH = "everywhere", "the selection", "the background", "a range of depth"
-DIFFUSION = "diffusion"
+NETWORK, DIFFUSION = "onnx", "diffusion"
+SAVED: dict[str, type] = {**FILTERS, NETWORK: Redrawing}  # and diffusion
 CHOOSE = "choose"
 LAYER = "layer "  # before a layer's name
 
@@ -37,15 +40,16 @@ class Style:
 
     def __init__(self, page: Page, session: Session, studio: Studio, look: Look) -> None:
         gui = page.gui
-        self._library = Library(styles_file(), FILTERS)
+        self._library = Library(styles_file(), SAVED)
         self._page, self._session, self._world, self._look = page, session, studio.world, look
         self._kinds: dict[str, Any] = {name: kind() for name, kind in FILTERS.items()}  # with their numbers as they were last
         with gui.add_folder("Style", expand_by_default=False) as self.folder:
             self._on: Any = gui.add_checkbox("Stylise", False, hint="Key Y")
             self._beside = gui.add_button("Original beside it", color="gray", hint="Split screen: drag the line; key Shift+Y")
-            self._kind: Any = gui.add_dropdown("Kind", (*self._kinds, DIFFUSION), initial_value=next(iter(self._kinds)))
+            self._kind: Any = gui.add_dropdown("Kind", (*self._kinds, NETWORK, DIFFUSION), initial_value=next(iter(self._kinds)))
             with gui.add_folder(None) as self._own:
                 self._controls = Controls(gui, self._own, self._turned)
+            self._networks = Networks(page, studio.root, self._use)
             self._diffuser = Diffuser(page, self._use)
             self._random = gui.add_button("Surprise me", color="gray", hint="Numbers of this style at random")
             self._where: Any = gui.add_dropdown("Where", self._places(), initial_value=EVERYWHERE)
@@ -77,6 +81,20 @@ class Style:
     @property
     def _value(self) -> Any:
         return self._kinds[self._kind.value]
+
+    @property
+    def _now(self) -> Any:
+        """The numbers of the chosen kind."""
+        if self._kind.value == NETWORK:
+            return self._networks.controls
+        return self._diffuser.controls if self._kind.value == DIFFUSION else self._value
+
+    @property
+    def _stylizer(self) -> Stylizer | None:
+        """None: it is being opened."""
+        if self._kind.value == NETWORK:
+            return self._networks.stylizer
+        return self._diffuser.stylizer if self._kind.value == DIFFUSION else self._value
 
     def toggle(self) -> None:
         """The style, or the colours as they are."""
@@ -131,19 +149,25 @@ class Style:
         self._diffuser.close()
 
     def _choose(self) -> None:
-        diffuses = self._kind.value == DIFFUSION
-        show_if(not diffuses, self._own)
-        show_if(diffuses, self._diffuser.folder)
-        if diffuses:
-            self._steady.value = True
-            self._diffuser.open()
-        else:
+        kind = self._kind.value
+        for shown, folder in (
+            (kind in self._kinds, self._own),
+            (kind == NETWORK, self._networks.folder),
+            (kind == DIFFUSION, self._diffuser.folder),
+        ):
+            show_if(shown, folder)
+        if kind in self._kinds:
             self._controls.show(self._value)
+        else:
+            self._steady.value = True  # they flicker
+            (self._networks if kind == NETWORK else self._diffuser).open()
         self._use()
 
     def _surprise(self) -> None:
         if self._kind.value == DIFFUSION:
             self._diffuser.surprise()
+        elif self._kind.value == NETWORK:
+            self._networks.show(shuffled(self._networks.controls, random.Random()))
         else:
             self._turned(shuffled(self._value, random.Random()), show=True)
 
@@ -162,8 +186,10 @@ class Style:
         except (KeyError, ValueError, OSError) as error:
             self._page.notify("No such style", str(error))
             return
-        self._kind.value = next((kind for kind, made in FILTERS.items() if type(found) is made), DIFFUSION)
-        if self._kind.value == DIFFUSION:
+        self._kind.value = next((kind for kind, made in SAVED.items() if type(found) is made), DIFFUSION)
+        if self._kind.value == NETWORK:
+            self._networks.show(found)
+        elif self._kind.value == DIFFUSION:
             self._diffuser.show(replace(found, size=self._diffuser.controls.size))
         else:
             self._kinds[self._kind.value] = found
@@ -172,7 +198,7 @@ class Style:
 
     def _save(self) -> None:
         try:
-            self._library.save(str(self._name.value).strip(), self._diffuser.controls if self._kind.value == DIFFUSION else self._value)
+            self._library.save(str(self._name.value).strip(), self._now)
             self._saved.options = (CHOOSE, *self._library.names())
         except (ValueError, OSError) as error:
             self._page.notify("Not saved", str(error))
@@ -185,8 +211,8 @@ class Style:
 
     def _use(self) -> None:
         """Redraw as the widgets say."""
-        stylizer: Stylizer | None = self._diffuser.stylizer if self._kind.value == DIFFUSION else self._value
-        if stylizer is None:  # it is being opened; what is shown goes on meanwhile
+        stylizer = self._stylizer
+        if stylizer is None:  # what is shown goes on meanwhile
             return
         show_if(self._steady.value, self._floor)
         if self._steady.value:
