@@ -12,12 +12,13 @@ What only one of them knows:
     overdraw       of the splats, whatever stands in front
 A style is one of splats; a field is drawn as it is, and of the options near, far and background concern it; a field's own background
 comes before theirs.
+
+All this is written once, for numpy's arrays and for the tensors of a device (`composite_cuda`).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -25,11 +26,12 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from splatview.arrays import Bools, Floats
+from splatview.arrays import Bools
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, Output, Renderer, RenderOptions
+from splatview.render.begun import Begun, Clock, Drawn
 from splatview.render.field_cpu import FieldImage
-from splatview.render.refined import Refined
+from splatview.render.pixels import HOST, Pixels
 from splatview.scene import Layer, Scene
 
 PASSES = 0.5  # of the splats' light, from which on a pixel is theirs
@@ -53,23 +55,12 @@ class FieldRenderer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """What is composed with others."""
+    """What is composed with others: arrays, or tensors of one device."""
 
-    rgb: Floats | None  # [H, W, 3] times alpha; None: nobody asked for it
-    alpha: Floats  # [H, W]
-    depth: Floats  # [H, W] expected z along the view axis, 0 where alpha is 0
-    median: Floats | None = None  # [H, W] where it is known, else 0
-
-
-@dataclass(frozen=True, eq=False)
-class Begun:
-    """A view that comes in more and more pixels: what is not drawn again for the next of its pictures."""
-
-    scene: Scene
-    camera: Camera
-    options: RenderOptions  # as far as fields heed them
-    fields: dict[str, Refined]  # by layer
-    splats: dict[RenderOptions, Frame]
+    rgb: Any  # [H, W, 3] times alpha; None: nobody asked for it
+    alpha: Any  # [H, W]
+    depth: Any  # [H, W] expected z along the view axis, 0 where alpha is 0
+    median: Any = None  # [H, W] where it is known, else 0
 
 
 class CompositeRenderer:
@@ -77,6 +68,8 @@ class CompositeRenderer:
 
     What it drew for a picture with a `RenderOptions.field_share` below 1 is kept, and is part of the next pictures of the same view.
     """
+
+    pixels: Pixels = HOST
 
     def __init__(self, splats: SplatRenderer, fields: Callable[[], FieldRenderer]) -> None:
         self.splats = splats
@@ -92,16 +85,16 @@ class CompositeRenderer:
             return self.splats.render(scene, camera, options, interrupt)
         if scene.background is not None:
             options = replace(options, background=scene.background)
-        frame = self._drawn_splats(scene, camera, _asked_of_splats(options), begun, interrupt) if scene.visible_layers else None
-        began = time.perf_counter()
+        watch, splats = self._watch(), None
+        if scene.visible_layers:
+            splats = self._drawn_splats(scene, camera, _asked_of_splats(options), begun, interrupt, watch)
         images = self._drawn_fields(scene, camera, options, begun, interrupt)
-        drawn = time.perf_counter()
+        watch.lap("fields")
         sheets = [Sheet(image.rgb, image.alpha, image.depth) for image in images]
-        composed = _composed(frame, sheets, options, (camera.height, camera.width))
-        ended = time.perf_counter()
-        timings = {**(frame.timings if frame else {}), "fields": 1e3 * (drawn - began), "compose": 1e3 * (ended - drawn)}
-        samples = sum(int(image.samples.sum(dtype=np.int64)) for image in images)
-        return Frame(camera, composed, timings, {**(frame.counts if frame else {}), "samples": samples})
+        composed = _composed(self.pixels.library, splats, sheets, options)
+        watch.lap("compose")
+        samples = sum(image.samples.sum(dtype=self.pixels.library.int64) for image in images)
+        return self._delivered(camera, composed, {**(splats.counts if splats else {}), "samples": samples}, watch)
 
     def render_many(
         self, scene: Scene, cameras: Sequence[Camera], options: RenderOptions = RenderOptions(), interrupt: Interrupt | None = None
@@ -131,6 +124,23 @@ class CompositeRenderer:
         encode = getattr(self.splats, "encode_jpeg", None)
         return None if encode is None else encode(frame, quality)
 
+    # What depends on where pictures are drawn.
+
+    def _watch(self) -> Any:
+        return Clock()
+
+    def _draw(self, scene: Scene, camera: Camera, options: RenderOptions, interrupt: Interrupt | None, watch: Any) -> Drawn:
+        """The splats alone."""
+        frame = self.splats.render(scene, camera, options, interrupt)
+        watch.took(frame.timings)
+        return Drawn(frame.images, frame.counts)
+
+    def _delivered(self, camera: Camera, images: Mapping[str, Any], counts: Mapping[str, Any], watch: Any) -> Frame:
+        """The composed `images` as a frame."""
+        return Frame(camera, images, watch.timings, {name: int(count) for name, count in counts.items()})
+
+    # What does not depend on it.
+
     def _passes(self, scene: Scene, camera: Camera, pixels: Bools, options: RenderOptions, interrupt: Interrupt | None) -> Bools:
         """[H, W] where the light of splats passes the fields in front; told from a small picture of the part around `pixels`."""
         rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
@@ -140,9 +150,9 @@ class CompositeRenderer:
         part = Camera(K, camera.camera_from_world, int(right - left), int(bottom - top))
         scale = min(1.0, LOOKED_AT / max(part.width, part.height))
         small = part.resized(max(1, round(scale * part.width)), max(1, round(scale * part.height)))
-        frame = self.splats.render(scene, small, replace(options, outputs=("alpha", "depth")), interrupt)
+        splats = self._draw(scene, small, replace(options, outputs=("alpha", "depth")), interrupt, self._watch()).images
         fields = [Sheet(None, image.alpha, image.depth) for image in self._drawn_fields(scene, small, options, None, interrupt)]
-        light = _lights([Sheet(None, frame.alpha, frame.depth), *fields])[0]
+        light = self.pixels.host(_lights(self.pixels.library, [Sheet(None, splats["alpha"], splats["depth"]), *fields])[0])
         passes = np.zeros(pixels.shape, np.bool_)
         size = part.width, part.height
         passes[top:bottom, left:right] = cv2.resize((light >= PASSES).view(np.uint8), size, interpolation=cv2.INTER_NEAREST).view(np.bool_)
@@ -157,16 +167,16 @@ class CompositeRenderer:
             return begun
         if options.field_share == 1 or not scene.visible_fields:
             return None
-        self._begun = Begun(scene, camera, heeded, {name: Refined(camera) for name in scene.visible_fields}, {})
+        self._begun = Begun.of(scene, camera, heeded, self.pixels)
         return self._begun
 
     def _drawn_splats(
-        self, scene: Scene, camera: Camera, options: RenderOptions, begun: Begun | None, interrupt: Interrupt | None
-    ) -> Frame:
+        self, scene: Scene, camera: Camera, options: RenderOptions, begun: Begun | None, interrupt: Interrupt | None, watch: Any
+    ) -> Drawn:
         if begun is None:
-            return self.splats.render(scene, camera, options, interrupt)
+            return self._draw(scene, camera, options, interrupt, watch)
         if options not in begun.splats:
-            begun.splats[options] = self.splats.render(scene, camera, options, interrupt)
+            begun.splats[options] = self._draw(scene, camera, options, interrupt, watch)
         return begun.splats[options]
 
     def _drawn_fields(
@@ -192,19 +202,6 @@ class CompositeRenderer:
         return images
 
 
-class FromDevice:
-    """`field_cuda.FieldCuda` as a `FieldRenderer`: what it draws is brought to the host. An interrupt is not heard while it draws."""
-
-    def __init__(self, fields: Any) -> None:
-        self._fields = fields
-
-    def render(self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> FieldImage:
-        drawn = self._fields.render(layer, camera, options.near, options.far, options.field_detail)
-        colour, alpha, distance, samples = (image.cpu().numpy() for image in (drawn.rgb, drawn.alpha, drawn.distance, drawn.samples))
-        depth = _divided(np.float32(layer.placement.scale) * distance, alpha)
-        return FieldImage(layer.field.developed(colour, alpha, layer.exposure), alpha, depth, samples)
-
-
 def _asked_of_splats(options: RenderOptions) -> RenderOptions:
     """What the splats' sheet is made of, and what only they know."""
     colour: tuple[Output, ...] = ("rgb",) if {"rgb", "rgb8"} & set(options.outputs) else ()
@@ -216,60 +213,61 @@ def _asked_of_fields(options: RenderOptions) -> RenderOptions:
     return RenderOptions(near=options.near, far=options.far, field_detail=options.field_detail)
 
 
-def _composed(frame: Frame | None, fields: list[Sheet], options: RenderOptions, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """The images that `options` ask for, of the splats' `frame` (None: there are none) and of `fields`."""
-    images, wanted = {} if frame is None else frame.images, set(options.outputs)
-    splats = [] if frame is None else [Sheet(images.get("rgb"), frame.alpha, frame.depth, images.get("median_depth"))]
-    sheets = [*splats, *fields]
-    lights = _lights(sheets)
+def _composed(library: Any, splats: Drawn | None, fields: list[Sheet], options: RenderOptions) -> dict[str, Any]:
+    """The images that `options` ask for, of `splats` (None: there are none) and of `fields`: all arrays of one `library`."""
+    images, wanted = {} if splats is None else splats.images, set(options.outputs)
+    first = [] if splats is None else [Sheet(images.get("rgb"), images["alpha"], images["depth"], images.get("median_depth"))]
+    sheets = [*first, *fields]
+    lights = _lights(library, sheets)
     weights = [light * sheet.alpha for light, sheet in zip(lights, sheets, strict=True)]
-    alpha = np.add.reduce(weights)
-    own = lights[0] if splats else np.ones(shape, np.float32)  # of the splats' light, what passes
-    found: dict[str, np.ndarray] = {"alpha": alpha}
+    alpha: Any = sum(weights)
+    own = lights[0]  # of the splats' light, what passes
+    found: dict[str, Any] = {"alpha": alpha}
     if wanted & {"rgb", "rgb8"}:
-        found["rgb"] = rgb = (1 - alpha)[..., None] * np.array(options.background, np.float32)
-        for light, sheet in zip(lights, sheets, strict=True):
-            assert sheet.rgb is not None
-            rgb += sheet.rgb if len(sheets) == 1 else light[..., None] * sheet.rgb
+        rgb: Any = sum(sheet.rgb if len(sheets) == 1 else light[..., None] * sheet.rgb for light, sheet in zip(lights, sheets, strict=True))
+        for channel, value in enumerate(options.background):
+            rgb[..., channel] += (1 - alpha) * value
+        found["rgb"] = rgb
         if "rgb8" in wanted:
-            found["rgb8"] = (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+            found["rgb8"] = library.asarray(rgb.clip(0, 1) * 255 + 0.5, dtype=library.uint8)
     if "depth" in wanted:
-        found["depth"] = _divided(np.add.reduce([weight * sheet.depth for weight, sheet in zip(weights, sheets, strict=True)]), alpha)
+        found["depth"] = divided(library, sum(weight * sheet.depth for weight, sheet in zip(weights, sheets, strict=True)), alpha)
     if "median_depth" in wanted:
-        found["median_depth"] = _median(sheets, lights)
+        found["median_depth"] = _median(library, sheets, lights)
+    nothing = library.zeros_like(alpha, dtype=library.int32)
     if "ids" in wanted:
-        nobody, here = np.full(shape, -1, np.int32), own >= PASSES
-        found |= {name: np.where(here, images[name], nobody) if splats else nobody for name in ("ids", "id_layers")}
+        found |= {name: library.where(own >= PASSES, images[name], nothing - 1) if splats else nothing - 1 for name in ("ids", "id_layers")}
     if "overdraw" in wanted:
-        found["overdraw"] = images["overdraw"] if splats else np.zeros(shape, np.int32)
+        found["overdraw"] = images["overdraw"] if splats else nothing
     if "coverage" in wanted:
-        found["coverage"] = own * images["coverage"] if splats else np.zeros(shape, np.float32)
+        found["coverage"] = own * images["coverage"] if splats else library.zeros_like(alpha)
     kept = wanted | ({"id_layers"} if "ids" in wanted else set())
     return {name: image for name, image in found.items() if name in kept}
 
 
-def _lights(sheets: Sequence[Sheet]) -> list[Floats]:
+def _lights(library: Any, sheets: Sequence[Sheet]) -> list[Any]:
     """For each sheet, the share [H, W] of its light that passes those in front of it."""
     lights = []
     for place, sheet in enumerate(sheets):
-        light = np.ones_like(sheet.alpha)
+        light = library.ones_like(sheet.alpha)
         for other_place, other in enumerate(sheets):
             if other_place != place:
                 before = other.depth <= sheet.depth if other_place < place else other.depth < sheet.depth
-                light *= np.where(before, 1 - other.alpha, np.float32(1))
+                light *= 1 - before * other.alpha
         lights.append(light)
     return lights
 
 
-def _median(sheets: Sequence[Sheet], lights: Sequence[Floats]) -> Floats:
+def _median(library: Any, sheets: Sequence[Sheet], lights: Sequence[Any]) -> Any:
     """[H, W] the median of the sheet at which the transmittance falls to 0.5, 0 where it never does."""
-    median = np.zeros_like(lights[0])
+    median = library.zeros_like(lights[0])
     for sheet, light in zip(sheets, lights, strict=True):
         here = (light > 0.5) & (light * (1 - sheet.alpha) <= 0.5)
-        own = sheet.depth if sheet.median is None else np.where(sheet.median > 0, sheet.median, sheet.depth)
-        median = np.where(here, own, median)
+        own = sheet.depth if sheet.median is None else library.where(sheet.median > 0, sheet.median, sheet.depth)
+        median = library.where(here, own, median)
     return median
 
 
-def _divided(sums: Floats, alpha: Floats) -> Floats:
-    return np.divide(sums, alpha, out=np.zeros_like(alpha), where=alpha > 0)
+def divided(library: Any, sums: Any, alpha: Any) -> Any:
+    """`sums` / `alpha`, 0 where both are."""
+    return sums / library.where(alpha > 0, alpha, 1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-import cv2
 import numpy as np
 
-from splatview.arrays import Floats
 from splatview.camera import Camera
 from splatview.render.field_cpu import FieldImage
+from splatview.render.pixels import HOST, Pixels
 
 COARSEST = 8  # pixels between two of the first lattice, at most
 BETWEEN = (1, 1), (0, 1), (1, 0)  # of a lattice, in halves of its step: right and down
@@ -18,14 +18,14 @@ BETWEEN = (1, 1), (0, 1), (1, 0)  # of a lattice, in halves of its step: right a
 class Refined:
     """One field, seen from one camera, as far as it was drawn."""
 
-    def __init__(self, camera: Camera) -> None:
-        shape = camera.height, camera.width
-        self._camera = camera
+    def __init__(self, camera: Camera, pixels: Pixels = HOST) -> None:
+        shape, real = (camera.height, camera.width), pixels.library.float32
+        self._camera, self._pixels = camera, pixels
         self._step = 0  # between the pixels of the lattice that is there; 0: none
         self._parts = 0  # of those in between, of a quarter of all each
-        self._known = np.zeros(shape, np.float32)
-        alpha, depth = np.zeros((2, *shape), np.float32)
-        self._image = FieldImage(np.zeros((*shape, 3), np.float32), alpha, depth, np.zeros(shape, np.int32))
+        self._known = pixels.zeros(shape, dtype=real)
+        alpha, depth = pixels.zeros((2, *shape), dtype=real)
+        self._image = FieldImage(pixels.zeros((*shape, 3), dtype=real), alpha, depth, pixels.zeros(shape, dtype=pixels.library.int32))
 
     @property
     def share(self) -> float:
@@ -58,15 +58,15 @@ class Refined:
         """What was drawn, and between its pixels what is expected there: bilinear between those of a lattice."""
         if self.share >= 1:
             return self._image
-        weights = 1 - np.abs(np.arange(1 - self._step, self._step)) / np.float32(self._step)
+        weights = (1 - np.abs(np.arange(1 - self._step, self._step)) / self._step).astype(np.float32)
+        library, known = self._pixels.library, self._known > 0
 
-        def spread(values: Floats) -> Floats:
-            return np.asarray(cv2.sepFilter2D(values, -1, weights, weights, borderType=cv2.BORDER_CONSTANT), np.float32)
+        def spread(values: Any) -> Any:
+            return self._pixels.spread(values, weights)
 
-        total, known = spread(self._known), self._known > 0
+        total = spread(self._known)
         rgb, alpha, depth, samples = self._image
-        found_alpha = np.where(known, alpha, spread(alpha) / total)
-        reach = spread(depth * alpha) / total
-        found_depth = np.divide(reach, found_alpha, out=np.zeros_like(reach), where=found_alpha > 0)
-        found_rgb = np.where(known[..., None], rgb, spread(rgb) / total[..., None])
-        return FieldImage(found_rgb, found_alpha, np.where(known, depth, found_depth), samples)
+        found_alpha = library.where(known, alpha, spread(alpha) / total)
+        found_depth = spread(depth * alpha) / total / library.where(found_alpha > 0, found_alpha, 1)
+        found_rgb = library.where(known[..., None], rgb, spread(rgb) / total[..., None])
+        return FieldImage(found_rgb, found_alpha, library.where(known, depth, found_depth), samples)
