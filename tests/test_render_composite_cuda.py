@@ -41,7 +41,7 @@ class Tensors:
     def __init__(self):
         self._fields, self.rays = FieldCpu(), 0
 
-    def render(self, layer, camera, near, far, detail):
+    def render(self, layer, camera, near, far, detail, interrupt):
         self.rays += camera.width * camera.height
         raw = copy.copy(layer.field)
         object.__setattr__(raw, "developed", lambda colour, *_: colour)

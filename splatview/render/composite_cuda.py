@@ -44,13 +44,13 @@ class CompositeCuda(CompositeRenderer):
 
 
 class OnDevice:
-    """`FieldCuda` as a `composite.FieldRenderer` whose images are tensors. An interrupt is not heard while it draws."""
+    """`FieldCuda` as a `composite.FieldRenderer` whose images are tensors."""
 
     def __init__(self, fields: FieldCuda) -> None:
         self._fields = fields
 
     def render(self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> FieldImage:
-        drawn: Any = self._fields.render(layer, camera, options.near, options.far, options.field_detail)
+        drawn: Any = self._fields.render(layer, camera, options.near, options.far, options.field_detail, interrupt)
         depth = divided(torch, layer.placement.scale * drawn.distance, drawn.alpha)
         colour = layer.field.developed(drawn.rgb, drawn.alpha, layer.exposure, torch)
         return FieldImage(colour, drawn.alpha, depth, drawn.samples)
