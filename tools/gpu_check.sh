@@ -53,5 +53,6 @@ python -m pytest -m gpu -n 0 --tb=short tests/test_render*_gpu.py 2>&1 | tee -a 
 printf '```\n\n' >>"$REPORT"
 python tools/bench.py --device cuda --only target --dry | tee -a "$REPORT" || status=$?
 python tools/bench.py --device cuda --only gaussians --dry | tee -a "$REPORT" || status=$?
+python tools/bench.py --device cuda --only fields --dry | tee -a "$REPORT" || status=$?
 say "wrote $REPORT"
 exit $status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import weakref
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from torch import Tensor
 from splatview.camera import Camera
 from splatview.frame import Interrupt, Interrupted
 from splatview.hashgrid import HashGrid, last_transmittance
+from splatview.render import tiny_cuda_nn
+from splatview.render.field_tcnn import TinyCudaNetworks
 from splatview.render.field_triton import TritonNetworks
 from splatview.render.field_waves import Networks, Space, Wave, launch
 from splatview.scene import Layer
@@ -25,6 +28,8 @@ RAYS = 1 << 20  # that are drawn at once, at most: what they need is about 0.7 K
 SAMPLES = 8  # of a ray in a round, at first
 ROUNDS = 4  # between two looks at whether all rays have ended
 BLOCKS = {"begin_rays": 128, "advance": 128, "finish": 256}  # of the programs
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +51,27 @@ class Prepared:
 
 
 class FieldCuda:
-    """Draws fields on a GPU; those that were prepared are kept as long as they live."""
+    """Draws fields on a GPU; those that were prepared are kept as long as they live.
 
-    def __init__(self, device: str = "cuda") -> None:
-        self._device = torch.device(device)
+    `networks`: who has a field's networks, as `tiny_cuda_nn.find` says. Those that tiny-cuda-nn cannot hold our own kernels have.
+    """
+
+    def __init__(self, device: str = "cuda", networks: str | None = None) -> None:
+        self._device, (self._tinycudann, _) = torch.device(device), tiny_cuda_nn.find(networks)
         self._prepared: weakref.WeakKeyDictionary[HashGrid, Prepared] = weakref.WeakKeyDictionary()
 
     def prepare(self, field: HashGrid) -> Prepared:
         if field not in self._prepared:
-            self._prepared[field] = Prepared(Space.of(field, self._device), TritonNetworks(field, self._device))
+            self._prepared[field] = Prepared(Space.of(field, self._device), self._networks(field))
         return self._prepared[field]
+
+    def _networks(self, field: HashGrid) -> Networks:
+        if self._tinycudann is not None:
+            try:
+                return TinyCudaNetworks(field, self._device, self._tinycudann)
+            except ValueError as error:
+                log.info("a field whose networks tiny-cuda-nn does not have: %s", error)
+        return TritonNetworks(field, self._device)
 
     @torch.no_grad()
     def render(

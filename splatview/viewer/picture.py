@@ -71,7 +71,7 @@ def draw(
     frames = [renderer.render(request.scene, camera, saved.on(options), interrupt) for options in asked]
     left, right = (coloured(pixels_of(frame, side, view)) for frame, side in zip((frames[0], frames[-1]), sides, strict=True))
     cut = round(view.split * camera.width)
-    stages = dict.fromkeys(stage for frame in frames for stage in frame.timings)  # of splats that were there already no frame has any
+    stages = dict.fromkeys(stage for frame in frames for stage in frame.timings)  # one whose splats were there already has none of theirs
     timings = {stage: sum(frame.timings.get(stage, 0.0) for frame in frames) for stage in stages}
     return replace(frames[0], timings=timings), np.concatenate([left[:, :cut], right[:, cut:]], axis=1)
 
