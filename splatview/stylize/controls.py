@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields, replace
 from random import Random
-from typing import Any
+from typing import Any, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def check(controls: Any) -> None:
 
 def shuffled(controls: Any, random: Random) -> Any:
     """`controls` with other numbers, on the steps between the ends of each slider."""
-    numbers = {}
+    numbers, kinds = {}, get_type_hints(type(controls))
     for name, one in sliders(controls).items():
         number = min(one.most, one.least + random.randint(0, round((one.most - one.least) / one.step)) * one.step)
-        numbers[name] = type(getattr(controls, name))(round(number, 6))
+        numbers[name] = kinds[name](round(number, 6))
     return replace(controls, **numbers)

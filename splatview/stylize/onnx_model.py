@@ -61,6 +61,10 @@ class OnnxNetwork:
                     return network._with(declared)
         raise ValueError(f"the network does not run: {fault}")
 
+    @property
+    def about(self) -> tuple[str, ...]:
+        return self.convention.channels, self.convention.values, self.session.get_providers()[0].removesuffix("ExecutionProvider")
+
     def __call__(self, rgb8: Bytes) -> Floats:
         """[H, W, 3] sRGB, 0..255 and a little beyond."""
         height, width = rgb8.shape[:2]

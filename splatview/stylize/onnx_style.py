@@ -49,6 +49,11 @@ SMALL = Redrawing()
 class Network(Protocol):
     """Redraws pictures of any size."""
 
+    @property
+    def about(self) -> tuple[str, ...]:
+        """For people: how it wants its pictures, and where it runs."""
+        ...
+
     def __call__(self, rgb8: Bytes) -> Floats:
         """[H, W, 3] sRGB, 0..255 and a little beyond, of `rgb8` [H, W, 3], whose sides are LEAST_SIDE or more."""
         ...
