@@ -109,7 +109,7 @@ class Ink:
         return banded(self._inked, 0, blots, outlines, lighter)
 
     def _inked(self, tone: Bytes, outlines: Bytes, lighter: Bytes) -> Bytes:
-        blots = cv2.subtract(cv2.convertScaleAbs(np.maximum(200 * self.black - tone.astype(np.float32), 0), alpha=16), lighter)
+        blots = cv2.subtract(cv2.convertScaleAbs(np.maximum(200 * self.black - tone.astype(np.float32), 0), alpha=40), lighter)
         paper = np.broadcast_to(PAPER, (*tone.shape, 3)).copy()
         return inked(paper, np.asarray(cv2.max(blots, outlines), np.uint8))
 

@@ -70,8 +70,8 @@ class Pixel:
     """Blocks of few colours, as of early computers."""
 
     size: int = slider(6, 2, 32, 1, "a block's side")
-    levels: int = slider(6, 2, 16, 1, "tones of each of red, green and blue")
-    dither: float = slider(0.5, 0, 1, 0.05, "how much tones between are mixed of blocks")
+    levels: int = slider(8, 2, 16, 1, "tones of each of red, green and blue")
+    dither: float = slider(0.4, 0, 1, 0.05, "how much tones between are mixed of blocks")
     colour: float = slider(1.2, 0, 2, 0.05, "how much colour, 1 as it is")
 
     def __post_init__(self) -> None:
