@@ -19,6 +19,7 @@ from torch.nn import functional
 from splatview.arrays import Bytes
 from splatview.frame import Frame
 from splatview.stylize import seeds
+from splatview.stylize.acceleration import Acceleration, Accelerator, ways
 from splatview.stylize.denoise import Asked, Entering, Levels, StreamBatch
 from splatview.stylize.diffusing import Diffusing, suited
 from splatview.stylize.guidance import Guidance
@@ -38,6 +39,7 @@ class Around:
 
     noise_of: Noise | None = None  # None: fixed noise of the seeds; it is asked for C times as many channels as there are steps
     similar: Similar | None = None  # of frames from outside
+    accelerator: Accelerator = "auto"
     clock: Callable[[], float] = time.monotonic  # seconds
 
 
@@ -62,7 +64,9 @@ class Diffusion:
     """A stylizer. `style` is for one thread; controls may be given by any."""
 
     def __init__(self, model: Model, controls: Diffusing | None = None, around: Around | None = None) -> None:
-        self._model, self._around = model, around or Around()
+        self._around = around or Around()
+        self._acceleration = Acceleration(model, ways(self._around.accelerator, model))
+        model = self._model = self._acceleration.model
         self.controls = controls or suited(model.family)
         self._prompts = Prompts(model.encode_text, _wanted(self.controls), self._around.clock)
         self._stream = StreamBatch(model.unet, model.prediction)
@@ -78,7 +82,9 @@ class Diffusion:
         self._prompts.ask(_wanted(controls))
 
     def close(self) -> None:
+        """End its threads."""
         self._prompts.close()
+        self._acceleration.close()
 
     @property
     def shown(self) -> Frame | None:
@@ -94,10 +100,15 @@ class Diffusion:
 
     @property
     def about(self) -> tuple[str, ...]:
-        """For people: where the model is, how much memory of a GPU is taken, and what is not as it could be."""
-        device = self._model.device
+        """For people: where the model is, how much memory of a GPU is taken, how it is run, and what is not as it could be."""
+        device, notes = self._model.device, [self.in_use, *self._model.notes, self.note]
         taken = f", {torch.cuda.memory_allocated(device) / 1e9:.1f} GB of its memory" if device.type == "cuda" else ""
-        return (f"{self._model.name} on {device}{taken}", *self._model.notes, *([self.note] if self.note else []))
+        return (f"{self._model.name} on {device}{taken}", *(note for note in notes if note))
+
+    @property
+    def in_use(self) -> str:
+        """How the model's networks are run, and what faster way is being made or does not work, in one line."""
+        return self._acceleration.in_use
 
     @property
     def note(self) -> str:

@@ -78,6 +78,13 @@ def pipelines() -> list[str]:
     return [name for name in here() if (found := find(name)) is not None and kind_of(found) == "pipeline"]
 
 
+def controlnets(model: str) -> tuple[str, ...]:
+    """The ControlNets of the catalogue that are here and fit a model of it, one for each hint."""
+    known = KNOWN.get(name_of(repo_of(model)))
+    fitting = [name for name, net in KNOWN.items() if known is not None and net.kind == "controlnet" and net.base == known.base]
+    return tuple(name for name in fitting if find(name))
+
+
 def wanted(names: Mapping[str, int], kind: Kind) -> list[str]:
     """Of the files of a repository (`names`, with their sizes) those that splatview loads; ValueError if they are not all safetensors.
 

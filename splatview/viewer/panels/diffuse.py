@@ -78,7 +78,7 @@ class Diffuser:
 
     def _open(self, model: str, grain: Grain) -> None:
         try:
-            stylizer = open_diffusion(Choice(model), self.controls, self._around(grain))
+            stylizer = open_diffusion(Choice(model, controlnets=hub.controlnets(model)), self.controls, self._around(grain))
         except (MissingExtra, OSError, ValueError) as error:
             self._opening = None
             with self._page.perhaps_gone():
