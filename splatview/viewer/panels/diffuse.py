@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from splatview.stylize.diffusion import Diffusion
 
 Grain = Literal["surfaces", "places in the world", "the screen"]
+WAYS = ("auto", "eager", "compile", "graphs", "tensorrt")  # `acceleration.Accelerator`, which needs PyTorch to be imported
 GRAINS: tuple[Grain, ...] = ("surfaces", "places in the world", "the screen")
 
 
@@ -47,11 +48,13 @@ class Diffuser:
             self._negative: Any = gui.add_text("Not", self.controls.negative, hint="Negative prompt, for guidance full and initialize")
             with gui.add_folder("Numbers of the model", expand_by_default=False) as numbers:
                 self._numbers = Controls(gui, numbers, self._turned)
+                self._way: Any = gui.add_dropdown("Run by", WAYS, initial_value=WAYS[0], hint="A way that does not work here is left out")
                 self._grain: Any = gui.add_dropdown("Grain sticks to", GRAINS, initial_value=GRAINS[0])
         Typed(self._prompt, lambda: None, lambda _, text: self._turned(replace(self.controls, prompt=phrases_of(text))))
         Typed(self._negative, lambda: None, lambda _, text: self._turned(replace(self.controls, negative=text.strip())))
         hear(self._models, lambda _: self.open(again=True))
-        hear(self._grain, lambda _: self.open(again=True))
+        for handle in (self._grain, self._way):
+            hear(handle, lambda _: self.open(again=True))
         self._numbers.show(self.controls)
 
     def open(self, again: bool = False) -> None:
@@ -60,7 +63,8 @@ class Diffuser:
             return
         self._opening = str(self._models.value)
         self._state.content = lines([f"Opening {self._opening} …"])
-        threading.Thread(target=self._open, args=(str(self._models.value), self._grain.value), name="splatview-model", daemon=True).start()
+        asked = str(self._models.value), self._grain.value, self._way.value
+        threading.Thread(target=self._open, args=asked, name="splatview-model", daemon=True).start()
 
     def surprise(self) -> None:
         """Another look."""
@@ -76,9 +80,9 @@ class Diffuser:
         if self.stylizer is not None:
             self.stylizer.close()
 
-    def _open(self, model: str, grain: Grain) -> None:
+    def _open(self, model: str, grain: Grain, accelerator: str) -> None:
         try:
-            stylizer = open_diffusion(Choice(model, controlnets=hub.controlnets(model)), self.controls, self._around(grain))
+            stylizer = open_diffusion(Choice(model, controlnets=hub.controlnets(model)), self.controls, self._around(grain, accelerator))
         except (MissingExtra, OSError, ValueError) as error:
             self._opening = None
             with self._page.perhaps_gone():
@@ -96,15 +100,16 @@ class Diffuser:
             self.show_figures()
             self._changed()
 
-    def _around(self, grain: Grain) -> Any:
+    def _around(self, grain: Grain, accelerator: Any) -> Any:
         """What the stylizer is given beside the model: where its noise comes from."""
-        if grain == "the screen":
-            return None
         try:
             from splatview.stylize.diffusion import Around
         except ImportError:  # what is missing is told when the model is opened
             return None
-        return Around(noise_of=Seeded(HashedNoise if grain == "places in the world" else CarriedNoise, lambda: self.controls.seed))
+        if grain == "the screen":
+            return Around(accelerator=accelerator)
+        noise = Seeded(HashedNoise if grain == "places in the world" else CarriedNoise, lambda: self.controls.seed)
+        return Around(noise, accelerator=accelerator)
 
     def _turned(self, controls: Diffusing) -> None:
         self.controls = controls
