@@ -402,6 +402,7 @@ def test_what_no_control_can_be_is_said(wrong):
 
 def test_a_model_begins_with_what_suits_it():
     assert suited("turbo").steps == 1 and suited("turbo").guidance == "none" and suited("lcm").steps > 1
+    assert suited("lcm", distilled_guidance=True).scale > 3
     assert Diffusing(steps=2.0) == Diffusing(steps=2) and Diffusing(depth=0).hints() == {}
 
 

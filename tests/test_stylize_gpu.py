@@ -52,6 +52,19 @@ def test_a_faster_way_gives_the_same_pictures_frame_after_frame(tiny_sd, kind, m
     plain.close(), faster.close()
 
 
+def test_a_frame_waits_for_the_gpu_once(tiny_sd, recwarn):
+    stylizer = opened(tiny_sd, "cuda", steps=2)
+    for seed in range(3):
+        stylizer.style(a_frame(seed))
+    recwarn.clear()
+    torch.cuda.set_sync_debug_mode("warn")
+    for seed in range(3, 8):
+        stylizer.style(a_frame(seed))
+    torch.cuda.set_sync_debug_mode("default")
+    assert len([warning for warning in recwarn if "synchroniz" in str(warning.message)]) <= 5
+    stylizer.close()
+
+
 def test_what_is_recorded_takes_new_inputs_and_gives_away_its_results():
     layer = torch.nn.Linear(8, 8).cuda().requires_grad_(False)
     graph = Graph(layer, [torch.zeros(2, 8, device="cuda")])
