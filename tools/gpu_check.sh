@@ -49,9 +49,10 @@ say "drawing a first picture, for which gsplat compiles its kernels: minutes, th
     printf '```\n\n## pytest -m gpu\n\n```\n'
 } | tee "$REPORT"
 status=0
-python -m pytest -m gpu -n 0 --tb=short tests/test_render_gpu.py tests/test_render_field_gpu.py tests/test_stylize_gpu.py 2>&1 | tee -a "$REPORT" || status=$?
+python -m pytest -m gpu -n 0 --tb=short tests/test_render*_gpu.py tests/test_stylize_gpu.py 2>&1 | tee -a "$REPORT" || status=$?
 printf '```\n\n' >>"$REPORT"
 python tools/bench.py --device cuda --only target --dry | tee -a "$REPORT" || status=$?
 python tools/bench.py --device cuda --only gaussians --dry | tee -a "$REPORT" || status=$?
+python tools/bench.py --device cuda --only fields --dry | tee -a "$REPORT" || status=$?
 say "wrote $REPORT"
 exit $status

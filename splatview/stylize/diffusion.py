@@ -99,14 +99,21 @@ class Diffusion:
         return self._pushed > self._late() and self._depends()[0] == self._last[1] and self._composed[0][1] == self.controls.mix
 
     @property
+    def about(self) -> tuple[str, ...]:
+        """For people: where the model is, how much memory of a GPU is taken, how it is run, and what is not as it could be."""
+        device, notes = self._model.device, [self.in_use, *self._model.notes, self.note]
+        taken = f", {torch.cuda.memory_allocated(device) / 1e9:.1f} GB of its memory" if device.type == "cuda" else ""
+        return (f"{self._model.name} on {device}{taken}", *(note for note in notes if note))
+
+    @property
     def in_use(self) -> str:
         """How the model's networks are run, and what faster way is being made or does not work, in one line."""
         return self._acceleration.in_use
 
     @property
     def note(self) -> str:
-        """What people should know of the model and of the prompt; mostly nothing."""
-        return "; ".join(note for note in (*self._model.notes, self._prompts.note) if note)
+        """What people should know of the prompt; mostly nothing."""
+        return self._prompts.note
 
     @torch.no_grad()
     def style(self, frame: Frame) -> Bytes:

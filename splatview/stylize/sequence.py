@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from splatview.arrays import Bytes
 from splatview.frame import Frame
-from splatview.stylize import Stylizer
+from splatview.stylize import Stylizer, settled, shown_by
 
 MOST = 100  # times that the last frame is given again, for a stylizer that never settles
 
@@ -20,7 +20,7 @@ def in_order(stylizer: Stylizer, frames: Iterable[Frame]) -> Iterator[tuple[Fram
         if not waiting or waiting[-1] is not frame:
             waiting.append(frame)
         now = stylizer.style(frame)
-        of = getattr(stylizer, "shown", None)
+        of = shown_by(stylizer, frame)
         of = of if any(of is one for one in waiting) else frame  # or it is a picture of an equal frame, from before
         if picture is not None and of is not shown:
             while waiting[0] is not of:
@@ -36,6 +36,6 @@ def _until_settled(stylizer: Stylizer, frames: Iterable[Frame]) -> Iterator[Fram
     for frame in frames:
         yield frame
     for _ in range(MOST):
-        if frame is None or getattr(stylizer, "settled", True):
+        if frame is None or settled(stylizer):
             return
         yield frame
