@@ -22,6 +22,7 @@ from splatview.stylize.diffusion import Around, Diffusion, alike, fitting, float
 from splatview.stylize.opening import open_diffusion
 from splatview.stylize.parts import Encoded
 from splatview.stylize.prompts import Prompts, Wanted, blended, slerp
+from splatview.stylize.sequence import in_order
 from splatview.stylize.similar import Similar
 
 pytestmark = [
@@ -401,6 +402,7 @@ def test_what_no_control_can_be_is_said(wrong):
 
 def test_a_model_begins_with_what_suits_it():
     assert suited("turbo").steps == 1 and suited("turbo").guidance == "none" and suited("lcm").steps > 1
+    assert suited("lcm", distilled_guidance=True).scale > 3
     assert Diffusing(steps=2.0) == Diffusing(steps=2) and Diffusing(depth=0).hints() == {}
 
 
@@ -416,3 +418,16 @@ def test_opening_one_loads_its_model_or_says_what_is_missing(tiny_sd, monkeypatc
 def test_controls_and_the_door_need_no_torch():
     code = "import sys; from splatview.stylize import diffusing, opening, similar; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_video_has_each_frames_own_picture(opened, steps):
+    frames = [a_frame(seed) for seed in (0, 1, 2, 2, 2, 2, 3, 4, 4)]
+    pairs = list(in_order(opened(replace(STILL, steps=steps)), frames))
+    assert all(one is other for (one, _), other in zip(pairs, frames, strict=True))
+    for frame, picture in pairs:
+        standing = opened(replace(STILL, steps=steps))
+        for _ in range(steps):
+            expected = standing.style(frame)
+        assert close_to(picture, expected)
+    assert list(in_order(opened(), [])) == []

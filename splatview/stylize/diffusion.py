@@ -67,7 +67,7 @@ class Diffusion:
         self._around = around or Around()
         self._acceleration = Acceleration(model, ways(self._around.accelerator, model))
         model = self._model = self._acceleration.model
-        self.controls = controls or suited(model.family)
+        self.controls = controls or suited(model.family, model.distilled_guidance)
         self._prompts = Prompts(model.encode_text, _wanted(self.controls), self._around.clock)
         self._stream = StreamBatch(model.unet, model.prediction)
         self._cache: dict[str, tuple[Any, Any]] = {}  # of each kind of thing the last, with what it was made of
@@ -143,16 +143,21 @@ class Diffusion:
 
     def _drawn(self, frame: Frame, told: Told) -> Result:
         height, width = fitting(frame.camera.height, frame.camera.width, self.controls.size)
-        picture = torch.tensor(frame.rgb8).to(self._model.device)
+        picture = self._sent(frame.rgb8)
         pixels = sized(floats(picture), (height, width))
         clean, sent, levels = self._model.codec.encode(pixels), Sent(frame, picture), self._levels()
         if levels is None:  # nothing shall change
             self._stream.clear()
             return Result(sent, self._model.codec.decode(clean).clamp(0, 1), 0)
-        hints = {hint: HINTS[hint](frame, height, width).to(self._model.device) for hint in self._hints(frame)}
+        hints = {hint: self._sent(HINTS[hint](frame, height, width)) for hint in self._hints(frame)}
         entering = Entering(clean, self._noise(frame, len(levels), clean), hints, sent)
         arrived = self._stream.push(entering, levels, self._asked(told, tuple(hints)))
         return Result(arrived.entered.tag, self._model.codec.decode(arrived.clean).clamp(0, 1), arrived.steps)
+
+    def _sent(self, values: Any) -> Tensor:
+        """An array or a tensor where the model is; nobody waits for it."""
+        tensor = values if isinstance(values, Tensor) else torch.tensor(values)
+        return tensor.to(self._model.device, non_blocking=True)
 
     def _picture(self, frame: Frame) -> Bytes:
         """The last result, mixed with its own frame, at the size of `frame`."""
@@ -191,7 +196,7 @@ class Diffusion:
         device = clean.device
         if self._around.noise_of is not None:
             noise = self._around.noise_of(frame, (steps * channels, height, width))
-            return torch.as_tensor(noise, dtype=torch.float32).to(device).view(steps, 1, channels, height, width)
+            return self._sent(noise).float().view(steps, 1, channels, height, width)
         controls = self.controls
         key = (controls.seed, controls.other_seed, controls.seed_mix, shape)
         one = lambda seed: seeds.noise(seed, shape).to(device)[:, None]

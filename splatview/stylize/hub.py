@@ -31,7 +31,7 @@ def home() -> Path:
 
 def find(name: str) -> Path | None:
     """The folder (of a LoRA also the file) of the model that `name` means: a path, a name of the catalogue or a hub id. None: not here."""
-    if Path(name).expanduser().exists():
+    if name not in KNOWN and Path(name).expanduser().exists():
         return Path(name).expanduser()
     repo = repo_of(name)
     if not REPO.fullmatch(repo):
