@@ -155,6 +155,16 @@ def test_a_box_that_is_moved_leaves_no_ghost():
         )  # its paint moves with it, too, though its depth does not tell
 
 
+def test_a_faint_thing_that_is_moved_leaves_no_ghost():
+    """Of so little difference in colour that only depth can tell."""
+    camera, steady = looking((0, 0, -1)), Steady(AsDrawn())
+    for step in range(20):
+        frame = drawn(camera, [Card((-0.4 + 0.035 * step, 0, 1.6), (0.25, 0.2))], sky=False)
+        faint = (frame.alpha > 0) * np.float32(0.06)
+        faint = Frame(camera, {"rgb8": np.repeat((faint[..., None] * 200).astype(np.uint8), 3, 2), "alpha": faint, "depth": frame.depth})
+        assert np.abs(steady.style(faint).astype(int) - faint.rgb8).max() == 0
+
+
 def test_a_scene_that_is_painted_anew_is_seen_at_once():
     camera, steady = looking((0, 0, -1)), Steady(AsDrawn())
     for _ in range(12):

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import tiny_onnx
 from test_viewer import coloured_ball, scripted
 
 from splatview import Camera, RenderOptions, Scene, open_renderer
@@ -189,9 +190,11 @@ def test_a_quick_style_is_that_of_the_very_frame(frame):
         styling.close()
 
 
-def test_a_frame_is_styled_as_often_as_the_stylizer_wants_and_no_more(frame):
+def test_a_frame_is_styled_until_the_stylizer_has_settled_and_no_more(frame):
     class Converging(Negative):
-        calls = 3
+        @property
+        def settled(self):
+            return len(self.frames) >= 3
 
     stylizer, told, done = Converging(), [], threading.Event()
     styling = Styling(stylizer)
@@ -205,6 +208,34 @@ def test_a_frame_is_styled_as_often_as_the_stylizer_wants_and_no_more(frame):
             styling.show(now)
         time.sleep(0.05)
         assert len(stylizer.frames) == 3 and all(one is now for one in stylizer.frames) and told[-1] == 3
+    finally:
+        styling.close()
+
+
+def test_pictures_that_come_late_are_laid_onto_the_frame_that_is_shown(frame):
+    """As of a stream that works on two frames at once: of a still view the picture is its own in the end."""
+
+    class Late(Negative):
+        shown, settled = None, False
+
+        def style(self, frame):
+            self.frames.append(frame)
+            self.settled = len(self.frames) > 1 and self.frames[-2] is frame
+            self.shown = self.frames[-2] if len(self.frames) > 1 else frame
+            return 255 - self.shown.rgb8
+
+    styling = Styling(Late())
+    try:
+        first, second = frame(), frame(0.02)
+        for one in (first, second):
+            styling.show(one)
+            end = time.monotonic() + 5
+            while not (styling._newest and styling._newest.given is one and styling._newest.settled) and time.monotonic() < end:
+                time.sleep(0.01)
+            assert np.array_equal(styling.show(one), 255 - one.rgb8)
+        moved = frame(0.04)
+        now = styling.show(moved).astype(int)
+        assert np.abs(now - (255 - moved.rgb8)).mean() < 12, "meanwhile the one before, where it lies now"
     finally:
         styling.close()
 
@@ -279,8 +310,35 @@ def test_layers_that_come_and_go_are_places_to_choose(viewer):
         await client.until(lambda: "Where" in client.widgets)
         assert "layer ball" in client.widgets["Where"][1]["options"]
         await client.set("Where", "layer ball")
+        await client.until(lambda: client.widgets["Feather"][1]["visible"])
         viewer.world.do(Rename("ball", "globe"))
         await client.until(lambda: "layer globe" in client.widgets["Where"][1]["options"])
         await client.until(lambda: client.widgets["Where"][1]["value"] == "everywhere")
 
     scripted(viewer, script)
+
+
+def test_a_network_of_a_file_below_the_root_redraws_and_one_elsewhere_does_not(scene, tmp_path_factory):
+    root, elsewhere = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("elsewhere")
+    for folder in (root, elsewhere):
+        (folder / "negative.onnx").write_bytes(tiny_onnx.mixed(-tiny_onnx.SAME, (1, 1, 1)))
+
+    async def script(client):
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        await client.orbit(0.7)
+        await client.rest()
+        await client.set("Kind", "onnx")
+        await client.set("Values", "0..1")
+        await client.set("ONNX file", str(elsewhere / "negative.onnx"))
+        await client.until(lambda: any("below" in text for _, text in client.notices.values()))
+        await client.set("ONNX file", "negative.onnx")
+        await client.until(lambda: any("negative.onnx: RGB, 0..1, CPU" in html for html in htmls(client)))
+        await client.set("Stylise", True)
+        await shows(client, lambda now: now.shape == (180, 320, 3) and now[2, 2].min() > 200)
+
+    with Viewer(scene, ViewerSettings(port=0, open=False, root=root)) as viewer:
+        scripted(viewer, script)
+
+
+def htmls(client):
+    return [properties.get("content", "") for _, properties in client.widgets.values() if isinstance(properties.get("content"), str)]

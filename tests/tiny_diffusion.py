@@ -66,7 +66,12 @@ def unet(**more) -> UNet2DConditionModel:
 
 def vae() -> AutoencoderTiny:
     sides = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}
-    return AutoencoderTiny(**sides, num_encoder_blocks=(1,) * 4, num_decoder_blocks=(1,) * 4).eval()
+    made = AutoencoderTiny(**sides, num_encoder_blocks=(1,) * 4, num_decoder_blocks=(1,) * 4).eval()
+    with torch.no_grad():  # latents and pictures of some contrast
+        for layer, gain in ((made.encoder.layers[-1], 40), (made.decoder.layers[-1], 20)):
+            layer.weight.sub_(layer.weight.mean((2, 3), keepdim=True)).mul_(gain)
+        made.decoder.layers[-1].bias.fill_(0.5)
+    return made
 
 
 def large_vae() -> AutoencoderKL:
@@ -92,5 +97,5 @@ def controlnet(network: UNet2DConditionModel, seed: int = 0) -> ControlNetModel:
     made = ControlNetModel.from_unet(network, conditioning_channels=3)
     torch.manual_seed(seed)
     for layer in [*made.controlnet_down_blocks, made.controlnet_mid_block, made.controlnet_cond_embedding.conv_out]:
-        torch.nn.init.normal_(layer.weight, std=0.1)
+        torch.nn.init.normal_(layer.weight, std=0.5)
     return made.eval()

@@ -7,6 +7,7 @@ import numpy as np
 
 from splatview.arrays import Bools, Bytes, Floats
 from splatview.frame import Frame
+from splatview.stylize import Stylizer, shown_by
 from splatview.stylize.warp import between, nearness, places
 
 TOLERANCE = 0.05  # relative difference of depth that is another surface
@@ -18,12 +19,21 @@ MOST_IN_A_MAP = 1 << 14  # rows: OpenCV takes less than 2^15
 REACHES = ((3, 1.0), (9, 1e-3), (31, 1e-6), (127, 1e-9))  # blocks, and what they count: what is far away counts where nothing is near
 
 
+def styled(stylizer: Stylizer, frame: Frame) -> Bytes:
+    """[H, W, 3] the newest picture of `stylizer`, which is given `frame`, laid onto it if it is of another."""
+    picture = stylizer.style(frame)
+    of = shown_by(stylizer, frame)
+    return picture if of is frame else carried(picture, of, frame)
+
+
 def carried(picture: Bytes, of: Frame, to: Frame) -> Bytes:
     """[H, W, 3] the style `picture` of the frame `of`, laid onto what `to` shows.
 
     What `of` did not see is as `to` has it, changed as the style changes colours around there. A frame without depth is taken to be all
-    infinitely far.
+    infinitely far. A picture of another size is brought to that of `of` first.
     """
+    if picture.shape[1::-1] != (of.camera.width, of.camera.height):
+        picture = np.asarray(cv2.resize(picture, (of.camera.width, of.camera.height), interpolation=cv2.INTER_LINEAR), np.uint8)
     matrix, before = between(to.camera, of.camera), nearness(of)
     found, known = np.empty_like(to.rgb8), np.empty((to.camera.height, to.camera.width), np.bool_)
     each = max(1, AT_ONCE // to.camera.width)

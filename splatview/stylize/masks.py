@@ -15,7 +15,8 @@ import numpy as np
 from splatview.arrays import Bytes, Floats
 from splatview.frame import Frame, Output
 from splatview.scene import Scene
-from splatview.stylize import Stylizer
+from splatview.stylize import Stylizer, settled
+from splatview.stylize.carried import styled
 from splatview.stylize.controls import check, slider
 
 LINES = 720  # of the picture that a feather's pixels are of
@@ -150,5 +151,9 @@ class Masked:
         for mask, stylizer in self.parts:
             share = mask.share(frame)
             if share.max() > 0:
-                picture = np.asarray(cv2.blendLinear(stylizer.style(frame), picture, share, 1 - share), np.uint8)
+                picture = np.asarray(cv2.blendLinear(styled(stylizer, frame), picture, share, 1 - share), np.uint8)
         return picture
+
+    @property
+    def settled(self) -> bool:
+        return all(settled(stylizer) for _, stylizer in self.parts)

@@ -10,7 +10,7 @@ import numpy as np
 
 from splatview.arrays import Bytes
 from splatview.frame import Frame
-from splatview.stylize import Stylizer
+from splatview.stylize import Stylizer, settled, shown_by
 from splatview.stylize.accumulate import Accumulation, renewed
 
 LEFT = 0.1  # of what a still frame's picture was before, when it has settled
@@ -59,12 +59,12 @@ class Steady:
     @property
     def settled(self) -> bool:
         """Whether the last frame, given again, would hardly change the picture any more."""
-        return getattr(self._stylizer, "settled", True) and (1 - self.rule.floor) ** self._repeated < LEFT
+        return settled(self._stylizer) and (1 - self.rule.floor) ** self._repeated < LEFT
 
     def style(self, frame: Frame) -> Bytes:
         """The average, rounded; [H, W, 3] sRGB."""
         picture = self._stylizer.style(frame)
-        shown = getattr(self._stylizer, "shown", None) or frame
+        shown = shown_by(self._stylizer, frame)
         self._repeated = self._repeated + 1 if shown is self._shown else 0
         history = self._renewed(self._history, shown, _sized(picture, shown), self.rule, self._spare)
         self._spare, self._history, self._shown = self._history, history, shown

@@ -15,7 +15,7 @@ from splatview.arrays import Doubles, Floats
 from splatview.camera import Camera
 from splatview.frame import Frame
 
-SOLID = 0.5  # alpha from which a pixel is what was drawn, and not what is behind it
+SOLID = 0.05  # alpha from which a pixel is of what was drawn: a faint rim, too, moves with the thing that it belongs to
 CENTRE = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # camera's pixels from pixel indices
 
 
@@ -28,7 +28,7 @@ class Places(NamedTuple):
 
 
 def nearness(frame: Frame, rows: slice = slice(None)) -> Floats:
-    """[H, W] 1 / depth, 0 where mostly the background is seen; all 0 for a frame without depth, such as a video's."""
+    """[H, W] 1 / depth, 0 where only the background is seen; all 0 for a frame without depth, such as a video's."""
     if "depth" not in frame.images:
         return np.zeros((frame.camera.height, frame.camera.width), np.float32)[rows]
     depth = frame.depth[rows]

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from splatview.arrays import Bytes
 from splatview.frame import Frame
 from splatview.stream.stages import Counts, Pace, Stage
-from splatview.stylize import Stylizer
+from splatview.stylize import Stylizer, settled, shown_by
 from splatview.stylize.carried import carried
 
+MOST_CALLS = 64  # for one picture: no stylizer needs as many
 PROMPT_MS = 12.0  # a stylizer that mostly takes no longer is waited for, up to twice as long
 
 
@@ -23,8 +24,10 @@ PROMPT_MS = 12.0  # a stylizer that mostly takes no longer is waited for, up to 
 class Styled:
     """A frame in a style."""
 
-    frame: Frame
+    frame: Frame  # that the picture is of
     picture: Bytes
+    given: Frame  # that made the stylizer give it
+    settled: bool
 
 
 class Styling:
@@ -39,7 +42,6 @@ class Styling:
         self._told = threading.Condition()
         self._using = threading.Lock()
         self._asked: Frame | None = None  # what the stage is to redraw
-        self._left = 0  # calls that will still change its picture
         self._newest: Styled | None = None
         self._broken = False
         self._waited_for = False
@@ -64,7 +66,7 @@ class Styling:
                 self._started = True
                 self._stage.start()
             if self._asked is not frame:
-                self._asked, self._left = frame, calls(self._stylizer)
+                self._asked = frame
                 self._stage.put(frame)
             pace = self._stage.pace
             if 0 < pace.p50_ms <= PROMPT_MS:
@@ -80,7 +82,12 @@ class Styling:
     def exactly(self, frame: Frame) -> Bytes:
         """[H, W, 3] the style of `frame`, however long it takes."""
         with self._using:
-            return self._stylizer.style(frame)
+            picture = self._stylizer.style(frame)
+            for _ in range(MOST_CALLS):
+                if settled(self._stylizer):
+                    break
+                picture = self._stylizer.style(frame)
+            return picture
 
     @property
     def figures(self) -> tuple[Counts, Pace, int]:
@@ -94,20 +101,20 @@ class Styling:
 
     def _style(self, frame: Frame) -> Styled:
         with self._using:
-            return Styled(frame, self._stylizer.style(frame))
+            picture = self._stylizer.style(frame)
+            return Styled(shown_by(self._stylizer, frame), picture, frame, settled(self._stylizer))
 
     def _styled(self, styled: Styled) -> None:
         with self._told:
             mended, self._broken = self._broken, False
             self._newest = styled
-            now = self._asked is styled.frame
-            self._left -= now
-            again, unseen = now and self._left > 0, now and not self._waited_for
+            now = self._asked is styled.given
+            unseen = now and not (self._waited_for and styled.frame is styled.given)
             self._told.notify_all()
         if mended:
             self.failed(None)
-        if again:
-            self._stage.put(styled.frame)
+        if now and not styled.settled:
+            self._stage.put(styled.given)
         if unseen:
             self.changed()
 
@@ -120,8 +127,3 @@ class Styling:
 
     def _is_of(self, frame: Frame) -> bool:
         return self._newest is not None and self._newest.frame is frame
-
-
-def calls(stylizer: Stylizer) -> int:
-    """How often a frame is given to it until its picture changes no more; 1 if it does not say."""
-    return getattr(stylizer, "calls", 1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from splatview.arrays import Bytes
 from splatview.frame import Frame
-from splatview.stylize.controls import check, slider
+from splatview.stylize.controls import check, option, slider
 from splatview.stylize.filters.bands import banded
 from splatview.stylize.filters.lines import both_lines, drawn_lines, form_lines
 from splatview.stylize.filters.patterns import TILE, Grain, Strokes, laid
@@ -58,8 +58,8 @@ class Pencil:
     lines: float = slider(0.7, 0, 1, 0.05, "how many outlines, 0 none")
     shading: float = slider(0.6, 0, 1, 0.05, "how dark the strokes make what is dark")
     grain: float = slider(0.5, 0, 1, 0.05, "how rough the paper is")
-    coloured: bool = False  # pencils of all colours
-    anchored: bool = True  # the strokes stick to the surfaces; the paper never does
+    coloured: bool = option(False, "with pencils of all colours")
+    anchored: bool = option(True, "the strokes stick to the surfaces; the paper never does")
 
     def __post_init__(self) -> None:
         check(self)

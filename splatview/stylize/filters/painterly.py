@@ -9,7 +9,7 @@ import numpy as np
 
 from splatview.arrays import Bytes, Floats
 from splatview.frame import Frame
-from splatview.stylize.controls import check, slider
+from splatview.stylize.controls import check, option, slider
 from splatview.stylize.filters.bands import banded
 from splatview.stylize.filters.flow import flow, smeared
 from splatview.stylize.filters.patterns import TILE, Grain, laid
@@ -45,7 +45,7 @@ class Oil:
     length: float = slider(9, 2, 24, 0.5, "length of the strokes")
     relief: float = slider(0.5, 0, 1, 0.05, "how far the paint stands out")
     colour: float = slider(1.2, 0, 2, 0.05, "how much colour, 1 as it is")
-    anchored: bool = True  # the bristles' traces stick to the surfaces
+    anchored: bool = option(True, "the bristles' traces stick to the surfaces")
 
     def __post_init__(self) -> None:
         check(self)
@@ -79,7 +79,7 @@ class Watercolour:
     wash: float = slider(6, 2, 12, 0.5, "half the width of a wash")
     edges: float = slider(0.5, 0, 1, 0.05, "how much paint runs to the edges")
     paper: float = slider(0.5, 0, 1, 0.05, "how rough the paper is")
-    anchored: bool = True  # clouds in the paint stick to the surfaces; the paper never does
+    anchored: bool = option(True, "clouds in the paint stick to the surfaces; the paper never does")
 
     def __post_init__(self) -> None:
         check(self)

@@ -11,7 +11,7 @@ import numpy as np
 
 from splatview.arrays import Bytes, Floats
 from splatview.frame import Frame
-from splatview.stylize.controls import check, slider
+from splatview.stylize.controls import check, option, slider
 from splatview.stylize.filters.bands import banded, in_bands
 from splatview.stylize.filters.drawn import PAPER, inked
 from splatview.stylize.filters.patterns import Dots, laid
@@ -30,8 +30,8 @@ class Halftone:
     size: float = slider(7, 3, 24, 0.5, "from one dot to the next")
     sharpness: float = slider(0.6, 0, 1, 0.05, "how hard the dots are, 0 hardly to be seen")
     contrast: float = slider(0.5, 0, 1, 0.05, "how much the contrast of every place is stretched")
-    inks: Literal["colours", "black"] = "colours"
-    anchored: bool = False  # the dots stick to the surfaces
+    inks: Literal["colours", "black"] = option("colours", "black prints on paper, also where the scene is empty")
+    anchored: bool = option(False, "the dots stick to the surfaces")
 
     def __post_init__(self) -> None:
         check(self)

@@ -104,6 +104,7 @@ class Panel:
     def close(self) -> None:
         """The page has gone: a stroke that is under way is given up, and what it showed to everybody."""
         self._hand.cancel()
+        self.style.close()
         if self.grade.previewing or self.lights.previewing or self.repaint.previewing:
             self._world.end_preview()
 

@@ -48,6 +48,6 @@ class Controls:
             yield one.name, handle
 
     def _turned(self, name: str, given: Any) -> None:
-        now = getattr(self._value, name)
-        self._value = replace(self._value, **{name: type(now)(given)})
+        kind = get_type_hints(type(self._value))[name]
+        self._value = replace(self._value, **{name: kind(given) if kind in (int, float) else given})
         self._changed(self._value)
