@@ -20,9 +20,9 @@ from splatview.cli.loading import demo_scene, load_scenes, renderer
 from splatview.cli.waiting import waiting
 from splatview.edit.archive import SUFFIX
 from splatview.edit.journal import Locked
+from splatview.outputs.guard import is_loopback
 from splatview.viewer import ViewerSettings, serve
 from splatview.viewer.desk import open_document
-from splatview.viewer.door import is_loopback
 
 
 @dataclass(frozen=True)
