@@ -13,7 +13,7 @@ from splatview.stylize.accumulate import Accumulation
 from splatview.stylize.controls import shuffled
 from splatview.stylize.filters import FILTERS
 from splatview.stylize.library import Library
-from splatview.stylize.masks import Background, DepthRange, Layers, Mask, Masked, Selection
+from splatview.stylize.masks import Background, DepthRange, Layers, Mask, Masked, Place, Selection
 from splatview.stylize.onnx_style import Redrawing
 from splatview.stylize.temporal import Steady
 from splatview.viewer.page import Page
@@ -32,7 +32,7 @@ EVERYWHERE, SELECTION, BACKGROUND, DEPTH = "everywhere", "the selection", "the b
 NETWORK, DIFFUSION = "onnx", "diffusion"
 SAVED: dict[str, type] = {**FILTERS, NETWORK: Redrawing}  # and diffusion
 CHOOSE = "choose"
-ALL: Any = DepthRange()
+ALL = DepthRange()
 LAYER = "layer "  # before a layer's name
 
 
@@ -263,7 +263,7 @@ class Style:
                 close()
         self._pinned, self._names_of_pinned = [], []
 
-    def _place(self) -> Any:
+    def _place(self) -> Place | None:
         where = self._where.value
         if where == DEPTH:
             near = float(self._near.value)
