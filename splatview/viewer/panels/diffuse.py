@@ -37,7 +37,7 @@ class Diffuser:
         self._page, self._gui, self._changed = page, gui, changed
         self.stylizer: Diffusion | None = None
         self.controls = Diffusing()
-        self._opening: str | None = None
+        self._opening: tuple[str, Grain, str] | None = None
         self._closed = False
         with gui.add_folder(None, visible=False) as self.folder:
             self._models: Any = gui.add_dropdown("Model", self._here(), initial_value=self._here()[0], hint="Those that are on the server")
@@ -61,9 +61,8 @@ class Diffuser:
         """Have a stylizer, or another one; it takes its time, on a thread of its own, and one at a time."""
         if self._opening is not None or (self.stylizer is not None and not again):
             return
-        self._opening = str(self._models.value)
-        self._state.content = lines([f"Opening {self._opening} …"])
-        asked = str(self._models.value), self._grain.value, self._way.value
+        self._opening = asked = str(self._models.value), self._grain.value, str(self._way.value)
+        self._state.content = lines([f"Opening {asked[0]} …"])
         threading.Thread(target=self._open, args=asked, name="splatview-model", daemon=True).start()
 
     def leave(self) -> None:
@@ -94,7 +93,7 @@ class Diffuser:
                 self._state.content = lines([str(error)])
                 self._page.notify("No diffusion", str(error))
             return
-        old, self.stylizer, self._opening = self.stylizer, stylizer, None
+        old, opened, self.stylizer, self._opening = self.stylizer, self._opening, stylizer, None
         if old is not None:
             old.close()
         if self._closed:
@@ -104,6 +103,8 @@ class Diffuser:
         with self._page.perhaps_gone():
             self.show_figures()
             self._changed()
+            if opened != (str(self._models.value), self._grain.value, str(self._way.value)):  # they were changed meanwhile
+                self.open(again=True)
 
     def _around(self, grain: Grain, accelerator: Any) -> Any:
         """What the stylizer is given beside the model: where its noise comes from."""
