@@ -66,6 +66,11 @@ class Diffuser:
         asked = str(self._models.value), self._grain.value, self._way.value
         threading.Thread(target=self._open, args=asked, name="splatview-model", daemon=True).start()
 
+    def leave(self) -> None:
+        """Let somebody else have the stylizer; another one of the same model is opened."""
+        self.stylizer = None
+        self.open()
+
     def surprise(self) -> None:
         """Another look."""
         self.show(randomised(self.controls, np.random.default_rng()))

@@ -22,7 +22,7 @@ from splatview.viewer.panels.diffuse import Diffuser
 from splatview.viewer.panels.keys import on_key
 from splatview.viewer.panels.look import Look
 from splatview.viewer.panels.network import Networks
-from splatview.viewer.panels.widgets import hear, press, show_if, table
+from splatview.viewer.panels.widgets import hear, lines, press, said, show_if, table
 from splatview.viewer.remembered import state_folder
 from splatview.viewer.session import Session
 from splatview.viewer.space import RADIUS
@@ -32,6 +32,7 @@ EVERYWHERE, SELECTION, BACKGROUND, DEPTH = "everywhere", "the selection", "the b
 NETWORK, DIFFUSION = "onnx", "diffusion"
 SAVED: dict[str, type] = {**FILTERS, NETWORK: Redrawing}  # and diffusion
 CHOOSE = "choose"
+ALL: Any = DepthRange()
 LAYER = "layer "  # before a layer's name
 
 
@@ -40,6 +41,9 @@ class Style:
 
     def __init__(self, page: Page, session: Session, studio: Studio, look: Look) -> None:
         gui = page.gui
+        self._pinned: list[tuple[Mask, Stylizer]] = []  # places that have styles of their own
+        self._names_of_pinned: list[str] = []
+        self._current: tuple[Mask, Stylizer] | None = None
         self._library = Library(styles_file(), SAVED)
         self._page, self._session, self._world, self._look = page, session, studio.world, look
         self._kinds: dict[str, Any] = {name: kind() for name, kind in FILTERS.items()}  # with their numbers as they were last
@@ -57,6 +61,9 @@ class Style:
             self._far: Any = gui.add_number("To depth", round(RADIUS / studio.placing.scale, 3), min=0.0, step=0.05, visible=False)
             self._feather: Any = gui.add_slider("Feather", 0, 100, 1, 0, visible=False, hint="Pixels of a picture 720 lines high")
             self._rest: Any = gui.add_checkbox("All but that", False, visible=False)
+            self._pin = gui.add_button("Keep it there, and choose another", color="gray", visible=False)
+            self._unpin = gui.add_button("Forget those kept", color="gray", visible=False)
+            self._kept = gui.add_html("")
             self._steady: Any = gui.add_checkbox("Steady", False, hint="Average along the surfaces of the scene: takes out flicker")
             self._floor: Any = gui.add_slider(
                 "Newest counts", 0.02, 1, 0.01, Accumulation.floor, visible=False, hint="At least, of the average"
@@ -71,6 +78,8 @@ class Style:
             hear(handle, lambda _: self._use())
         press(self._beside, self.toggle_beside)
         press(self._random, self._surprise)
+        press(self._pin, self._keep)
+        press(self._unpin, self._forget)
         hear(self._saved, self._load)
         press(save, self._save)
         on_key(gui, "style", self.toggle)
@@ -146,6 +155,7 @@ class Style:
 
     def close(self) -> None:
         """The page has gone."""
+        self._let_go()
         self._diffuser.close()
 
     def _choose(self) -> None:
@@ -217,14 +227,41 @@ class Style:
         show_if(self._steady.value, self._floor)
         if self._steady.value:
             stylizer = Steady(stylizer, Accumulation(floor=float(self._floor.value)))
-        needs: tuple[Output, ...] = ()
-        show_if(self._where.value == DEPTH, self._near, self._far)
-        show_if(self._where.value != EVERYWHERE, self._feather, self._rest)
         place = self._place()
-        if place is not None:
-            masked = Masked((Mask(place, float(self._feather.value), bool(self._rest.value)), stylizer))
+        show_if(self._where.value == DEPTH, self._near, self._far)
+        show_if(place is not None, self._feather, self._rest, self._pin)
+        show_if(bool(self._pinned), self._unpin)
+        self._current = Mask(place or ALL, float(self._feather.value), bool(self._rest.value)), stylizer
+        needs: tuple[Output, ...] = ()
+        if place is not None or self._pinned:
+            masked = Masked(*([self._current] if place is None else []), *self._pinned, *([] if place is None else [self._current]))
             stylizer, needs = masked, masked.needs
         self._session.set_style(stylizer, needs)
+
+    def _keep(self) -> None:
+        """What is drawn there now goes on being drawn there; what is chosen next is drawn elsewhere."""
+        if self._current is None:
+            return
+        self._pinned.append(self._current)
+        self._names_of_pinned.append(f"{'all but ' if self._rest.value else ''}{self._where.value}: {self._kind.value}")
+        said(self._kept, lines(self._names_of_pinned))
+        if self._kind.value == DIFFUSION:
+            self._diffuser.leave()  # with its own prompt; the next one has another
+        self._where.value, self._rest.value = EVERYWHERE, False
+        self._choose()
+
+    def _forget(self) -> None:
+        """All of the picture is drawn as the widgets say."""
+        self._let_go()
+        said(self._kept, "")
+        self._use()
+
+    def _let_go(self) -> None:
+        for _, stylizer in self._pinned:
+            close = getattr(stylizer.stylizer if isinstance(stylizer, Steady) else stylizer, "close", None)
+            if close is not None:
+                close()
+        self._pinned, self._names_of_pinned = [], []
 
     def _place(self) -> Any:
         where = self._where.value
