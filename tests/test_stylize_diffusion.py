@@ -18,9 +18,10 @@ from splatview.frame import Frame
 from splatview.stylize import models, prompts, seeds
 from splatview.stylize.catalogue import Choice
 from splatview.stylize.diffusing import Diffusing, Phrase, suited
-from splatview.stylize.diffusion import Around, Diffusion, alike, fitting, floats
+from splatview.stylize.diffusion import Around, Diffusion
 from splatview.stylize.opening import open_diffusion
 from splatview.stylize.parts import Encoded
+from splatview.stylize.pictures import alike, fitting, floats
 from splatview.stylize.prompts import Prompts, Wanted, blended, slerp
 from splatview.stylize.sequence import in_order
 from splatview.stylize.similar import Similar
@@ -83,7 +84,7 @@ def test_strength_nothing_is_the_way_through_the_autoencoder(model, opened, call
     frame = a_frame()
     shown = opened(replace(STILL, strength=0)).style(frame)
     with torch.no_grad():
-        expected = model.codec.decode(model.codec.encode(floats(torch.tensor(frame.rgb8)))).clamp(0, 1)
+        expected = model.codec.decode(model.codec.encode(floats(torch.tensor(frame.rgb8).permute(2, 0, 1)[None]))).clamp(0, 1)
     assert np.array_equal(shown, (expected[0].permute(1, 2, 0) * 255).round().byte().numpy()) and not calls
 
 
@@ -99,7 +100,9 @@ def test_one_step_is_the_image_to_image_of_diffusers(tiny_sd, opened):
     controls = replace(STILL, prompt=(Phrase("a fox in oil"),), seed=3)
     shown = opened(controls).style(frame)
     settings = {"strength": 0.5, "num_inference_steps": 2, "guidance_scale": 0.0, "output_type": "np"}
-    expected = theirs("a fox in oil", floats(torch.tensor(frame.rgb8)), generator=torch.Generator().manual_seed(3), **settings).images[0]
+    expected = theirs(
+        "a fox in oil", floats(torch.tensor(frame.rgb8).permute(2, 0, 1)[None]), generator=torch.Generator().manual_seed(3), **settings
+    ).images[0]
     assert close_to(shown, expected * 255, 1)
 
 
