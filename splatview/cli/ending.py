@@ -11,6 +11,19 @@ from contextlib import contextmanager
 
 
 @contextmanager
+def asked_to_end() -> Iterator[list[BaseException]]:
+    """Ctrl+C and SIGTERM are noted instead of raised, however often they come: what would be raised, once it suits."""
+    asked: list[BaseException] = []
+    notes = {signal.SIGINT: KeyboardInterrupt(), signal.SIGTERM: SystemExit(128 + signal.SIGTERM)}
+    before = {one: signal.signal(one, lambda number, _: asked.append(notes[signal.Signals(number)])) for one in notes}
+    try:
+        yield asked
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@contextmanager
 def ended_by_signals() -> Iterator[None]:
     """SIGTERM leaves the block as Ctrl+C does, so that everything is closed on the way; then the process ends without delay."""
 

@@ -64,7 +64,7 @@ def of_scene(
 
     return Source(
         what=" and ".join(path.name for path in files),
-        values=lambda forever: _numbered(cameras, forever),
+        values=lambda forever: _numbered(cameras, forever and len(cameras) > 1),
         due=lambda numbered: float(numbered[0] / rate),
         draw=draw,
         count=len(cameras),

@@ -11,12 +11,15 @@ from typing import Annotated, Any, Literal, get_type_hints
 from tyro.conf import UseAppendAction, arg
 
 from splatview.cli.faults import UserError, users_fault
-from splatview.stylize import Stylizer
+from splatview.extras import need
+from splatview.stylize import Stylizer, hub
 from splatview.stylize.catalogue import DEFAULT, Choice
 from splatview.stylize.controls import sliders
 from splatview.stylize.diffusing import Diffusing, phrases_of, text_of
 from splatview.stylize.filters import FILTERS
+from splatview.stylize.noise import CarriedNoise, HashedNoise
 from splatview.stylize.onnx_style import Channels, Declared, Redrawing, Values, open_onnx
+from splatview.stylize.opening import PACKAGES, open_diffusion
 
 TAKEN = ("size",)  # names of flags of the command: a style's own carries its name, --halftone-size
 
@@ -95,22 +98,22 @@ def _network(flags: Any) -> Stylizer:
 
 def _diffusion(flags: Any) -> Stylizer:
     controls = controls_of("diffusion", Diffusing, flags, prompt=phrases_of(flags.prompt))
-    from splatview.stylize.opening import open_diffusion
+    choice = Choice(flags.model, flags.vae, tuple(map(_lora, flags.lora)), flags.controlnet, flags.device)
+    need("the diffusion stylizer", "stylize", *PACKAGES)
+    hub.located(flags.model)  # before torch comes, which takes seconds
+    from splatview.stylize.diffusion import Around
 
-    loras = tuple((name, float(amount or 1)) for name, _, amount in (text.partition("=") for text in flags.lora))
-    return open_diffusion(Choice(flags.model, flags.vae, loras, flags.controlnet, flags.device), controls, _around(flags))
+    noise = {"surfaces": CarriedNoise, "world": HashedNoise}.get(flags.grain)
+    return open_diffusion(choice, controls, Around(noise_of=noise(flags.seed)) if noise else None)
 
 
-def _around(flags: Any) -> Any:
-    """Where its noise comes from."""
-    if flags.grain == "screen":
-        return None
+def _lora(text: str) -> tuple[str, float]:
+    """A LoRA and how much of it, as written: name or name=0.8."""
+    name, _, amount = text.partition("=")
     try:
-        from splatview.stylize.diffusion import Around
-        from splatview.stylize.noise import CarriedNoise, HashedNoise
-    except ImportError:  # what is missing is told when the model is opened
-        return None
-    return Around(noise_of=(HashedNoise if flags.grain == "world" else CarriedNoise)(flags.seed))
+        return name, float(amount or 1)
+    except ValueError:
+        raise UserError(f"--lora: expected NAME or NAME=AMOUNT, got {text}") from None
 
 
 def _told(kind: Any, default: Any, text: str, **more: Any) -> tuple[Any, Any]:

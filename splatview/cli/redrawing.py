@@ -72,6 +72,16 @@ class Redrawing:
             done += self._first()
         return done
 
+    def settle(self) -> list[Styled]:
+        """Of what is live and has stopped: the last shot, given again until its picture changes no more."""
+        done: list[Styled] = []
+        for _ in range(MOST_CALLS if self._recent else 0):
+            shot = self._recent[-1]
+            if shown_by(self._stylizer, shot.frame) is shot.frame and settled(self._stylizer):
+                break
+            done = [Styled(shot, self._stylizer.style(shot.frame))]
+        return done
+
     def _each(self, frame: Frame) -> list[Styled]:
         picture = self._stylizer.style(frame)
         shown = shown_by(self._stylizer, frame)

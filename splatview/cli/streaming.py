@@ -55,6 +55,7 @@ class Stream:
         self._show = show
         self._chain = Chain(feed, stages, style)
         self._began = clock()
+        self._settled = False
         self._clock = clock
 
     def start(self) -> None:
@@ -66,11 +67,17 @@ class Stream:
         return self.failed is None and not self._chain.done
 
     def finish(self) -> None:
-        """Let out the last pictures of a style whose pictures come late."""
-        if self.failed is None and not self._live:
+        """Let out the last pictures of a style whose pictures come late, when all else is done."""
+        if self.failed is None:
             self._hand(self._show, self._redrawing.rest())
             while self.failed is None and not self._show.done:
                 time.sleep(0.005)
+
+    def settle(self) -> None:
+        """Show what has come to rest, a picture for instance, at its best."""
+        if not self._settled and not self._chain.totals.failed:
+            self._hand(self._show, self._redrawing.settle())
+        self._settled = True
 
     def close(self) -> None:
         self._chain.close()

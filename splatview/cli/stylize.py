@@ -15,7 +15,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from splatview.cli import inputs, kinds
 from splatview.cli.cameras import CameraFlags
 from splatview.cli.drawing import colour
-from splatview.cli.ending import ended_by_signals
+from splatview.cli.ending import asked_to_end, ended_by_signals
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_NUMBER, MaybeLevel
 from splatview.cli.inputs import Source
@@ -130,6 +130,8 @@ class Command(Generic[F]):
             try:
                 while stream.failed is None:
                     time.sleep(0.1)
+                    if not stream.running:
+                        stream.settle()
                 raise stream.failed
             finally:
                 print(stream.summary, flush=True)
@@ -139,25 +141,21 @@ class Command(Generic[F]):
         live = source.live or self.live
         with users_fault(OSError, ImportError):
             target = target_of(self.output, source)
-        ended: BaseException | None = None
-        with target:
+        with asked_to_end() as asked, target:
             stream = Stream(source, stylizer, target, live=live, similar=similar)
             with waiting(f"redrawing {source.what}") as progress, closing(stream):
                 stream.start()
-                try:
-                    while stream.running:
-                        time.sleep(0.02)
-                        progress(*stream.progress)
-                    stream.finish()
-                except (KeyboardInterrupt, SystemExit) as left:
-                    if not source.live:
-                        raise
-                    ended = left
+                while stream.running and not asked:
+                    time.sleep(0.02)
+                    progress(*stream.progress)
+                if asked and not source.live:
+                    raise asked[0]
+                stream.finish()
             target.cut = self.frames is not None or stream.broken is not None
             self._judge(stream)
         print(f"{target.told}\n{stream.summary}", flush=True)
-        if ended is not None:
-            raise ended
+        if asked:
+            raise asked[0]
         if stream.broken is not None:
             with users_fault(ValueError, OSError):
                 raise stream.broken

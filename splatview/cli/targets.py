@@ -117,6 +117,8 @@ class Video:
             form = replace(self._source.form, width=width, height=height)
             self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.sound))
             self._size = width, height
+        elif styled.shot.time <= self._last:  # of what is live, another picture of the same moment
+            return styled
         picture = styled.picture if (width, height) == self._size else cv2.resize(styled.picture, self._size, interpolation=cv2.INTER_AREA)
         self._writer.write(Picture(np.asarray(picture, np.uint8), styled.shot.time))
         self._last = styled.shot.time
