@@ -23,6 +23,7 @@ from splatview.stylize.opening import PACKAGES, open_diffusion
 
 TAKEN = ("size",)  # names of flags of the command: a style's own carries its name, --halftone-size
 
+Accelerator = Literal["auto", "eager", "compile", "graphs", "tensorrt"]  # as `acceleration` has it, which needs PyTorch
 Grain = Literal["surfaces", "world", "screen"]
 
 
@@ -141,6 +142,7 @@ _DIFFUSION = (
     ),
     ("device", *_told(Literal["auto", "cpu", "cuda"], "auto", "Where it is computed")),
     ("grain", *_told(Grain, "surfaces", "What its noise sticks to")),
+    ("accelerator", *_told(Accelerator, "auto", "How it is run; what does not work here is left out, in favour of the next")),
 )
 
 KINDS: dict[str, Kind] = {
