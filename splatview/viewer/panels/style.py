@@ -41,8 +41,7 @@ class Style:
 
     def __init__(self, page: Page, session: Session, studio: Studio, look: Look) -> None:
         gui = page.gui
-        self._pinned: list[tuple[Mask, Stylizer]] = []  # places that have styles of their own
-        self._names_of_pinned: list[str] = []
+        self._pinned: list[tuple[str, Mask, Stylizer]] = []  # places that have styles of their own
         self._current: tuple[Mask, Stylizer] | None = None
         self._library = Library(styles_file(), SAVED)
         self._page, self._session, self._world, self._look = page, session, studio.world, look
@@ -128,7 +127,7 @@ class Style:
             self._where.options = places
             if chosen not in places:
                 self._where.value = EVERYWHERE
-        if self._where.value.startswith(LAYER):  # its number may be another one
+        if any(where.startswith(LAYER) for where in (self._where.value, *(one[0] for one in self._pinned))):  # it may have another number
             self._use()
 
     def show_figures(self) -> None:
@@ -234,7 +233,9 @@ class Style:
         self._current = Mask(place or ALL, float(self._feather.value), bool(self._rest.value)), stylizer
         needs: tuple[Output, ...] = ()
         if place is not None or self._pinned:
-            masked = Masked(*([self._current] if place is None else []), *self._pinned, *([] if place is None else [self._current]))
+            there = self._places()  # a layer that has gone has no style, and one of another number is still the same
+            pinned = [(replace(mask, place=self._layer(where) or mask.place), one) for where, mask, one in self._pinned if where in there]
+            masked = Masked(*([self._current, *pinned] if place is None else [*pinned, self._current]))
             stylizer, needs = masked, masked.needs
         self._session.set_style(stylizer, needs)
 
@@ -242,9 +243,9 @@ class Style:
         """What is drawn there now goes on being drawn there; what is chosen next is drawn elsewhere."""
         if self._current is None:
             return
-        self._pinned.append(self._current)
-        self._names_of_pinned.append(f"{'all but ' if self._rest.value else ''}{self._where.value}: {self._kind.value}")
-        said(self._kept, lines(self._names_of_pinned))
+        self._pinned.append((self._where.value, *self._current))
+        kept = f"{'all but ' if self._rest.value else ''}{self._where.value}: {self._kind.value}"
+        said(self._kept, self._kept.content + lines([kept]))
         if self._kind.value == DIFFUSION:
             self._diffuser.leave()  # with its own prompt; the next one has another
         self._where.value, self._rest.value = EVERYWHERE, False
@@ -257,20 +258,22 @@ class Style:
         self._use()
 
     def _let_go(self) -> None:
-        for _, stylizer in self._pinned:
+        for _, _, stylizer in self._pinned:
             close = getattr(stylizer.stylizer if isinstance(stylizer, Steady) else stylizer, "close", None)
             if close is not None:
                 close()
-        self._pinned, self._names_of_pinned = [], []
+        self._pinned = []
 
     def _place(self) -> Place | None:
         where = self._where.value
         if where == DEPTH:
             near = float(self._near.value)
             return DepthRange(near, max(float(self._far.value), near + 1e-3))
-        if where.startswith(LAYER) and where.removeprefix(LAYER) in self._world.scene.layers:
-            return Layers.named(self._world.scene, [where.removeprefix(LAYER)])
-        return {SELECTION: Selection(), BACKGROUND: Background()}.get(where)
+        return self._layer(where) or {SELECTION: Selection(), BACKGROUND: Background()}.get(where)
+
+    def _layer(self, where: str) -> Layers | None:
+        name = where.removeprefix(LAYER)
+        return Layers.named(self._world.scene, [name]) if name != where and name in self._world.scene.layers else None
 
     def _places(self) -> tuple[str, ...]:
         return (EVERYWHERE, SELECTION, BACKGROUND, DEPTH, *(LAYER + name for name in self._world.scene.layers))
