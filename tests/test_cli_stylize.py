@@ -449,7 +449,12 @@ class Fragile:
 
 
 def test_of_what_is_live_a_frame_that_fails_goes_on_as_it_came_and_the_page_is_told(tmp_path):
-    source = inputs.of_video(tiny_videos.write(tmp_path / "in.mp4", count=6, rate=20), None)
+    def one_by_one():
+        for number in range(6):
+            yield inputs.Shot(inputs.frame_of(smooth(number)), Fraction(number), f"{number}")
+            until(lambda number=number: stream.totals.shown > number)
+
+    source = inputs.Source("pictures", lambda forever: one_by_one(), lambda shot: 0.0)
     told = []
 
     class Watched(Pictures):
@@ -462,9 +467,9 @@ def test_of_what_is_live_a_frame_that_fails_goes_on_as_it_came_and_the_page_is_t
     assert stream.totals.failed == 2 and stream.totals.shown == 6 and stream.failed is None
     assert [bool(one) for one in told] == [False, True, True, False, False, False]
     assert told[1] == "style: RuntimeError: no more memory; the picture goes on unstylised"
-    for number, one in enumerate(pictures(tmp_path / "in.mp4")):
-        expected = one.rgb8 if number in (1, 2) else 255 - one.rgb8
-        np.testing.assert_array_equal(picture(tmp_path / "out" / f"{number:06d}.png"), expected)
+    for number in range(6):
+        expected = smooth(number) if number in (1, 2) else 255 - smooth(number)
+        np.testing.assert_array_equal(picture(tmp_path / "out" / f"{number}.png"), expected)
 
 
 def test_of_a_file_a_style_that_fails_is_the_end_and_nothing_is_left(capsys, monkeypatch, tmp_path, video):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -16,7 +17,7 @@ from splatview.cli import inputs, kinds
 from splatview.cli.cameras import CameraFlags
 from splatview.cli.drawing import colour
 from splatview.cli.ending import asked_to_end, ended_by_signals
-from splatview.cli.faults import UserError, users_fault
+from splatview.cli.faults import UserError, one_line, users_fault
 from splatview.cli.flags import MAYBE_NUMBER, MaybeLevel
 from splatview.cli.inputs import Source
 from splatview.cli.loading import load_scenes, renderer
@@ -128,8 +129,12 @@ class Command(Generic[F]):
             stream.start()
             announce(target.window.url, self.page.open)
             try:
+                told = False
                 while stream.failed is None:
                     time.sleep(0.1)
+                    if stream.broken is not None and not told:
+                        print(f"splatview: {one_line(stream.broken)}; the page stays until Ctrl+C", file=sys.stderr, flush=True)
+                        told = True
                     if not stream.running:
                         stream.settle()
                 raise stream.failed
