@@ -31,8 +31,10 @@ from splatview.outputs.video import VideoReader
 from splatview.scene import Layer
 from splatview.stream.webcam import Webcam
 from splatview.stylize.filters import FILTERS
+from splatview.stylize.library import Library
 from splatview.stylize.masks import DepthRange, Mask, Masked
 from splatview.stylize.temporal import Steady
+from splatview.viewer.panels.style import SAVED, styles_file
 
 
 def picture(path):
@@ -93,6 +95,19 @@ def test_flags_of_a_style_are_its_controls(tmp_path, words, style):
     Image.fromarray(clouds(48, 80)).save(tmp_path / "in.png")
     assert stylize(tmp_path / "in.png", "-o", tmp_path / "out.png", *words) == 0
     np.testing.assert_array_equal(picture(tmp_path / "out.png"), style.style(frame(clouds(48, 80))))
+
+
+def test_styles_that_were_saved_in_the_viewer_are_known_by_name(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    Library(styles_file(), SAVED).save("thick paint", FILTERS["oil"](length=20, relief=0.9))
+    Image.fromarray(clouds(48, 80)).save(tmp_path / "in.png")
+    for words, style in (([], {}), (["--relief", "0.1"], {"relief": 0.1})):
+        assert stylize(tmp_path / "in.png", "-o", tmp_path / "out.png", "--style", "thick paint", *words) == 0
+        expected = FILTERS["oil"](**{"length": 20, "relief": 0.9, **style})
+        np.testing.assert_array_equal(picture(tmp_path / "out.png"), expected.style(frame(clouds(48, 80))))
+    with pytest.raises(SystemExit):
+        stylize("--style", "winter", "--help")  # one that comes with the viewer
+    assert "deep winter" in " ".join(capsys.readouterr().out.replace("\u2502", "").split())
 
 
 USER_ERRORS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from splatview.cli.inputs import Source
 from splatview.cli.loading import load_scenes, renderer
 from splatview.cli.places import WhereFlags
 from splatview.cli.streaming import Stream
-from splatview.cli.targets import Browser, target_of
+from splatview.cli.targets import Browser, check_name, target_of
 from splatview.cli.waiting import waiting
 from splatview.edit.quality import orbit
 from splatview.frame import RenderOptions
@@ -87,7 +88,9 @@ class Command(Generic[F]):
     output: Annotated[Path, arg(aliases=["-o"], metavar="OUTPUT", help_behavior_hint="")] = Path(BROWSER)
     """A video (.mp4, .mov, .mkv, .webm), a picture (.png, .jpg, .webp; several are numbered, as in out_%04d.png), or a folder of pictures.
     Default: browser, a page that shows the style and the original side by side until Ctrl+C."""
-    style: Annotated[str, arg(metavar="NAME", help=f"How to redraw:\n{kinds.overview()}")] = next(iter(kinds.KINDS))
+    style: Annotated[
+        str, arg(metavar="NAME", help=f"How to redraw, or the name of a style that was saved in the viewer:\n{kinds.overview()}")
+    ] = next(iter(kinds.KINDS))
     fps: Annotated[float | None, MAYBE_NUMBER] = None
     """Frames a second, of scenes and pictures. Default: 30; of pictures in the browser one in two seconds."""
     frames: Annotated[int | None, MAYBE_NUMBER] = None
@@ -103,6 +106,10 @@ class Command(Generic[F]):
     def run(self) -> None:
         self._check()
         with ended_by_signals(), ExitStack() as opened:
+            listener = None
+            if self._in_browser:
+                with users_fault(OSError):  # a busy port, an address that is not ours: told before anything is loaded
+                    listener = opened.enter_context(listen(self.page.host, self.page.port))
             with users_fault(ValueError, OSError, ImportError):
                 source, place = self._source()
             opened.callback(source.close)
@@ -113,15 +120,13 @@ class Command(Generic[F]):
             similar = Similar(seed=0).skips if self.places.skip_similar else None
             steady = self.places.steadies(source.scene is not None, source.count)
             stylizer = self.places.applied(stylizer, place, steady)
-            if self._in_browser:
-                self._show(source, stylizer, similar)
+            if listener is not None:
+                self._show(listener, source, stylizer, similar)
             else:
                 self._write(source, stylizer, similar)
 
-    def _show(self, source: Source, stylizer: Stylizer, similar: Any) -> None:
+    def _show(self, listener: socket.socket, source: Source, stylizer: Stylizer, similar: Any) -> None:
         """In the browser, until somebody ends it."""
-        with users_fault(OSError):  # a busy port, an address that is not ours
-            listener = listen(self.page.host, self.page.port)
         target = Browser(listener)
         stream = Stream(source, stylizer, target, live=True, forever=True, similar=similar)
         target.window.figures = lambda: stream.figures
@@ -219,6 +224,8 @@ class Command(Generic[F]):
             raise UserError(
                 "expected a scene, pictures, a video or the number of a webcam; for example: splatview stylize in.mp4 -o out.mp4"
             )
+        if not self._in_browser:
+            check_name(self.output)
         if self.fps is not None and not 0.01 <= self.fps <= 1000:
             raise UserError(f"--fps: expected 0.01 to 1000, got {self.fps:g}")
         if self.frames is not None and self.frames < 1:
@@ -228,4 +235,4 @@ class Command(Generic[F]):
 
 def command(arguments: Sequence[str]) -> Any:
     """The command with the flags of the style that the arguments name."""
-    return Command[kinds.KINDS[kinds.chosen(arguments)].flags]  # pyright: ignore
+    return Command[kinds.flags_of(kinds.chosen(arguments))]  # pyright: ignore

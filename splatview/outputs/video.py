@@ -147,7 +147,9 @@ class VideoWriter:
         self._using = threading.Lock()
         with ExitStack() as opened, self._faults():
             part = opened.enter_context(beside(path))
-            self._container = opened.enter_context(_closing(av.open(str(part), "w", format=kind.format, container_options=kind.muxing)))
+            self._container = opened.enter_context(
+                _closing(av.open(str(part.absolute()), "w", format=kind.format, container_options=kind.muxing))
+            )
             self._stream = self._added(kind)
             self._sound = None if sound is None else opened.enter_context(Sound(_opened(sound), self._container, kind, av))
             self._opened = opened.pop_all()
@@ -226,7 +228,7 @@ def _opened(path: Path) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
     try:
-        return av.open(str(path))
+        return av.open(str(path.absolute()))  # not a name that FFmpeg takes for an address
     except FFmpegError as error:
         raise ValueError(f"{path}: expected a video file ({error.strerror})") from error
 
