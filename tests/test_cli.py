@@ -86,6 +86,7 @@ def test_the_help_texts_name_the_promised_flags(capsys):
         "convert": "--max-sh --crop-box --transform --min-opacity",
         "render": "-o --camera --size --depth --alpha --fov --background --backend",
         "bench": "--json --camera",
+        "stylize": "-o --style --steady --no-steady --where --live --camera --size --port",
     }
     for name, flags in promised.items():
         with pytest.raises(SystemExit):

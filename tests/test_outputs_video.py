@@ -72,6 +72,22 @@ def test_videos_that_do_not_tell_their_colours_are_taken_for_what_their_size_sug
         assert np.abs(read(tmp_path / "plain.mkv")[1][0].rgb8.astype(int) - (255, 0, 0)).max() <= 3, lines
 
 
+def test_high_dynamic_range_is_brought_to_a_screens(tmp_path):
+    """White on paper is 75 % of HLG and 58 % of PQ (ITU-R BT.2408), and so it is on a screen; as they are, they would be grey."""
+    for trc, signal in ((18, 0.75), (16, 0.58)):
+        frame = av.VideoFrame(64, 32, "yuv420p10le")
+        for plane, level in zip(frame.planes, (4 * (16 + 219 * signal), 512, 512), strict=True):
+            plane.update(np.full((plane.height, plane.line_size // 2), round(level), np.uint16).tobytes())
+        frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries = 9, 1, trc, 9
+        with av.open(str(tmp_path / "hdr.mkv"), "w") as container:
+            stream = container.add_stream("ffv1", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p10le"
+            context = stream.codec_context
+            context.colorspace, context.color_range, context.color_trc, context.color_primaries = 9, 1, trc, 9
+            container.mux([*stream.encode(frame), *stream.encode(None)])
+        assert read(tmp_path / "hdr.mkv")[1][0].rgb8.min() >= 240, trc
+
+
 @pytest.mark.parametrize("turn", [90, 180, -90])
 def test_pictures_are_upright(tmp_path, turn):
     upright = tiny_videos.write(tmp_path / "upright.mp4", count=3)
@@ -200,3 +216,12 @@ def test_without_its_package_the_pip_line_is_named():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "videos need PyAV: pip install 'splatview[stream]'\n"
+
+
+def test_sound_all_around_becomes_stereo_when_it_is_encoded_anew(tmp_path):
+    tiny_videos.write(tmp_path / "a.mkv", count=25, sound="flac", layout="5.1")
+    for suffix in ("mov", "webm"):
+        copied(tmp_path / "a.mkv", tmp_path / f"b.{suffix}")
+        with av.open(str(tmp_path / f"b.{suffix}")) as container:
+            assert container.streams.audio[0].layout.nb_channels == 2
+        assert tiny_videos.loudness(tmp_path / f"b.{suffix}") > 0.05

@@ -20,7 +20,19 @@ def smooth(number, height=36, width=64):
     return np.ascontiguousarray(np.roll(wide, -2 * number, 1)[:, :width])
 
 
-def write(path: Path, count=12, size=(64, 36), *, video="libx264", sound: str | None = None, times=None, rotation=0, rate=25, streams=1):
+def write(
+    path: Path,
+    count=12,
+    size=(64, 36),
+    *,
+    video="libx264",
+    sound: str | None = None,
+    times=None,
+    rotation=0,
+    rate=25,
+    streams=1,
+    layout="mono",
+):
     """A video of `count` frames; `times` in thousandths of a second; `sound`: the codec of a sine as long as the video."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(video, rate=rate, options={"crf": "10"} if video == "libx264" else {})
@@ -29,7 +41,7 @@ def write(path: Path, count=12, size=(64, 36), *, video="libx264", sound: str | 
             stream.codec_context.time_base = Fraction(1, 1000)
         if rotation:
             stream.set_display_rotation(rotation)
-        sounds = [container.add_stream(sound, rate=RATES.get(sound, 44100), layout="mono") for _ in range(streams)] if sound else []
+        sounds = [container.add_stream(sound, rate=RATES.get(sound, 44100), layout=layout) for _ in range(streams)] if sound else []
         for number in range(count):
             frame = av.VideoFrame.from_ndarray(smooth(number, size[1], size[0]), "rgb24")
             if times is not None:

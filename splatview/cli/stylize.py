@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -16,13 +18,13 @@ from splatview.cli import inputs, kinds
 from splatview.cli.cameras import CameraFlags
 from splatview.cli.drawing import colour
 from splatview.cli.ending import asked_to_end, ended_by_signals
-from splatview.cli.faults import UserError, users_fault
+from splatview.cli.faults import UserError, one_line, users_fault
 from splatview.cli.flags import MAYBE_NUMBER, MaybeLevel
 from splatview.cli.inputs import Source
 from splatview.cli.loading import load_scenes, renderer
 from splatview.cli.places import WhereFlags
 from splatview.cli.streaming import Stream
-from splatview.cli.targets import Browser, target_of
+from splatview.cli.targets import Browser, check_name, target_of
 from splatview.cli.waiting import waiting
 from splatview.edit.quality import orbit
 from splatview.frame import RenderOptions
@@ -86,7 +88,9 @@ class Command(Generic[F]):
     output: Annotated[Path, arg(aliases=["-o"], metavar="OUTPUT", help_behavior_hint="")] = Path(BROWSER)
     """A video (.mp4, .mov, .mkv, .webm), a picture (.png, .jpg, .webp; several are numbered, as in out_%04d.png), or a folder of pictures.
     Default: browser, a page that shows the style and the original side by side until Ctrl+C."""
-    style: Annotated[str, arg(metavar="NAME", help=f"How to redraw:\n{kinds.overview()}")] = next(iter(kinds.KINDS))
+    style: Annotated[
+        str, arg(metavar="NAME", help=f"How to redraw, or the name of a style that was saved in the viewer:\n{kinds.overview()}")
+    ] = next(iter(kinds.KINDS))
     fps: Annotated[float | None, MAYBE_NUMBER] = None
     """Frames a second, of scenes and pictures. Default: 30; of pictures in the browser one in two seconds."""
     frames: Annotated[int | None, MAYBE_NUMBER] = None
@@ -102,6 +106,10 @@ class Command(Generic[F]):
     def run(self) -> None:
         self._check()
         with ended_by_signals(), ExitStack() as opened:
+            listener = None
+            if self._in_browser:
+                with users_fault(OSError):  # a busy port, an address that is not ours: told before anything is loaded
+                    listener = opened.enter_context(listen(self.page.host, self.page.port))
             with users_fault(ValueError, OSError, ImportError):
                 source, place = self._source()
             opened.callback(source.close)
@@ -112,15 +120,13 @@ class Command(Generic[F]):
             similar = Similar(seed=0).skips if self.places.skip_similar else None
             steady = self.places.steadies(source.scene is not None, source.count)
             stylizer = self.places.applied(stylizer, place, steady)
-            if self._in_browser:
-                self._show(source, stylizer, similar)
+            if listener is not None:
+                self._show(listener, source, stylizer, similar)
             else:
                 self._write(source, stylizer, similar)
 
-    def _show(self, source: Source, stylizer: Stylizer, similar: Any) -> None:
+    def _show(self, listener: socket.socket, source: Source, stylizer: Stylizer, similar: Any) -> None:
         """In the browser, until somebody ends it."""
-        with users_fault(OSError):  # a busy port, an address that is not ours
-            listener = listen(self.page.host, self.page.port)
         target = Browser(listener)
         stream = Stream(source, stylizer, target, live=True, forever=True, similar=similar)
         target.window.figures = lambda: stream.figures
@@ -128,8 +134,12 @@ class Command(Generic[F]):
             stream.start()
             announce(target.window.url, self.page.open)
             try:
+                told = False
                 while stream.failed is None:
                     time.sleep(0.1)
+                    if stream.broken is not None and not told:
+                        print(f"splatview: {one_line(stream.broken)}; the page stays until Ctrl+C", file=sys.stderr, flush=True)
+                        told = True
                     if not stream.running:
                         stream.settle()
                 raise stream.failed
@@ -214,6 +224,8 @@ class Command(Generic[F]):
             raise UserError(
                 "expected a scene, pictures, a video or the number of a webcam; for example: splatview stylize in.mp4 -o out.mp4"
             )
+        if not self._in_browser:
+            check_name(self.output)
         if self.fps is not None and not 0.01 <= self.fps <= 1000:
             raise UserError(f"--fps: expected 0.01 to 1000, got {self.fps:g}")
         if self.frames is not None and self.frames < 1:
@@ -223,4 +235,4 @@ class Command(Generic[F]):
 
 def command(arguments: Sequence[str]) -> Any:
     """The command with the flags of the style that the arguments name."""
-    return Command[kinds.KINDS[kinds.chosen(arguments)].flags]  # pyright: ignore
+    return Command[kinds.flags_of(kinds.chosen(arguments))]  # pyright: ignore

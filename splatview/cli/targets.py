@@ -102,8 +102,6 @@ class Video:
     def __init__(self, path: Path, source: Source) -> None:
         from splatview.outputs import video  # here: PyAV may be missing
 
-        if not path.absolute().parent.is_dir():
-            raise UserError(f"{path}: there is no folder {path.absolute().parent}")
         self._module = video
         self._path, self._source = path, source
         self._opened = ExitStack()
@@ -169,15 +167,20 @@ class Browser:
 
 
 def target_of(path: Path, source: Source) -> Target:
-    """What the name of a file or folder asks for; UserError if that cannot be."""
+    """What the name of a file or folder asks for (see `check_name`); UserError if that cannot be."""
     if any(path.exists() and path.samefile(file) for file in source.files if file.exists()):
         raise UserError(f"{path}: expected another place than what is redrawn, which would be written over")
-    if is_folder(path) or path.suffix.lower() in SUFFIXES:
-        return Pictures(path, source)
-    if path.suffix.lower() in CONTAINERS:
-        return Video(path, source)
-    kinds = ", ".join((*SUFFIXES, *CONTAINERS))
-    raise UserError(f"--output: expected a folder, `browser` or a name that ends in {kinds}; got {path}")
+    return Pictures(path, source) if is_folder(path) or path.suffix.lower() in SUFFIXES else Video(path, source)
+
+
+def check_name(path: Path) -> None:
+    """UserError if it is not that of something that can be written."""
+    suffix = path.suffix.lower()
+    if not is_folder(path) and suffix not in (*SUFFIXES, *CONTAINERS):
+        kinds = ", ".join((*SUFFIXES, *CONTAINERS))
+        raise UserError(f"--output: expected a folder, `browser` or a name that ends in {kinds}; got {path}")
+    if suffix in CONTAINERS and not path.is_dir() and not path.absolute().parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.absolute().parent}")
 
 
 def is_folder(path: Path) -> bool:

@@ -20,15 +20,17 @@ from splatview.arrays import Bytes
 from splatview.extras import MissingExtra
 from splatview.outputs.beside import beside
 from splatview.outputs.containers import CONTAINERS, Container, Picture, VideoForm
+from splatview.outputs.sound import Sound
 
 try:
     import av
     from av.error import FFmpegError
-    from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+    from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 except ImportError as error:
     raise MissingExtra("videos need PyAV: pip install 'splatview[stream]'") from error
 
 UNTAGGED = 2  # what FFmpeg calls a colour space that a file does not tell
+HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)  # PQ and HLG, as phones record: what is brighter than white becomes white
 HIGH = 720  # lines from which untagged video is BT.709; below it is BT.601
 EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 SHORT = Fraction(1, 2)  # seconds that may be missing at a video's end
@@ -41,10 +43,11 @@ class VideoReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._container = _opened(path)
-        if not self._container.streams.video:
+        stream: Any = self._container.streams.best("video")  # not the picture on a cover
+        if stream is None:
             self._container.close()
             raise ValueError(f"{path}: expected a video, found no pictures in it")
-        self._stream = self._container.streams.video[0]
+        self._stream = stream
         self._stream.thread_type = "AUTO"
         self._first: Any = None  # a frame that was decoded to see how it is turned
         self._frames = self._decoded()
@@ -144,9 +147,11 @@ class VideoWriter:
         self._using = threading.Lock()
         with ExitStack() as opened, self._faults():
             part = opened.enter_context(beside(path))
-            self._container = opened.enter_context(_closing(av.open(str(part), "w", format=kind.format, container_options=kind.muxing)))
+            self._container = opened.enter_context(
+                _closing(av.open(str(part.absolute()), "w", format=kind.format, container_options=kind.muxing))
+            )
             self._stream = self._added(kind)
-            self._sound = None if sound is None else opened.enter_context(_Sound(sound, self._container, kind))
+            self._sound = None if sound is None else opened.enter_context(Sound(_opened(sound), self._container, kind, av))
             self._opened = opened.pop_all()
 
     def write(self, picture: Picture) -> None:
@@ -200,93 +205,13 @@ class VideoWriter:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
 
-class _Sound:
-    """The sound of a file on its way into another one."""
-
-    def __init__(self, path: Path, output: Any, kind: Container) -> None:
-        self.notes: tuple[str, ...] = ()
-        self._output = output
-        self._input = _opened(path)
-        self._parts: dict[int, _Copied | _Encoded] = {}
-        for stream in self._input.streams.audio:
-            codec = stream.codec_context.codec.canonical_name
-            part = _Copied(stream, output) if codec in kind.copies else _Encoded(stream, output, kind)
-            self._parts[stream.index] = part
-            if isinstance(part, _Encoded):
-                self.notes += (f"its sound is {codec}, which {kind.format} does not hold for all players: encoded anew as {kind.sound}",)
-        self._packets = self._input.demux(*self._input.streams.audio) if self._parts else iter(())
-        self._next = self._taken()
-
-    def write(self, until: Fraction | None) -> None:
-        """What comes before `until` seconds (None: all)."""
-        while (packet := self._next) is not None and (until is None or packet.dts * packet.time_base <= until):
-            self._put(packet.stream_index, packet)
-            self._next = self._taken()
-
-    def end(self) -> None:
-        """What the encoders still hold."""
-        for index in self._parts:
-            self._put(index, None)
-
-    def _put(self, index: int, packet: Any) -> None:
-        self._output.mux(self._parts[index].packets(packet))
-
-    def _taken(self) -> Any:
-        """The next packet; None: there are no more, or the file breaks off."""
-        try:
-            return next((packet for packet in self._packets if packet.dts is not None), None)
-        except FFmpegError as error:
-            self.notes += (f"the sound breaks off ({error.strerror})",)
-            return None
-
-    def __enter__(self) -> _Sound:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._input.close()
-
-
-class _Copied:
-    """A stream of sound that stays as it is."""
-
-    def __init__(self, stream: Any, output: Any) -> None:
-        self._stream = output.add_stream_from_template(stream)
-
-    def packets(self, packet: Any) -> list[Any]:
-        if packet is None:
-            return []
-        packet.stream = self._stream
-        return [packet]
-
-
-class _Encoded:
-    """A stream of sound that is encoded anew."""
-
-    def __init__(self, stream: Any, output: Any, kind: Container) -> None:
-        rate = kind.sample_rate or stream.rate
-        self._stream = output.add_stream(kind.sound, rate=rate, layout=stream.layout.name)
-        self._resampler: Any = None
-
-    def packets(self, packet: Any) -> list[Any]:
-        """Of a packet that came in; None: the last ones."""
-        try:
-            frames = [] if packet is None else packet.decode()
-        except FFmpegError:  # one that is broken is silence
-            frames = []
-        context = self._stream.codec_context
-        if self._resampler is None:
-            context.open()
-            self._resampler = av.AudioResampler(context.format, context.layout, context.rate, context.frame_size)
-        given = [part for frame in (frames if packet is not None else [None]) for part in self._resampler.resample(frame)]
-        found = [out for part in given for out in self._stream.encode(part)]
-        return found if packet is not None else [*found, *self._stream.encode(None)]
-
-
 def _upright(frame: Any, colours: VideoReformatter) -> Bytes:
     """[H, W, 3] sRGB, turned as the file says."""
-    told: dict[str, Any] = {"src_colorspace": Colorspace.ITU709 if frame.height >= HIGH else Colorspace.ITU601}
-    if frame.colorspace != UNTAGGED:
-        told = {}
+    told: dict[str, Any] = {}
+    if frame.colorspace == UNTAGGED:
+        told = {"src_colorspace": Colorspace.ITU709 if frame.height >= HIGH else Colorspace.ITU601}
+    if frame.color_trc in HDR:
+        told |= {"dst_color_trc": ColorTrc.IEC61966_2_1, "dst_color_primaries": ColorPrimaries.BT709}
     rgb8 = colours.reformat(frame, format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=EXACT, **told).to_ndarray()
     return np.ascontiguousarray(np.rot90(rgb8, _turns(frame)), np.uint8)
 
@@ -303,7 +228,7 @@ def _opened(path: Path) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
     try:
-        return av.open(str(path))
+        return av.open(str(path.absolute()))  # not a name that FFmpeg takes for an address
     except FFmpegError as error:
         raise ValueError(f"{path}: expected a video file ({error.strerror})") from error
 
