@@ -30,13 +30,24 @@ class Latest(Generic[T]):
                 return
             self._dropped += self._full
             self._value, self._full = value, True
-            self._changed.notify()
+            self._changed.notify_all()
+
+    def put_each(self, value: T) -> bool:
+        """Leave `value` once the slot is free, so that nothing is dropped; False if it was closed before."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._full or self._closed)
+            if self._closed:
+                return False
+            self._value, self._full = value, True
+            self._changed.notify_all()
+            return True
 
     def take(self, timeout: float | None = None) -> T | None:
         """The newest value, waited for up to `timeout` seconds (None: for ever); None after that, or once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._full or self._closed, timeout)
             value, self._value, self._full = self._value, None, False
+            self._changed.notify_all()
             return value
 
     @property

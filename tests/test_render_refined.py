@@ -39,9 +39,9 @@ def counted():
     counts = {"rays": 0, "splats": 0}
 
     class Fields:
-        def render(self, layer, camera, options, interrupt):
+        def render(self, layer, camera, options, interrupt, *, divide=None):
             counts["rays"] += camera.width * camera.height
-            return fields.render(layer, camera, options, interrupt)
+            return fields.render(layer, camera, options, interrupt, divide=divide)
 
     class Splats(CpuRenderer):
         def render(self, *asked):
@@ -72,12 +72,13 @@ def test_any_size_is_covered(width, height):
     camera, drawn = shot(width, height), np.zeros((height, width), int)
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
 
-    def draw(part):
+    def draw(part, pixels):
         """Every pixel tells the ray that it stands for."""
         u, v = np.meshgrid(np.arange(part.width) + 0.5, np.arange(part.height) + 0.5)
         rays = np.stack([u, v, np.ones_like(u)], -1) @ (camera.K @ np.linalg.inv(part.K)).T
         columns, rows = (rays[..., axis].astype(int) for axis in (0, 1))
         np.add.at(drawn, (rows, columns), 1)
+        assert np.array_equal(rows, np.mgrid[:height, :width][0][pixels]) and np.array_equal(columns, np.mgrid[:height, :width][1][pixels])
         return FieldImage(rays.astype(np.float32), *np.ones((2, *u.shape), np.float32), np.ones(u.shape, np.int32))
 
     refined = Refined(camera)

@@ -27,7 +27,7 @@ def renderer():
 
 def picture(renderer, view: View, scene: Scene | None = None):
     scene = scene or Scene({"cloud": Layer(cloud(800, degree=2))})
-    return coloured(draw(renderer, Request(scene, CAMERA, view, 0.01), CAMERA)[1])
+    return coloured(draw(renderer, Request(scene, CAMERA, view, 0.01), CAMERA, styled=lambda frame: 255 - frame.rgb8)[1])
 
 
 def test_every_mode_shows_something_of_its_own(renderer):

@@ -5,6 +5,7 @@
     python tools/bench.py --only target --device cuda              a million Gaussians at 1080p: drawn, and delivered to a page
     python tools/bench.py --reference TIMER --scene P --camera C   and ours against another renderer's timer, in turn
     python tools/bench.py --only fields --reference TIMER          fields (tools/bench_fields.py), with or without another's timer
+    python tools/bench.py --only stylize --onnx FILE...            filters, and networks of ONNX files (tools/bench_stylize.py)
 
 TIMER is a program that is called as `TIMER splats SCENE CAMERA` and prints JSON with its milliseconds per frame as "ms", or as
 `TIMER hashgrid`, and prints its million samples a second as "msamples_per_s".
@@ -150,11 +151,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="Gaussians of the first curve")
-    parser.add_argument("--only", choices=("target", "gaussians", "pixels", "reference", "viewer", "fields"), help="measure this alone")
+    parser.add_argument(
+        "--only", choices=("target", "gaussians", "pixels", "reference", "viewer", "fields", "stylize"), help="measure this alone"
+    )
     parser.add_argument("--reference", type=Path, metavar="TIMER", help="another renderer's timer, to be held against")
     parser.add_argument("--scene", type=Path, help="for --reference: the scene, a .ply")
     parser.add_argument("--camera", type=Path, help="for --reference: the camera, JSON of ours")
     parser.add_argument("--viewer", action="store_true", help="measure the viewer, too")
+    parser.add_argument(
+        "--onnx", type=Path, nargs="+", default=(), metavar="FILE", help="for --only stylize: networks that redraw pictures"
+    )
     parser.add_argument("--dry", action="store_true", help=f"print the tables, leave {TABLES.name} as it is")
     given = parser.parse_args()
     if given.reference and given.only != "fields" and not (given.scene and given.camera):
@@ -181,6 +187,10 @@ def main() -> None:
         import bench_fields
 
         sections["Fields (cpu)"] = bench_fields.table(given.reference)
+    if wanted("stylize", given.only == "stylize"):
+        import bench_stylize
+
+        sections["Styles (cpu)"] = bench_stylize.table(given.onnx)
 
     document = TABLES.read_text() if TABLES.exists() else TITLE
     for heading, body in sections.items():

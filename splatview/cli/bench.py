@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import OmitArgPrefixes, arg
 
 from splatview.cli.cameras import CameraFlags
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_FILE, MaybeLevel, ScenePaths
-from splatview.cli.loading import contents, load_scenes, renderer
+from splatview.cli.loading import contents, demo_scene, load_scenes, renderer
 from splatview.cli.measuring import Measurement, measure
 from splatview.cli.sizes import Size
-from splatview.cli.waiting import counted
+from splatview.cli.waiting import counted, waiting
+from splatview.frame import Renderer
 from splatview.render import Backend
+from splatview.scene import Scene
 
 SIZES = (Size(640, 360), Size(1280, 720), Size(1920, 1080))
 
@@ -25,7 +28,8 @@ SIZES = (Size(640, 360), Size(1280, 720), Size(1920, 1080))
 class Command:
     """Measure how fast this machine draws a scene: the median milliseconds of a warm frame, whole and by stage, at several sizes.
 
-    The first camera of --camera is used, or the default view.
+    The first camera of --camera is used, or the default view. With --stylize, how much a style's pictures flicker, and what it takes to
+    steady them: on a fixed fly-through of the bundled stage, with noise in every picture.
     """
 
     scenes: ScenePaths
@@ -34,26 +38,50 @@ class Command:
     """Level of detail of streamed scenes, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     json: Annotated[Path | None, MAYBE_FILE] = None
     """Also write the figures to this file."""
-    frames: int = 15
-    """Frames that are measured at each size, after two to warm up."""
+    frames: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
+    """Frames that are measured at each size, after two to warm up. Default: 15; of the fly-through 24."""
+    stylize: bool = False
+    """Measure flicker instead. SCENE is the bundled stage if none is given, and 640x360 the size."""
+    style: str = "painterly"
+    """The style that is measured with --stylize."""
     backend: Backend = "auto"
     """What draws."""
     viewpoint: OmitArgPrefixes[CameraFlags] = field(default_factory=CameraFlags)
 
     def run(self) -> None:
-        if self.frames < 1:
-            raise UserError(f"--frames: expected 1 or more, got {self.frames}")
-        scene = load_scenes(self.scenes, self.level)
-        camera = self.viewpoint.cameras(scene)[0]
-        views = [camera] if self.viewpoint.size else [size.fit(camera) for size in SIZES]
-        draw = renderer(self.backend)
-        rows = [measure(draw, scene, view, frames=self.frames) for view in counted(views, "measuring")]
-        print_rows(contents(scene), draw.name, rows)
+        if self.frames is not None and self.frames < (least := 2 if self.stylize else 1):
+            raise UserError(f"--frames: expected {least} or more, got {self.frames}")
+        scenes = (demo_scene(),) if self.stylize and not self.scenes else self.scenes
+        found = (self.flicker if self.stylize else self.speed)(load_scenes(scenes, self.level), renderer(self.backend))
         if self.json is not None:
             with users_fault(OSError):
-                self.json.write_text(
-                    json.dumps({"gaussians": scene.count, "backend": draw.name, "sizes": [asdict(row) for row in rows]}, indent=2) + "\n"
-                )
+                self.json.write_text(json.dumps(found, indent=2) + "\n")
+
+    def speed(self, scene: Scene, draw: Renderer) -> dict[str, Any]:
+        """Measure and print how fast frames are drawn; the figures for machines."""
+        camera = self.viewpoint.cameras(scene)[0]
+        views = [camera] if self.viewpoint.size else [size.fit(camera) for size in SIZES]
+        rows = [measure(draw, scene, view, frames=self.frames or 15) for view in counted(views, "measuring")]
+        print_rows(contents(scene), draw.name, rows)
+        return {"gaussians": scene.count, "backend": draw.name, "sizes": [asdict(row) for row in rows]}
+
+    def flicker(self, scene: Scene, draw: Renderer) -> dict[str, Any]:
+        """Measure and print how much a style flickers; the figures for machines."""
+        from splatview.cli import flicker
+        from splatview.cli.flight import DRAWN, FRAMES, SIZE, Motion, fly_through
+
+        if self.style not in flicker.STYLES:
+            raise UserError(f"--style: expected one of {', '.join(flicker.STYLES)}; got {self.style!r}")
+        size = self.viewpoint.size or SIZE
+        cameras = list(fly_through(self.frames or FRAMES, size))
+        frames = [draw.render(scene, camera, DRAWN) for camera in counted(cameras, "flying")]
+        motions = [Motion.between(now, before) for before, now in pairwise(frames)]
+        with waiting("steadying") as tell:
+            rows = flicker.measure(frames, motions, flicker.STYLES[self.style](), tell)
+        moved = sum(motion.pixels for motion in motions) / len(motions)
+        print(f"{self.style} with noise, {len(frames)} frames of {size}, {moved:.1f} pixels from one to the next")
+        flicker.print_table(rows)
+        return {"style": self.style, "width": size.width, "height": size.height, "pixels": moved, "ways": [asdict(row) for row in rows]}
 
 
 def print_rows(what: str, backend: str, rows: list[Measurement]) -> None:

@@ -82,9 +82,14 @@ class Workers:
         cuts: NDArray[np.float64],  # [C, 18] as `splatview.volumes.packed` has them
         detail: float,  # over 0, up to 1: so many samples for each of the field's own
         last_transmittance: float,  # below it a ray ends
+        divide: NDArray[np.float32] | None,  # [H, W] along the view axis: where a ray is divided
         interrupt: NDArray[np.uint8] | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] | None:
-        """Blended colour [H, W, 3], alpha, weighted distance along the view axis, and samples, [H, W] each; None if it was interrupted."""
+        """What is blended of each part of the rays; None if it was interrupted.
+
+        Colour [P, H, W, 3], alpha and weighted distance along the view axis [P, H, W], and samples [H, W]. P is 1, or 2 if they are
+        divided: what lies before the divide, and as much of what lies behind it as passes that.
+        """
 
     @property
     def simd(self) -> str: ...

@@ -84,8 +84,13 @@ class Renderer:
         background: list[float],
         tint: list[float],  # or empty: what is tinted keeps its colour
         outputs: list[str],
+        divide: NDArray[np.float32] | None = None,  # [H, W] z; with it none but rgb, alpha and depth may be asked for
     ) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, int]] | None:
-        """Pictures, milliseconds by stage and counts; None if it was interrupted."""
+        """Pictures, milliseconds by stage and counts; None if it was interrupted.
+
+        With a `divide` there is "front" [H, W, 5], too: colour, alpha and z, weighted, of the Gaussians whose centres are nearer than
+        it. The others are then of those behind it, as far as they are seen.
+        """
 
     def contributors(
         self,

@@ -13,18 +13,18 @@ template <class T> using Out = nanobind::ndarray<nanobind::numpy, T>;
 
 // An array that is filled before Python gets it; not cleared.
 template <class T> struct Block {
-    explicit Block(size_t rows, size_t columns = 0, size_t channels = 0)
-        : values(new T[std::max<size_t>(rows * std::max<size_t>(columns, 1) * std::max<size_t>(channels, 1), 1)]),
-          shape{rows, columns, channels} {}
+    explicit Block(size_t a, size_t b = 0, size_t c = 0, size_t d = 0)
+        : values(new T[std::max<size_t>(a * std::max<size_t>(b, 1) * std::max<size_t>(c, 1) * std::max<size_t>(d, 1), 1)]),
+          shape{a, b, c, d} {}
 
     Out<T> array() {
         T* data = values.release();
         nanobind::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-        return Out<T>(data, shape[2] ? 3 : shape[1] ? 2 : 1, shape, owner);
+        return Out<T>(data, shape[3] ? 4 : shape[2] ? 3 : shape[1] ? 2 : 1, shape, owner);
     }
 
     std::unique_ptr<T[]> values;
-    size_t shape[3];  // 0: an axis that it does not have
+    size_t shape[4];  // 0: an axis that it does not have
 };
 
 }  // namespace splats

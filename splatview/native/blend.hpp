@@ -77,6 +77,7 @@ struct Pixels {
     // t: the transmittance, going on below the threshold at which a pixel ends; weight: the sum of the weights, 1 - its final value.
     alignas(64) float t[16][16], weight[16][16], r[16][16], g[16][16], b[16][16], z[16][16], median[16][16], best[16][16], coverage[16][16];
     alignas(64) int32_t id[16][16], overdraw[16][16];
+    alignas(64) float divide[16][16], front[Images::FRONT][16][16];
 };
 
 // The members of a batch of `count` that reach block `k`, in order; returns how many. `picks` has room for a group more.
@@ -103,12 +104,16 @@ static inline F block_u(int k) { return load(BLOCK_COORDINATES.u) + set1(static_
 static inline F block_v(int k) { return load(BLOCK_COORDINATES.v) + set1(static_cast<float>(4 * (k >> 2)) - 7.5f); }
 
 // Blends the picked members of a batch into block `k`, front to back. Returns whether any pixel can still change.
-template <bool DEPTH, bool EXTRA, bool CAPPED, bool RIMS, bool COVERED>
+template <bool DEPTH, bool EXTRA, bool CAPPED, bool RIMS, bool COVERED, bool DIVIDED>
 static inline bool blend_block(const Batch& batch, const uint32_t* list, const int32_t* picks, int picked, int k, Pixels& pixels) {
     const F u = block_u(k), v = block_v(k), uu = u * u, uv = u * v, vv = v * v;
     F t = load(pixels.t[k]), sum = load(pixels.weight[k]), r = load(pixels.r[k]), g = load(pixels.g[k]), b = load(pixels.b[k]), z, median,
-      best, coverage;
+      best, coverage, divide, front[Images::FRONT];
     I id, overdraw;
+    if (DIVIDED) {
+        divide = load(pixels.divide[k]);
+        for (int i = 0; i < Images::FRONT; ++i) front[i] = load(pixels.front[i][k]);
+    }
     if (DEPTH) z = load(pixels.z[k]);
     if (COVERED) coverage = load(pixels.coverage[k]);
     if (EXTRA) median = load(pixels.median[k]), best = load(pixels.best[k]), id = loadi(pixels.id[k]), overdraw = loadi(pixels.overdraw[k]);
@@ -129,11 +134,22 @@ static inline bool blend_block(const Batch& batch, const uint32_t* list, const i
                 median = select(both(lt(set1(0.5f), t), le(next, set1(0.5f))), set1(batch.z[i]), median);
             }
             t = next;
-            sum = sum + weight;
-            r = fma(weight, set1(batch.r[i]), r);
-            g = fma(weight, set1(batch.g[i]), g);
-            b = fma(weight, set1(batch.b[i]), b);
-            if (DEPTH) z = fma(weight, set1(batch.z[i]), z);
+            F rest = weight;
+            if (DIVIDED) {
+                const M nearer = lt(set1(batch.z[i]), divide);
+                const F before = zero_unless(nearer, weight);
+                rest = select(nearer, set1(0), weight);
+                front[0] = fma(before, set1(batch.r[i]), front[0]);
+                front[1] = fma(before, set1(batch.g[i]), front[1]);
+                front[2] = fma(before, set1(batch.b[i]), front[2]);
+                front[3] = front[3] + before;
+                front[4] = fma(before, set1(batch.z[i]), front[4]);
+            }
+            sum = sum + rest;
+            r = fma(rest, set1(batch.r[i]), r);
+            g = fma(rest, set1(batch.g[i]), g);
+            b = fma(rest, set1(batch.b[i]), b);
+            if (DEPTH) z = fma(rest, set1(batch.z[i]), z);
             if (COVERED) coverage = fma(weight, set1(batch.tinted[i]), coverage);
         }
         open = lt(set1(MIN_TRANSMITTANCE), t);
@@ -141,6 +157,8 @@ static inline bool blend_block(const Batch& batch, const uint32_t* list, const i
     store(pixels.t[k], t), store(pixels.weight[k], sum), store(pixels.r[k], r), store(pixels.g[k], g), store(pixels.b[k], b);
     if (DEPTH) store(pixels.z[k], z);
     if (COVERED) store(pixels.coverage[k], coverage);
+    if (DIVIDED)
+        for (int i = 0; i < Images::FRONT; ++i) store(pixels.front[i][k], front[i]);
     if (EXTRA) store(pixels.median[k], median), store(pixels.best[k], best), storei(pixels.id[k], id), storei(pixels.overdraw[k], overdraw);
     return bits(open) != 0;
 }
@@ -165,6 +183,9 @@ static inline void write_pixels(const TileTask& task, const Pixels& pixels, cons
     if (to.median_depth) __builtin_memcpy(to.median_depth + at, &pixels.median[k][i], 4 * COUNT);
     if (to.coverage) __builtin_memcpy(to.coverage + at, &pixels.coverage[k][i], 4 * COUNT);
     if (to.overdraw) __builtin_memcpy(to.overdraw + at, &pixels.overdraw[k][i], 4 * COUNT);
+    if (to.front)
+        for (int j = 0; j < COUNT; ++j)
+            for (int n = 0; n < Images::FRONT; ++n) to.front[Images::FRONT * (at + j) + n] = pixels.front[n][k][i + j];
     if (to.ids)
         for (int j = 0; j < COUNT; ++j) {
             const int32_t record = pixels.id[k][i + j];
@@ -203,13 +224,27 @@ static inline void write_tile(const TileTask& task, Pixels& pixels) {
     }
 }
 
-template <bool DEPTH, bool EXTRA, bool RIMS, bool COVERED> static void blend_tile(const TileTask& task) {
+// The divides of a tile's pixels; those beyond the picture's edges have none.
+static inline void load_divides(const TileTask& task, Pixels& pixels) {
+    const int left = task.column * TILE, top = task.row * TILE;
+    for (int k = 0; k < 16; ++k)
+        for (int i = 0; i < 16; ++i) {
+            const int x = left + 4 * (k & 3) + (i & 3), y = top + 4 * (k >> 2) + (i >> 2);
+            const bool inside = x < task.view->width && y < task.view->height;
+            pixels.divide[k][i] = inside ? task.images.divide[static_cast<size_t>(y) * task.view->width + x] : 0;
+        }
+}
+
+template <bool DEPTH, bool EXTRA, bool RIMS, bool COVERED, bool DIVIDED = false> static void blend_tile(const TileTask& task) {
     Pixels pixels;
+    if (DIVIDED) load_divides(task, pixels);
     for (int k = 0; k < 16; ++k) {
         const F zero = set1(0);
         store(pixels.t[k], set1(1)), store(pixels.weight[k], zero), store(pixels.r[k], zero), store(pixels.g[k], zero),
             store(pixels.b[k], zero), store(pixels.z[k], zero);
         if (COVERED) store(pixels.coverage[k], zero);
+        if (DIVIDED)
+            for (int i = 0; i < Images::FRONT; ++i) store(pixels.front[i][k], zero);
         if (EXTRA)
             store(pixels.median[k], zero), store(pixels.best[k], zero), storei(pixels.id[k], set1i(-1)),
                 storei(pixels.overdraw[k], set1i(0));
@@ -227,9 +262,9 @@ template <bool DEPTH, bool EXTRA, bool RIMS, bool COVERED> static void blend_til
             const int k = __builtin_ctz(rest), picked = pick(batch, count, k, picks);
             if (!picked) continue;
             const bool open =
-                COVERED && batch.has_tinted ? blend_block<DEPTH, EXTRA, true, RIMS, COVERED>(batch, list, picks, picked, k, pixels)
-                : EXTRA || batch.capped     ? blend_block<DEPTH, EXTRA, true, RIMS, false>(batch, list, picks, picked, k, pixels)
-                                            : blend_block<DEPTH, EXTRA, false, RIMS, false>(batch, list, picks, picked, k, pixels);
+                COVERED && batch.has_tinted ? blend_block<DEPTH, EXTRA, true, RIMS, COVERED, DIVIDED>(batch, list, picks, picked, k, pixels)
+                : EXTRA || batch.capped     ? blend_block<DEPTH, EXTRA, true, RIMS, false, DIVIDED>(batch, list, picks, picked, k, pixels)
+                                            : blend_block<DEPTH, EXTRA, false, RIMS, false, DIVIDED>(batch, list, picks, picked, k, pixels);
             if (!open) alive &= ~(1u << k);
         }
     }
@@ -240,6 +275,7 @@ static void blend(const TileTask& task) {
     const FlushDenormals flush;  // the transmittance of a pixel that has ended falls on towards 0
     const Images& to = task.images;
     const bool outlines = task.view->outlines, extra = to.ids || to.median_depth || to.overdraw;
+    if (to.front) return outlines ? blend_tile<true, false, true, false, true>(task) : blend_tile<true, false, false, false, true>(task);
     if (to.coverage)
         return outlines ? blend_tile<true, true, true, true>(task)
                : extra  ? blend_tile<true, true, false, true>(task)

@@ -15,10 +15,16 @@ constexpr size_t ROOM = RAYS + 2 * MOST_CHUNK;
 // The weight that is worth a colour of its own: samples of less give theirs to the next.
 constexpr float LEAST_WEIGHT = 1.0f / 4096;
 
+// What samples add up to.
+struct Sum {
+    float alpha = 0, distance = 0, rgb[3] = {0, 0, 0};
+};
+
 struct Pixel {
     Ray ray;
     double forward;  // of its direction: the view axis's part
-    float transmittance = 1, waiting = 0, alpha = 0, distance = 0, rgb[3] = {0, 0, 0};
+    float divide = INFINITY, transmittance = 1, waiting = 0;
+    Sum parts[2];  // before `divide`, and behind it
     int samples = 0;
     bool over = false;
 };
@@ -39,6 +45,7 @@ struct Desk {
     // Samples that wait for their colour.
     size_t waiting = 0;
     uint32_t waiting_pixel[2 * ROOM] = {}, waiting_row[2 * ROOM];
+    uint8_t waiting_part[2 * ROOM];
     float weight[2 * ROOM], rgb[3][2 * ROOM];
 };
 
@@ -61,9 +68,14 @@ public:
         flush();
         for (size_t i = 0; i < pixels_.size(); ++i) {
             const Pixel& pixel = pixels_[i];
-            const size_t to = static_cast<size_t>(top + static_cast<int>(i) / columns_) * picture_.width + left + i % columns_;
-            std::copy_n(pixel.rgb, 3, picture_.rgb + 3 * to);
-            picture_.alpha[to] = pixel.alpha, picture_.distance[to] = pixel.distance, picture_.samples[to] = pixel.samples;
+            const size_t to = pixel_at(i, left, top);
+            for (size_t part = 0; part < (picture_.divide ? 2 : 1); ++part) {
+                const size_t at = part * static_cast<size_t>(picture_.width) * picture_.height + to;
+                const Sum& sum = pixel.parts[part];
+                std::copy_n(sum.rgb, 3, picture_.rgb + 3 * at);
+                picture_.alpha[at] = sum.alpha, picture_.distance[at] = sum.distance;
+            }
+            picture_.samples[to] = pixel.samples;
         }
     }
 
@@ -85,6 +97,7 @@ private:
             }
             const double length = std::sqrt(squared);
             pixel.forward = 1 / length;
+            if (picture_.divide) pixel.divide = picture_.divide[pixel_at(i, left, top)];
             for (int axis = 0; axis < 3; ++axis) {
                 pixel.ray.origin[axis] = picture_.origin[axis], pixel.ray.direction[axis] = along[axis] / length;
                 desk_.axes[axis][i] = static_cast<float>(pixel.ray.direction[axis]);
@@ -95,6 +108,11 @@ private:
         if (going_.empty()) return;
         kernels_.directions(view_, {pixels_.size(), {desk_.axes[0], desk_.axes[1], desk_.axes[2]}, desk_.heads.data()},
                             desk_.scratch.data());
+    }
+
+    // Where pixel `i` of the tile is in the picture.
+    size_t pixel_at(size_t i, int left, int top) const {
+        return static_cast<size_t>(top + static_cast<int>(i) / columns_) * picture_.width + left + i % columns_;
     }
 
     // Every ray goes on by a sample, or a few where not many do. What does not fill a chunk is held until the next turn.
@@ -142,12 +160,15 @@ private:
         const float weight = pixel.transmittance * desk_.covers[sample];
         ++pixel.samples;
         pixel.transmittance -= weight;
-        pixel.alpha += weight, pixel.waiting += weight, pixel.distance += weight * desk_.distance[sample];
+        pixel.waiting += weight;  // what waits while the ray passes its divide has its colour behind it
+        const uint8_t part = desk_.distance[sample] >= pixel.divide;
+        pixel.parts[part].alpha += weight, pixel.parts[part].distance += weight * desk_.distance[sample];
         pixel.over |= pixel.transmittance < picture_.last_transmittance;
         if (pixel.waiting < LEAST_WEIGHT) return;
         const auto row = static_cast<size_t>(view_.row);
         std::copy_n(desk_.rows.data() + sample * row, row, desk_.kept.data() + desk_.waiting * row);
-        desk_.waiting_pixel[desk_.waiting] = desk_.pixel_of[sample], desk_.weight[desk_.waiting++] = pixel.waiting;
+        desk_.waiting_pixel[desk_.waiting] = desk_.pixel_of[sample], desk_.waiting_part[desk_.waiting] = part;
+        desk_.weight[desk_.waiting++] = pixel.waiting;
         pixel.waiting = 0;
     }
 
@@ -164,7 +185,7 @@ private:
                         desk_.scratch.data());
         for (size_t i = 0; i < count; ++i)
             for (int channel = 0; channel < 3; ++channel)
-                pixels_[desk_.waiting_pixel[i]].rgb[channel] += desk_.weight[i] * desk_.rgb[channel][i];
+                pixels_[desk_.waiting_pixel[i]].parts[desk_.waiting_part[i]].rgb[channel] += desk_.weight[i] * desk_.rgb[channel][i];
         desk_.waiting = 0;
     }
 

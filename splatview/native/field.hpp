@@ -70,8 +70,9 @@ struct FieldPicture {
     std::vector<CutView> cuts;
     double detail;                  // of the samples that the field's steps would give, so many are drawn
     float last_transmittance;       // below it a ray ends
+    const float* divide;            // [height, width] along the view axis, where a ray is divided in two parts; or null: in one
     const uint8_t* interrupt;       // or null
-    float *rgb, *alpha, *distance;  // [height, width, 3], [height, width]: premultiplied; weighted, along the view axis
+    float *rgb, *alpha, *distance;  // [parts, height, width, 3], [parts, height, width]: premultiplied; weighted, along the view axis
     int32_t* samples;
 };
 

@@ -149,12 +149,14 @@ public:
     nb::object draw(const Field& field, In<double, nb::shape<3>> origin, In<double, nb::shape<3, 3>> field_from_pixel,
                     const std::vector<int>& rectangle, double near, double far, Bounds bounds,
                     In<double, nb::shape<-1, CutView::NUMBERS>> cuts, double detail, double last_transmittance,
-                    std::optional<In<uint8_t, nb::shape<1>>> interrupt) {
+                    std::optional<In<float, nb::ndim<2>>> divide, std::optional<In<uint8_t, nb::shape<1>>> interrupt) {
         if (rectangle.size() != 4 || rectangle[2] < 1 || rectangle[3] < 1 || rectangle[2] > 32768 || rectangle[3] > 32768)
             throw nb::value_error("expected left, top, width and height of a rectangle of 1 to 32768 pixels a side");
         if (!(detail > 0 && detail <= 1)) throw nb::value_error("expected a detail over 0 and up to 1");
         const size_t width = static_cast<size_t>(rectangle[2]), height = static_cast<size_t>(rectangle[3]);
-        Block<float> rgb(height, width, 3), alpha(height, width), distance(height, width);
+        if (divide && (divide->shape(0) != height || divide->shape(1) != width)) throw nb::value_error("expected a divide for each pixel");
+        const size_t parts = divide ? 2 : 1;
+        Block<float> rgb(parts, height, width, 3), alpha(parts, height, width), distance(parts, height, width);
         Block<int32_t> samples(height, width);
         FieldPicture picture{};
         std::copy_n(origin.data(), 3, picture.origin), std::copy_n(field_from_pixel.data(), 9, picture.field_from_pixel);
@@ -163,6 +165,7 @@ public:
         std::copy_n(bounds.data(), 6, picture.bounds);
         for (size_t i = 0; i < cuts.shape(0); ++i) picture.cuts.emplace_back(cuts.data() + i * CutView::NUMBERS);
         picture.detail = detail, picture.last_transmittance = static_cast<float>(last_transmittance);
+        picture.divide = divide ? divide->data() : nullptr;
         picture.interrupt = interrupt ? interrupt->data() : nullptr;
         picture.rgb = rgb.values.get(), picture.alpha = alpha.values.get(), picture.distance = distance.values.get();
         picture.samples = samples.values.get();
@@ -264,7 +267,7 @@ NB_MODULE(_fields, m) {
         .def("query", &Workers::query, nb::arg("field"), nb::arg("positions"), nb::arg("directions"))
         .def("draw", &Workers::draw, nb::arg("field"), nb::arg("origin"), nb::arg("field_from_pixel"), nb::arg("rectangle"),
              nb::arg("near"), nb::arg("far"), nb::arg("bounds"), nb::arg("cuts"), nb::arg("detail"), nb::arg("last_transmittance"),
-             nb::arg("interrupt").none())
+             nb::arg("divide").none(), nb::arg("interrupt").none())
         .def_prop_ro("simd", &Workers::simd)
         .def_prop_ro("threads", &Workers::threads);
 }

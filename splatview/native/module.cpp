@@ -133,7 +133,10 @@ public:
     // (pictures by name, milliseconds by stage, counts), or None if it was interrupted.
     nb::object render(const std::vector<Layer*>& layers, const std::vector<double>& intrinsics, int width, int height, double near,
                       double far, double splat_scale, const std::string& style, uint32_t overdraw_limit, std::optional<Flag> interrupt,
-                      const std::vector<double>& background, const std::vector<double>& tint, const std::vector<std::string>& outputs) {
+                      const std::vector<double>& background, const std::vector<double>& tint, const std::vector<std::string>& outputs,
+                      std::optional<In<float, nb::ndim<2>>> divide) {
+        if (divide && (divide->shape(0) != static_cast<size_t>(height) || divide->shape(1) != static_cast<size_t>(width)))
+            throw nb::value_error("expected a divide for each pixel");
         if (background.size() != 3 || (tint.size() != 3 && !tint.empty())) throw nb::value_error("expected two colours");
         Request request = request_of(layers, intrinsics, width, height, near, far, splat_scale, style, overdraw_limit, interrupt);
         for (LayerView& layer : request.layers) std::copy(tint.begin(), tint.end(), layer.tint), layer.mixes_tint = !tint.empty();
@@ -143,7 +146,8 @@ public:
         const size_t pixels = static_cast<size_t>(width) * height;
         auto image = [&](const char* name, auto*& slot, size_t channels) {
             const bool wanted = std::find(outputs.begin(), outputs.end(), name) != outputs.end() ||
-                                (std::string(name) == "id_layers" && request.images.ids);
+                                (std::string(name) == "id_layers" && request.images.ids) ||
+                                (std::string(name) == "front" && divide.has_value());
             if (!wanted) return;
             auto block = blocks[name] = pool_->take(pixels * channels * sizeof *slot);
             slot = static_cast<std::remove_reference_t<decltype(slot)>>(block.get());
@@ -151,7 +155,10 @@ public:
         Images& to = request.images;
         image("rgb", to.rgb, 3), image("rgb8", to.rgb8, 3), image("alpha", to.alpha, 1), image("depth", to.depth, 1);
         image("median_depth", to.median_depth, 1), image("ids", to.ids, 1), image("id_layers", to.id_layers, 1),
-            image("overdraw", to.overdraw, 1), image("coverage", to.coverage, 1);
+            image("overdraw", to.overdraw, 1), image("coverage", to.coverage, 1), image("front", to.front, Images::FRONT);
+        to.divide = divide ? divide->data() : nullptr;
+        if (to.divide && (to.rgb8 || to.median_depth || to.ids || to.overdraw || to.coverage))
+            throw nb::value_error("expected rgb, alpha and depth alone of what is divided");
         Report report;
         {
             nb::gil_scoped_release released;
@@ -162,12 +169,12 @@ public:
         if (!report.finished) return nb::none();
         nb::dict images, timings, counts;
         for (auto& [name, block] : blocks) {
-            const bool colour = name == "rgb" || name == "rgb8";
-            const size_t shape[3] = {static_cast<size_t>(height), static_cast<size_t>(width), 3};
+            const size_t channels = name == "rgb" || name == "rgb8" ? 3 : name == "front" ? Images::FRONT : 0;
+            const size_t shape[3] = {static_cast<size_t>(height), static_cast<size_t>(width), channels};
             const bool whole = name == "ids" || name == "id_layers" || name == "overdraw";
             const nb::dlpack::dtype type = name == "rgb8" ? nb::dtype<uint8_t>() : whole ? nb::dtype<int32_t>() : nb::dtype<float>();
             nb::capsule owner(new std::shared_ptr<void>(block), [](void* p) noexcept { delete static_cast<std::shared_ptr<void>*>(p); });
-            images[name.c_str()] = nb::cast(nb::ndarray<nb::numpy>(block.get(), colour ? 3 : 2, shape, owner, nullptr, type));
+            images[name.c_str()] = nb::cast(nb::ndarray<nb::numpy>(block.get(), channels ? 3 : 2, shape, owner, nullptr, type));
         }
         timings["project"] = report.project_ms, timings["sort"] = report.sort_ms, timings["bin"] = report.bin_ms,
         timings["blend"] = report.blend_ms;
@@ -308,7 +315,7 @@ NB_MODULE(_splats, m) {
              nb::arg("opacity_logits"), nb::arg("sh"), nb::arg("changed"), nb::arg("same_shapes"), nb::arg("same_sh"))
         .def("render", &Renderer::render, nb::arg("layers"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"), nb::arg("near"),
              nb::arg("far"), nb::arg("splat_scale"), nb::arg("style"), nb::arg("overdraw_limit"), nb::arg("interrupt").none(),
-             nb::arg("background"), nb::arg("tint"), nb::arg("outputs"))
+             nb::arg("background"), nb::arg("tint"), nb::arg("outputs"), nb::arg("divide") = nb::none())
         .def("contributors", &Renderer::contributors, nb::arg("layers"), nb::arg("intrinsics"), nb::arg("width"), nb::arg("height"),
              nb::arg("near"), nb::arg("far"), nb::arg("splat_scale"), nb::arg("style"), nb::arg("overdraw_limit"),
              nb::arg("interrupt").none(), nb::arg("region"), nb::arg("least"))

@@ -49,7 +49,7 @@ Request strip_of(const Request& whole, int first, int last) {
     auto move = [&](auto*& image, size_t channels) { image = image ? image + channels * pixels : nullptr; };
     Images& to = strip.images;
     move(to.rgb, 3), move(to.rgb8, 3), move(to.alpha, 1), move(to.depth, 1), move(to.median_depth, 1), move(to.ids, 1),
-        move(to.id_layers, 1), move(to.overdraw, 1), move(to.coverage, 1);
+        move(to.id_layers, 1), move(to.overdraw, 1), move(to.coverage, 1), move(to.divide, 1), move(to.front, Images::FRONT);
     if (strip.pull.sums) strip.pull.given += Pull::GIVEN * pixels;
     if (strip.search.found) strip.search.region += static_cast<size_t>(top) * strip.search.stride;
     return strip;

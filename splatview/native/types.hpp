@@ -77,6 +77,9 @@ struct Images {  // any may be null
     float *rgb, *alpha, *depth, *median_depth, *coverage;
     uint8_t* rgb8;
     int32_t *ids, *id_layers, *overdraw;
+    const float* divide;  // [H][W] z; null if `front` is
+    float* front;  // [H][W][FRONT]: r, g, b, alpha and z, weighted, of what is nearer; the rest is what is seen behind, up to `depth`
+    static constexpr int FRONT = 5;
 };
 
 struct TileTask {

@@ -1,13 +1,18 @@
 """Splats and fields in one picture: drawn apart, by renderers of one backend, and composed in each pixel.
 
-The splats of all layers are one sheet, and each field is one: colour times alpha, alpha, and the depth that is expected of it. In each
-pixel the sheets are blended front to back in the order of these depths, the background behind all: near + (1 - alpha of near) far. Depth
-is the mean by what each sheet adds to alpha. This is exact where no part of a sheet lies between two of another, or where what is in
-front is opaque; of translucent things that pass through each other, the one whose mean is nearer comes first as a whole, pixel by pixel.
+In each pixel there are sheets: colour times alpha, alpha, and the depth that is expected of it, which is the mean by what adds to alpha.
+They are blended front to back in the order of these depths, the background behind all: near + (1 - alpha of near) far.
+
+The splats of all layers are two sheets, what is nearer than the depth expected of the fields and what is not, and each field is two,
+divided at the depth expected of the splats. So a splat between the edge of a field and more of that field behind it is seen between them,
+and so is a field between the edge of some splats and others behind. A pixel is composed as its light would be where one of the two, the
+splats or the fields, lies together there; of translucent things that pass through each other, and of two fields, the parts whose means are
+nearer come first as a whole. Drafts (`RenderOptions.field_detail` below 1) are not divided, and a splat renderer that cannot divide (on a
+GPU) has one sheet.
 
 What only one of them knows:
     median_depth   of the sheet at which the transmittance falls to 0.5: the splats' own median, where they have one, else its depth
-    ids            of the splats, where at least half of their light passes the fields in front of them
+    ids            of the splats, where at least half of their light passes the fields in front
     coverage       of the splats, as far as their light passes
     overdraw       of the splats, whatever stands in front
 A style is one of splats; a field is drawn as it is, and of the options near, far and background concern it; a field's own background
@@ -29,10 +34,11 @@ from splatview.arrays import Bools, Floats
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, Output, Renderer, RenderOptions
 from splatview.render.field_cpu import FieldImage
-from splatview.render.refined import Refined
+from splatview.render.layering import PASSES, composed_of, divided_by, lights_of
+from splatview.render.parts import Part
+from splatview.render.refined import Pixels, Refined
 from splatview.scene import Layer, Scene
 
-PASSES = 0.5  # of the splats' light, from which on a pixel is theirs
 LOOKED_AT = 256  # pixels a side of the picture that tells what fields hide
 OF_SPLATS: tuple[Output, ...] = ("median_depth", "ids", "overdraw", "coverage")
 
@@ -48,17 +54,9 @@ class SplatRenderer(Renderer, Protocol):
 class FieldRenderer(Protocol):
     """Draws one field, over nothing."""
 
-    def render(self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> FieldImage: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Sheet:
-    """What is composed with others."""
-
-    rgb: Floats | None  # [H, W, 3] times alpha; None: nobody asked for it
-    alpha: Floats  # [H, W]
-    depth: Floats  # [H, W] expected z along the view axis, 0 where alpha is 0
-    median: Floats | None = None  # [H, W] where it is known, else 0
+    def render(
+        self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None, *, divide: Floats | None = None
+    ) -> FieldImage: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +65,7 @@ class Begun:
 
     scene: Scene
     camera: Camera
-    options: RenderOptions  # as far as fields heed them
+    options: RenderOptions  # as far as fields, and where they are divided, heed them
     fields: dict[str, Refined]  # by layer
     splats: dict[RenderOptions, Frame]
 
@@ -92,14 +90,23 @@ class CompositeRenderer:
             return self.splats.render(scene, camera, options, interrupt)
         if scene.background is not None:
             options = replace(options, background=scene.background)
-        frame = self._drawn_splats(scene, camera, _asked_of_splats(options), begun, interrupt) if scene.visible_layers else None
+        divided = self._divided(options)
+        asked = _asked_of_splats(options, colour=divided is None)
+        frame = self._drawn_splats(scene, camera, asked, begun, interrupt) if scene.visible_layers else None
         began = time.perf_counter()
-        images = self._drawn_fields(scene, camera, options, begun, interrupt)
+        place = None if frame is None or options.field_detail < 1 else _place(frame.alpha, frame.depth)
+        images = self._drawn_fields(scene, camera, options, begun, interrupt, place)
         drawn = time.perf_counter()
-        sheets = [Sheet(image.rgb, image.alpha, image.depth) for image in images]
-        composed = _composed(frame, sheets, options, (camera.height, camera.width))
+        fields = [part for image in images for part in image.parts]
+        splats = []
+        if frame is not None:
+            whole = Part(frame.images.get("rgb", np.empty(0, np.float32)), frame.alpha, frame.depth)
+            splats = [whole] if divided is None else list(divided(scene, camera, options, _reach(fields), interrupt))
+        parted = time.perf_counter()
+        composed = composed_of(frame, splats, fields, options, (camera.height, camera.width))
         ended = time.perf_counter()
-        timings = {**(frame.timings if frame else {}), "fields": 1e3 * (drawn - began), "compose": 1e3 * (ended - drawn)}
+        timings = dict(frame.timings) if frame else {}
+        timings |= {"fields": 1e3 * (drawn - began), "divide": 1e3 * (parted - drawn), "compose": 1e3 * (ended - parted)}
         samples = sum(int(image.samples.sum(dtype=np.int64)) for image in images)
         return Frame(camera, composed, timings, {**(frame.counts if frame else {}), "samples": samples})
 
@@ -141,8 +148,9 @@ class CompositeRenderer:
         scale = min(1.0, LOOKED_AT / max(part.width, part.height))
         small = part.resized(max(1, round(scale * part.width)), max(1, round(scale * part.height)))
         frame = self.splats.render(scene, small, replace(options, outputs=("alpha", "depth")), interrupt)
-        fields = [Sheet(None, image.alpha, image.depth) for image in self._drawn_fields(scene, small, options, None, interrupt)]
-        light = _lights([Sheet(None, frame.alpha, frame.depth), *fields])[0]
+        place = _place(frame.alpha, frame.depth)
+        fields = [part for image in self._drawn_fields(scene, small, options, None, interrupt, place) for part in image.parts]
+        light = lights_of([Part(np.empty(0, np.float32), frame.alpha, frame.depth), *fields])[0]
         passes = np.zeros(pixels.shape, np.bool_)
         size = part.width, part.height
         passes[top:bottom, left:right] = cv2.resize((light >= PASSES).view(np.uint8), size, interpolation=cv2.INTER_NEAREST).view(np.bool_)
@@ -152,7 +160,7 @@ class CompositeRenderer:
         """What is there of this view; None: it is drawn at once."""
         if self._begun is not None and self._begun.scene is not scene:  # it may hold what nobody else does any more
             self._begun = None
-        heeded, begun = _asked_of_fields(options), self._begun
+        heeded, begun = _asked_of_fields(scene, options), self._begun
         if begun is not None and begun.camera == camera and begun.options == heeded:
             return begun
         if options.field_share == 1 or not scene.visible_fields:
@@ -169,18 +177,28 @@ class CompositeRenderer:
             begun.splats[options] = self.splats.render(scene, camera, options, interrupt)
         return begun.splats[options]
 
+    def _divided(self, options: RenderOptions) -> Callable[..., tuple[Part, Part]] | None:
+        return getattr(self.splats, "render_divided", None) if options.field_detail == 1 else None
+
     def _drawn_fields(
-        self, scene: Scene, camera: Camera, options: RenderOptions, begun: Begun | None, interrupt: Interrupt | None
+        self,
+        scene: Scene,
+        camera: Camera,
+        options: RenderOptions,
+        begun: Begun | None,
+        interrupt: Interrupt | None,
+        divide: Floats | None,
     ) -> list[FieldImage]:
+        """Every field, its rays divided at z `divide` [H, W]."""
         if self._fields is None:
             self._fields = self._open_fields()
         fields, images = self._fields, []
         for name, layer in scene.visible_fields.items():
 
-            def draw(camera: Camera, layer: Layer = layer) -> FieldImage:
+            def draw(camera: Camera, pixels: Pixels = np.s_[:, :], layer: Layer = layer) -> FieldImage:
                 if interrupt is not None and interrupt.is_set:
                     raise Interrupted
-                return fields.render(layer, camera, options, interrupt)
+                return fields.render(layer, camera, options, interrupt, divide=None if divide is None else divide[pixels])
 
             if begun is None:
                 images.append(draw(camera))
@@ -198,78 +216,37 @@ class FromDevice:
     def __init__(self, fields: Any) -> None:
         self._fields = fields
 
-    def render(self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> FieldImage:
+    def render(
+        self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None, *, divide: Floats | None = None
+    ) -> FieldImage:
         drawn = self._fields.render(layer, camera, options.near, options.far, options.field_detail)
         colour, alpha, distance, samples = (image.cpu().numpy() for image in (drawn.rgb, drawn.alpha, drawn.distance, drawn.samples))
-        depth = _divided(np.float32(layer.placement.scale) * distance, alpha)
+        depth = divided_by(np.float32(layer.placement.scale) * distance, alpha)
         return FieldImage(layer.field.developed(colour, alpha, layer.exposure), alpha, depth, samples)
 
 
-def _asked_of_splats(options: RenderOptions) -> RenderOptions:
-    """What the splats' sheet is made of, and what only they know."""
-    colour: tuple[Output, ...] = ("rgb",) if {"rgb", "rgb8"} & set(options.outputs) else ()
+def _asked_of_splats(options: RenderOptions, colour: bool) -> RenderOptions:
+    """Where the splats are, what only they know, and their colour if it is wanted of them as a whole."""
+    shown: tuple[Output, ...] = ("rgb",) if colour and {"rgb", "rgb8"} & set(options.outputs) else ()
     only = tuple(output for output in OF_SPLATS if output in options.outputs)
-    return replace(options, background=(0.0, 0.0, 0.0), outputs=(*colour, "alpha", "depth", *only), field_share=1.0, field_detail=1.0)
+    return replace(options, background=(0.0, 0.0, 0.0), outputs=(*shown, "alpha", "depth", *only), field_share=1.0, field_detail=1.0)
 
 
-def _asked_of_fields(options: RenderOptions) -> RenderOptions:
-    return RenderOptions(near=options.near, far=options.far, field_detail=options.field_detail)
-
-
-def _composed(frame: Frame | None, fields: list[Sheet], options: RenderOptions, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """The images that `options` ask for, of the splats' `frame` (None: there are none) and of `fields`."""
-    images, wanted = {} if frame is None else frame.images, set(options.outputs)
-    splats = [] if frame is None else [Sheet(images.get("rgb"), frame.alpha, frame.depth, images.get("median_depth"))]
-    sheets = [*splats, *fields]
-    lights = _lights(sheets)
-    weights = [light * sheet.alpha for light, sheet in zip(lights, sheets, strict=True)]
+def _reach(fields: Sequence[Part]) -> Floats:
+    """[H, W] where fields are expected."""
+    lights = lights_of(fields)
+    weights = [light * part.alpha for light, part in zip(lights, fields, strict=True)]
     alpha = np.add.reduce(weights)
-    own = lights[0] if splats else np.ones(shape, np.float32)  # of the splats' light, what passes
-    found: dict[str, np.ndarray] = {"alpha": alpha}
-    if wanted & {"rgb", "rgb8"}:
-        found["rgb"] = rgb = (1 - alpha)[..., None] * np.array(options.background, np.float32)
-        for light, sheet in zip(lights, sheets, strict=True):
-            assert sheet.rgb is not None
-            rgb += sheet.rgb if len(sheets) == 1 else light[..., None] * sheet.rgb
-        if "rgb8" in wanted:
-            found["rgb8"] = (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
-    if "depth" in wanted:
-        found["depth"] = _divided(np.add.reduce([weight * sheet.depth for weight, sheet in zip(weights, sheets, strict=True)]), alpha)
-    if "median_depth" in wanted:
-        found["median_depth"] = _median(sheets, lights)
-    if "ids" in wanted:
-        nobody, here = np.full(shape, -1, np.int32), own >= PASSES
-        found |= {name: np.where(here, images[name], nobody) if splats else nobody for name in ("ids", "id_layers")}
-    if "overdraw" in wanted:
-        found["overdraw"] = images["overdraw"] if splats else np.zeros(shape, np.int32)
-    if "coverage" in wanted:
-        found["coverage"] = own * images["coverage"] if splats else np.zeros(shape, np.float32)
-    kept = wanted | ({"id_layers"} if "ids" in wanted else set())
-    return {name: image for name, image in found.items() if name in kept}
+    return _place(alpha, divided_by(np.add.reduce([weight * part.depth for weight, part in zip(weights, fields, strict=True)]), alpha))
 
 
-def _lights(sheets: Sequence[Sheet]) -> list[Floats]:
-    """For each sheet, the share [H, W] of its light that passes those in front of it."""
-    lights = []
-    for place, sheet in enumerate(sheets):
-        light = np.ones_like(sheet.alpha)
-        for other_place, other in enumerate(sheets):
-            if other_place != place:
-                before = other.depth <= sheet.depth if other_place < place else other.depth < sheet.depth
-                light *= np.where(before, 1 - other.alpha, np.float32(1))
-        lights.append(light)
-    return lights
+def _place(alpha: Floats, depth: Floats) -> Floats:
+    """[H, W] where it is expected, beyond everything where it is not."""
+    return np.where(alpha > 0, depth, np.float32(np.inf))
 
 
-def _median(sheets: Sequence[Sheet], lights: Sequence[Floats]) -> Floats:
-    """[H, W] the median of the sheet at which the transmittance falls to 0.5, 0 where it never does."""
-    median = np.zeros_like(lights[0])
-    for sheet, light in zip(sheets, lights, strict=True):
-        here = (light > 0.5) & (light * (1 - sheet.alpha) <= 0.5)
-        own = sheet.depth if sheet.median is None else np.where(sheet.median > 0, sheet.median, sheet.depth)
-        median = np.where(here, own, median)
-    return median
-
-
-def _divided(sums: Floats, alpha: Floats) -> Floats:
-    return np.divide(sums, alpha, out=np.zeros_like(alpha), where=alpha > 0)
+def _asked_of_fields(scene: Scene, options: RenderOptions) -> RenderOptions:
+    """What fields heed, and what the splats' place depends on."""
+    if scene.visible_layers:
+        return replace(options, background=(0.0, 0.0, 0.0), outputs=(), tinted=Masks(), tint=None, sh_degree=None, field_share=1.0)
+    return RenderOptions(near=options.near, far=options.far, field_detail=options.field_detail)

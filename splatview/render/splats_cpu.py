@@ -15,6 +15,7 @@ from splatview.arrays import Floats
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, RenderOptions, share
 from splatview.gaussians import Gaussians
+from splatview.render.parts import Part
 from splatview.scene import Scene
 
 try:
@@ -85,6 +86,24 @@ class CpuRenderer:
             table = np.array([places[name] for name in scene.visible_layers] + [-1], np.int32)
             images["id_layers"] = table[images["id_layers"]]
         return Frame(camera, images, timings, counts)
+
+    def render_divided(
+        self, scene: Scene, camera: Camera, options: RenderOptions, divide: Floats, interrupt: Interrupt | None = None
+    ) -> tuple[Part, Part]:
+        """What is seen before z `divide` [H, W] and what is behind it, each over nothing: Gaussians belong to where their centres are."""
+        drawn = self._native.render(
+            **self._view(scene, camera, options, interrupt),
+            background=[0.0, 0.0, 0.0],
+            tint=list(options.tint or ()),
+            outputs=["rgb", "alpha", "depth"],
+            divide=divide,
+        )
+        if drawn is None:
+            raise Interrupted
+        images, front = drawn[0], drawn[0]["front"]
+        alpha = np.ascontiguousarray(front[..., 3])
+        depth = np.divide(front[..., 4], alpha, out=np.zeros_like(alpha), where=alpha > 0)
+        return Part(front[..., :3], alpha, depth), Part(images["rgb"], images["alpha"], images["depth"]).alone(alpha)
 
     def contributors(
         self,

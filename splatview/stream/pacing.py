@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
 from splatview.latest import Latest
@@ -31,6 +31,7 @@ class Turn(Generic[R]):
     detail: float = 1.0  # of fields, in motion
     share: float = 1.0  # of the pixels for which fields have been asked, at rest
     effort: float = 1.0  # the scale at which a whole picture takes as long
+    again: bool = False  # it was drawn before, and something was added to it
 
     @property
     def whole(self) -> bool:
@@ -61,6 +62,7 @@ class Pacer(Generic[R]):
         self._link_scale = 1.0
         self._quality = float(quality)
         self._flying: tuple[int, float, bool] | None = None  # number, when, at rest
+        self._renewed = False
         self._lost_in_row = 0
 
     @property
@@ -108,6 +110,10 @@ class Pacer(Generic[R]):
             self._inbox.put(request)
         return True
 
+    def renew(self) -> None:
+        """There is something new to be seen in the picture at rest, though nobody wants another one: draw it again."""
+        self._renewed = True
+
     @property
     def _rest_at(self) -> float:
         return self._changed_at + (SETTLE_HELD if self.held else min(SETTLE[1], max(SETTLE[0], 2.5 * self._gap)))
@@ -129,12 +135,16 @@ class Pacer(Generic[R]):
         still = now >= self._rest_at
         if not still and self._draws == "at rest":
             return None
-        if self._shown is not None and self._shown.request == self._newest and (self._shown.whole or not still):
+        if self._shown is not None and self._shown.request == self._newest and (self._complete or not still):
             return None
         if not still and now < self._draw_at:
             return None
         self._inbox.take(0)
         quality, shown = round(self._quality), self._shown if self._shown is not None and self._shown.request == self._newest else None
+        if still:
+            self._renewed = False
+            if shown is not None and shown.whole:
+                return replace(shown, again=True)
         if still and self._fields:
             before = shown.share if shown is not None and shown.still else 0.0
             share = rest_share(self._full_ms, before)
@@ -152,7 +162,11 @@ class Pacer(Generic[R]):
             return None
         if self._shown is None or self._shown.request != self._newest:
             return self._rest_at if self._draws == "at rest" else min(self._draw_at, self._rest_at)
-        return None if self._shown.whole else self._rest_at
+        return None if self._complete else self._rest_at
+
+    @property
+    def _complete(self) -> bool:
+        return self._shown is not None and self._shown.whole and not self._renewed
 
     @property
     def patience_ends(self) -> float | None:
@@ -162,6 +176,8 @@ class Pacer(Generic[R]):
     def drawn(self, turn: Turn[R], milliseconds: float) -> None:
         """`turn` was drawn and encoded in so many milliseconds."""
         self._shown = turn
+        if turn.again:
+            return
         self._worth.observe(turn.effort, milliseconds, self.fields_ms)
         full_ms = milliseconds / turn.effort**2
         self._full_ms = full_ms if self._fields else min(full_ms, self._worth.full_ms)

@@ -63,6 +63,12 @@ class Channel(Generic[R, P]):
             self._pipeline.changed.notify_all()
         self.flush()
 
+    def renew(self) -> None:
+        """There is something new to be seen in the picture at rest."""
+        with self._pipeline.changed:
+            self.pacer.renew()
+            self._pipeline.changed.notify_all()
+
     def hold(self, on: bool) -> None:
         """The person holds a button or key that moves the camera, or lets it go."""
         with self._pipeline.changed:

@@ -20,6 +20,23 @@ class Phrase:
     weight: float = 1.0
 
 
+def phrases_of(text: str) -> tuple[Phrase, ...]:
+    """What people write: phrases between bars, each perhaps with a weight at its end: `an oil painting | snow: 0.5`."""
+    found = []
+    for part in text.split("|"):
+        words, colon, weight = part.rpartition(":")
+        try:
+            found.append(Phrase(words.strip(), float(weight)) if colon else Phrase(part.strip()))
+        except ValueError:  # a colon of the text
+            found.append(Phrase(part.strip()))
+    return tuple(phrase for phrase in found if phrase.text)
+
+
+def text_of(phrases: tuple[Phrase, ...]) -> str:
+    """And back."""
+    return " | ".join(phrase.text if phrase.weight == 1 else f"{phrase.text}: {phrase.weight:g}" for phrase in phrases)
+
+
 @dataclass(frozen=True)
 class Diffusing:
     """How frames are redrawn. Values are compared by content, so what has not changed is not done again."""

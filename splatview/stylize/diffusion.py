@@ -104,6 +104,13 @@ class Diffusion:
         return self._acceleration.in_use
 
     @property
+    def about(self) -> tuple[str, ...]:
+        """For people: where the model is, how much memory of a GPU is taken, and what is not as it could be."""
+        device = self._model.device
+        taken = f", {torch.cuda.memory_allocated(device) / 1e9:.1f} GB of its memory" if device.type == "cuda" else ""
+        return (f"{self._model.name} on {device}{taken}", *self._model.notes, *([self.note] if self.note else []))
+
+    @property
     def note(self) -> str:
         """What people should know of the prompt; mostly nothing."""
         return self._prompts.note

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from splatview.extras import need
 from splatview.stylize.catalogue import KNOWN, Kind, name_of, repo_of
-from splatview.stylize.weights import LORA, MAYBE, NEEDED
+from splatview.stylize.weights import LORA, MAYBE, NEEDED, kind_of
 
 Progress = Callable[[float, str], None]
 
@@ -71,6 +71,11 @@ def here() -> Iterator[str]:
         repo = f"{folder.parent.name}/{folder.name}"
         if folder.is_dir() and name_of(repo) == repo:
             yield repo
+
+
+def pipelines() -> list[str]:
+    """Of the models that are here those that draw pictures."""
+    return [name for name in here() if (found := find(name)) is not None and kind_of(found) == "pipeline"]
 
 
 def wanted(names: Mapping[str, int], kind: Kind) -> list[str]:

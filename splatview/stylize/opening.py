@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from typing import TYPE_CHECKING
 
 from splatview.extras import need
@@ -10,6 +12,7 @@ from splatview.stylize.diffusing import Diffusing
 
 if TYPE_CHECKING:
     from splatview.stylize.diffusion import Around, Diffusion
+    from splatview.stylize.parts import Model
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 
@@ -21,6 +24,16 @@ def open_diffusion(choice: Choice, controls: Diffusing | None = None, around: Ar
     """
     need("the diffusion stylizer", "stylize", *PACKAGES)
     from splatview.stylize.diffusion import Diffusion
+
+    with _opening:
+        return Diffusion(_loaded(choice), controls, around)
+
+
+_opening = threading.Lock()  # several people want the same model
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(choice: Choice) -> Model:
     from splatview.stylize.models import load
 
-    return Diffusion(load(choice), controls, around)
+    return load(choice)

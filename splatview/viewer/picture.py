@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from splatview.arrays import Bytes, Floats
 from splatview.camera import Camera
-from splatview.frame import Frame, Interrupt, Renderer, RenderOptions
+from splatview.frame import Frame, Interrupt, RenderOptions
 from splatview.outputs.images import (
     alpha_picture,
     depth_picture,
@@ -21,6 +22,7 @@ from splatview.outputs.images import (
     normals_picture,
     overdraw_picture,
 )
+from splatview.scene import Scene
 from splatview.viewer.space import nearest, packed_depth
 from splatview.viewer.view import STYLES, Request, Shown, View
 
@@ -29,6 +31,7 @@ OUTLINE = (255, 176, 0)
 STILL_QUALITY = 95  # with full colour: no difference is seen, and a fifth of a PNG's bytes and time
 
 Encoder = Callable[[Frame, int], bytes | None]  # a frame's rgb8 as JPEG of a quality; None: it cannot
+Styled = Callable[[Frame], Bytes]
 
 
 @dataclass(frozen=True)
@@ -57,28 +60,63 @@ class Picture:
     saved: Saved = Saved()
 
 
+class Draws(Protocol):
+    """What frames come from."""
+
+    def render(self, scene: Scene, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> Frame: ...
+
+
+class Recent:
+    """A renderer that has the frames of its last view at hand."""
+
+    def __init__(self, renderer: Draws) -> None:
+        self._renderer = renderer
+        self._view: tuple[Scene, Camera] | None = None
+        self._frames: dict[RenderOptions, Frame] = {}
+
+    def render(self, scene: Scene, camera: Camera, options: RenderOptions, interrupt: Interrupt | None) -> Frame:
+        """The picture, drawn if it is not there."""
+        if self._view is None or self._view[0] is not scene or self._view[1] != camera:
+            self._view, self._frames = (scene, camera), {}
+        if options not in self._frames:
+            self._frames = {options: self._renderer.render(scene, camera, options, interrupt), **dict(list(self._frames.items())[:1])}
+        return self._frames[options]
+
+
 def draw(
-    renderer: Renderer, request: Request, camera: Camera, interrupt: Interrupt | None = None, saved: Saved = Saved()
+    renderer: Draws,
+    request: Request,
+    camera: Camera,
+    interrupt: Interrupt | None = None,
+    saved: Saved = Saved(),
+    styled: Styled | None = None,
 ) -> tuple[Frame, Bytes]:
-    """The frame of `request` from `camera`, and what its view shows of it: [H, W, 3], or [H, W] of grey."""
-    view = request.view
+    """The frame of `request` from `camera`, and what its view shows of it: [H, W, 3], or [H, W] of grey. `styled`: its style."""
+    view, styles_ms = request.view, 0.0
+
+    def shown(frame: Frame, what: Shown) -> Bytes:
+        nonlocal styles_ms
+        began = perf_counter()
+        pixels = styled(frame) if what == "style" and styled is not None else _plain(frame, what, view)
+        styles_ms += 1e3 * (perf_counter() - began) if what == "style" else 0.0
+        return outlined(pixels, frame.coverage) if "coverage" in frame.images and view.selection == "outline" else pixels
+
     if view.beside is None:
         frame = renderer.render(request.scene, camera, saved.on(request.options(view.shown)), interrupt)
-        return frame, pixels_of(frame, view.shown, view)
-    sides = view.shown, view.beside
-    alike = STYLES.get(sides[0]) == STYLES.get(sides[1])  # then one frame serves both
-    asked = [request.options(*sides)] if alike else [request.options(side) for side in sides]
-    frames = [renderer.render(request.scene, camera, saved.on(options), interrupt) for options in asked]
-    left, right = (coloured(pixels_of(frame, side, view)) for frame, side in zip((frames[0], frames[-1]), sides, strict=True))
-    cut = round(view.split * camera.width)
-    timings = {stage: sum(frame.timings[stage] for frame in frames) for stage in frames[0].timings}
-    return replace(frames[0], timings=timings), np.concatenate([left[:, :cut], right[:, cut:]], axis=1)
-
-
-def pixels_of(frame: Frame, shown: Shown, view: View) -> Bytes:
-    """[H, W, 3] or [H, W]: `frame` as one of the view modes has it, what is selected outlined if that was drawn."""
-    pixels = _plain(frame, shown, view)
-    return outlined(pixels, frame.coverage) if "coverage" in frame.images else pixels
+        pixels, timings = shown(frame, view.shown), frame.timings
+    else:
+        sides = view.shown, view.beside
+        alike = STYLES.get(sides[0]) == STYLES.get(sides[1])  # then one frame serves both
+        asked = [request.options(*sides)] if alike else [request.options(side) for side in sides]
+        frames = [renderer.render(request.scene, camera, saved.on(options), interrupt) for options in asked]
+        frame = frames[0]
+        left, right = (coloured(shown(one, side)) for one, side in zip((frames[0], frames[-1]), sides, strict=True))
+        cut = round(view.split * camera.width)
+        pixels = np.concatenate([left[:, :cut], right[:, cut:]], axis=1)
+        timings = {stage: sum(one.timings[stage] for one in frames) for stage in frames[0].timings}
+    if "style" in (view.shown, view.beside):
+        timings = {**timings, "style": styles_ms}
+    return frame if timings is frame.timings else replace(frame, timings=timings), pixels
 
 
 def _plain(frame: Frame, shown: Shown, view: View) -> Bytes:

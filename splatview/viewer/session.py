@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -15,18 +16,20 @@ import numpy as np
 from splatview.arrays import Doubles, Floats
 from splatview.camera import Camera
 from splatview.edit import select
-from splatview.frame import Interrupt, Interrupted, Renderer
+from splatview.frame import Interrupt, Interrupted, Output, Renderer
 from splatview.geometry import Similarity
 from splatview.outputs.images import encode_png
 from splatview.stream.pacing import Draws, Pacer, Turn
 from splatview.stream.pipeline import Channel, Pipeline
 from splatview.stream.resolution import Guard
 from splatview.stream.stats import Snapshot
+from splatview.stylize import Stylizer
 from splatview.viewer.faults import Faults
-from splatview.viewer.picture import Picture, Saved, draw, encoded
+from splatview.viewer.picture import Picture, Recent, Saved, draw, encoded
 from splatview.viewer.preview import Preview
 from splatview.viewer.settings import Draw
 from splatview.viewer.space import NEAR, Pose, point_under, world_camera
+from splatview.viewer.styling import Styling
 from splatview.viewer.view import Request, Shown, View
 from splatview.viewer.world import World
 
@@ -36,6 +39,8 @@ REPEAT = 0.25  # seconds in which a held key's repetitions are one press
 PICK_WIDTH = 320  # pixels of the picture that finds what was clicked on where the browser draws
 SEEN = 32  # pictures whose cameras are kept: a stroke that begins on one is told a little later
 SERVER_DRAWS: dict[Draw, Draws] = {"server": "always", "hybrid": "at rest", "browser": "never"}
+
+log = logging.getLogger(__name__)
 
 
 class PageLike(Protocol):
@@ -73,6 +78,8 @@ class Session:
         self._channel: Channel[Request, Picture] = pipeline.open(self._draw, self._send, self._pacer)
         self._channel.failed = self._failed
         self._faults = Faults()
+        self._styling: Styling | None = None
+        self._recent: Recent | None = None  # while pictures are styled: what comes of a picture at rest later is laid over the same frame
         self._leaving = Interrupt()
         self._guard = Guard()
         self._lock = threading.Lock()
@@ -134,6 +141,31 @@ class Session:
         """The person dragged the split to the fraction `at` of the width."""
         if 0 <= at <= 1:
             self.change(split=at)
+
+    @property
+    def styling(self) -> Styling | None:
+        """What redraws the pictures, once a style was chosen."""
+        return self._styling
+
+    def set_style(self, stylizer: Stylizer, needs: tuple[Output, ...] = ()) -> None:
+        """Let the view "style" show pictures of `stylizer`, which needs these outputs of frames beside the usual ones."""
+        if self._styling is None:
+            self._styling = Styling(stylizer)
+            self._styling.changed = self._channel.renew
+            self._styling.failed = self._style_failed
+        else:
+            self._styling.use(stylizer)
+        if needs != self.view.style_needs:
+            self.change(style_needs=needs)
+
+    def _style_failed(self, error: Exception | None) -> None:
+        """The pictures go on as they are."""
+        self._page.fault(
+            None if error is None else f"The style failed: {str(error) or type(error).__name__}. The picture is shown without it."
+        )
+        if error is not None:
+            log.error("the style failed", exc_info=error)
+        self._channel.renew()
 
     @property
     def budget_ms(self) -> float:
@@ -256,7 +288,8 @@ class Session:
                 done.set_exception(error)
 
         def png() -> bytes:
-            return encode_png(draw(self._renderer, request, request.camera, self._leaving)[1])
+            styled = None if self._styling is None else self._styling.exactly
+            return encode_png(draw(self._renderer, request, request.camera, self._leaving, styled=styled)[1])
 
         self._pipeline.call(png).add_done_callback(save)
         return done
@@ -265,6 +298,8 @@ class Session:
         """Let go of everything that was drawn for the page, and of what is being drawn."""
         self._leaving.set()
         self._channel.close()
+        if self._styling is not None:
+            self._styling.close()
         if self.preview is not None:
             self.preview.close()
         self._sent = self._seen = None
@@ -276,7 +311,10 @@ class Session:
         if turn.scale < 1:
             camera = camera.resized(max(1, round(camera.width * turn.scale)), max(1, round(camera.height * turn.scale)))
         saved = Saved(None if turn.still else self._guard.limit, turn.detail, turn.share)
-        frame, pixels = draw(self._renderer, request, camera, interrupt, saved)
+        styles = self._styling is not None and "style" in (request.view.shown, request.view.beside)
+        self._recent = (self._recent or Recent(self._renderer)) if styles else None
+        styled = self._styling.show if self._styling is not None else None
+        frame, pixels = draw(self._recent or self._renderer, request, camera, interrupt, saved, styled)
         if interrupt.is_set:
             raise Interrupted
         self._pacer.fields_ms = frame.timings.get("fields", 0.0)

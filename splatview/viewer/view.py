@@ -11,10 +11,11 @@ from splatview.outputs.images import Colormap
 from splatview.scene import Scene
 
 Marked = Literal["tint", "outline", "nothing"]
-Shown = Literal["colour", "depth", "alpha", "normals", "centres", "outlines", "overdraw", "ids"]
+Shown = Literal["colour", "style", "depth", "alpha", "normals", "centres", "outlines", "overdraw", "ids"]
 
 OUTPUTS: dict[Shown, tuple[Output, ...]] = {  # what a picture is made of; the depth goes along for viser's own objects
     "colour": ("rgb8", "depth"),
+    "style": ("rgb8", "alpha", "depth"),
     "depth": ("depth",),
     "alpha": ("alpha", "depth"),
     "normals": ("depth",),
@@ -40,9 +41,11 @@ class View:
     beside: Shown | None = None  # right of the split; None: the picture is not split
     split: float = 0.5  # of the width
     selection: Marked = "tint"  # how selected Gaussians are shown
+    style_needs: tuple[Output, ...] = ()  # what the style is made of, beside the picture
 
     def options(self, near: float, shown: tuple[Shown, ...]) -> RenderOptions:
         """How to draw what is `shown`, all of one style; `near` in world units."""
+        wanted: list[Output] = [output for one in shown for output in (*OUTPUTS[one], *(self.style_needs if one == "style" else ()))]
         return RenderOptions(
             background=self.background,
             antialiased=self.antialiased,
@@ -50,7 +53,7 @@ class View:
             splat_scale=self.splat_scale,
             near=near,
             style=STYLES.get(shown[0], "splats"),
-            outputs=tuple(dict.fromkeys(output for one in shown for output in OUTPUTS[one])),
+            outputs=tuple(dict.fromkeys(wanted)),
         )
 
 
@@ -67,6 +70,8 @@ class Request:
 
     def options(self, *shown: Shown) -> RenderOptions:
         options = replace(self.view.options(self.near, shown), hidden=self.hidden)
+        if "coverage" in options.outputs:  # for the style, which is not to see a tint
+            return replace(options, tinted=self.selected, tint=None)
         if not self.selected or self.view.selection == "nothing":
             return options
         if self.view.selection == "tint":

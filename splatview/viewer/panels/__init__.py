@@ -6,6 +6,7 @@ import logging
 
 from splatview.edit.document import Entry
 from splatview.edit.operations import Grade, Paint, Relight
+from splatview.stream.stats import Snapshot
 from splatview.viewer.buttons import Buttons
 from splatview.viewer.editor import Editor
 from splatview.viewer.page import Page
@@ -27,8 +28,10 @@ from splatview.viewer.panels.relight import Lights
 from splatview.viewer.panels.repaint import Repaint
 from splatview.viewer.panels.select import Selecting
 from splatview.viewer.panels.statistics import Statistics
+from splatview.viewer.panels.style import Style
 from splatview.viewer.panels.training import TrainingFolder
 from splatview.viewer.panels.widgets import Kept
+from splatview.viewer.picture import Picture
 from splatview.viewer.preview import Preview
 from splatview.viewer.session import Session
 from splatview.viewer.settings import Draw
@@ -45,6 +48,7 @@ class Panel:
         self.page, self._hand, self._world, self._live = page, hand, studio.world, studio.live
         kept = Kept(studio.remembered)
         self.look = Look(page, session, studio.world)
+        self.style = Style(page, session, studio, self.look)
         self.layers = Layers(page, session, studio, editor)
         self.select = Selecting(page, session, studio, editor, hand)
         self.arrange = Arrange(page, session, studio, editor, self.layers.chosen)
@@ -63,8 +67,12 @@ class Panel:
         self.doctor = Doctor(page, studio, editor)
         self.statistics = Statistics(page)
         self.training = TrainingFolder(page, studio.live) if studio.live.rows else None
-        session.report = self.statistics.show
+        session.report = self._report
         kept.keep(*self.look.settings, *self.select.settings, *self.move.settings, *self.drawing.settings, self.statistics.on)
+
+    def _report(self, snapshot: Snapshot, picture: Picture) -> None:
+        self.statistics.show(snapshot, picture)
+        self.style.show_figures()
 
     def _load(self, entry: Entry) -> None:
         """Take an operation's numbers into its folder, where they can be changed."""
@@ -84,7 +92,7 @@ class Panel:
         """Show the scene as it is now. A folder that cannot, whatever its page has said, is in nobody else's way."""
         parts = (
             self.layers, self.select, self.arrange, self.grade, self.lights, self.cleaning, self.data, self.history, self.repaint,
-            self.document, self.exporting,
+            self.document, self.exporting, self.style,
         )  # fmt: skip
         with self.page.perhaps_gone():
             for show in (*(part.show for part in parts), self.doctor.world_changed):
@@ -96,6 +104,7 @@ class Panel:
     def close(self) -> None:
         """The page has gone: a stroke that is under way is given up, and what it showed to everybody."""
         self._hand.cancel()
+        self.style.close()
         if self.grade.previewing or self.lights.previewing or self.repaint.previewing:
             self._world.end_preview()
 

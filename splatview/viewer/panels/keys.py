@@ -58,6 +58,8 @@ KEYS: dict[str, Key] = {
     "last mode": Key("Show what came before", "N", "shift", row="Show colour, depth, alpha, ..."),
     **{f"show {what}": Key(f"Show {what}") for what in get_args(Shown)},
     "split": Key("Split screen", "C"),
+    "style": Key("Style on or off", "Y", row="Style, style beside the original"),
+    "style beside": Key("Style beside the original", "Y", "shift", row="Style, style beside the original"),
     "grid": Key("Grid", "G"),
     "axes": Key("Axes", "X"),
     "gizmo": Key("Move the layer", "T", row="Move the chosen layer"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, get_args
 
@@ -25,6 +26,7 @@ class Look:
     def __init__(self, page: Page, session: Session, world: World) -> None:
         gui, view = page.gui, View()
         self._session = session
+        self.heard: Callable[[], None] = lambda: None  # something else is shown
         self._last: Shown = "depth"  # what stood beside the picture when it was last split
         degree = max((layer.splats.sh_degree for layer in world.scene.splat_layers.values()), default=0)
         with gui.add_folder("View"):
@@ -54,6 +56,10 @@ class Look:
     def choose(self, what: Shown) -> None:
         self._shown.value = what
 
+    def put_beside(self, what: Shown | None) -> None:
+        """Split the picture, with `what` on the right; None: join it."""
+        self._beside.value = what or NOTHING
+
     def step(self, by: int) -> None:
         """Show what is so many places further on in the list."""
         modes = get_args(Shown)
@@ -68,10 +74,12 @@ class Look:
     def _show(self, what: Shown) -> None:
         self._session.change(shown=what)
         self._show_colormap()
+        self.heard()
 
     def _split(self, what: Shown | Literal["nothing"]) -> None:
         self._session.set_beside(None if what == NOTHING else what)
         self._show_colormap()
+        self.heard()
 
     def _show_colormap(self) -> None:
         self._colormap.visible = "depth" in (self._shown.value, self._beside.value)

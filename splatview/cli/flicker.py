@@ -1,0 +1,156 @@
+"""Measuring how much a stylizer's pictures flicker, and what ways to steady them cost and spoil."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import cv2
+import numpy as np
+
+from splatview.arrays import Bytes, Doubles, Floats
+from splatview.cli.flight import Motion
+from splatview.frame import Frame
+from splatview.stylize import Stylizer
+from splatview.stylize.temporal import Steady
+from splatview.stylize.warp import between, nearness, places
+
+SHARE, TOLERANCE = 0.2, 0.05  # of the new picture in the averages that ours is held against; of depth in their test
+GRAIN, BLOTCHES, JITTER = 9.0, 9.0, 6.0  # standard deviations of levels: of each pixel, of patches, of whole pictures
+PATCH = 16  # pixels a side
+
+EXPLAINED = """\
+Levels of 0..255. Warp error: to the picture before, moved as the scene does; it is low for ghosts, too.
+Error: to the style without noise. Uncovered: the same, of what something hid in the frame before."""
+
+Way = Callable[[Stylizer], Stylizer]
+
+
+class Painterly:
+    """Patches of paint, the same for the same frame."""
+
+    def style(self, frame: Frame) -> Bytes:
+        return np.asarray(cv2.medianBlur(frame.rgb8, 7), np.uint8)
+
+
+class Noisy:
+    """A stylizer with noise in every picture: of pixels, of patches and of the whole picture's colour. Always the same, from the first."""
+
+    def __init__(self, stylizer: Stylizer, seed: int = 0) -> None:
+        self._stylizer, self._random = stylizer, np.random.default_rng(seed)
+
+    def style(self, frame: Frame) -> Bytes:
+        picture = self._stylizer.style(frame)
+        height, width = picture.shape[:2]
+        patches = self._random.normal(0, BLOTCHES, (-(-height // PATCH), -(-width // PATCH), 3))
+        noise = self._random.normal(0, GRAIN, picture.shape) + self._random.normal(0, JITTER, 3)
+        noise += cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC)
+        return np.clip(picture + noise + 0.5, 0, 255).astype(np.uint8)
+
+
+class Given:
+    """Pictures that were made before, one after another."""
+
+    def __init__(self, pictures: Sequence[Bytes]) -> None:
+        self._pictures = iter(pictures)
+
+    def style(self, frame: Frame) -> Bytes:
+        return next(self._pictures)
+
+
+class Averaged:
+    """The usual: a fixed share of the new picture and the rest of the one before, where that was on the screen or on surfaces."""
+
+    def __init__(self, stylizer: Stylizer, warped: bool, tested: bool) -> None:
+        self._stylizer, self._warped, self._tested = stylizer, warped, tested
+        self._before: tuple[Frame, Floats] | None = None
+
+    def style(self, frame: Frame) -> Bytes:
+        new = self._stylizer.style(frame).astype(np.float32)
+        if self._before is not None:
+            old, same = self._carried(*self._before, frame)
+            new = np.where(same[..., None], old + np.float32(SHARE) * (new - old), new)
+        self._before = frame, new
+        return (new + 0.5).astype(np.uint8)
+
+    def _carried(self, before: Frame, picture: Floats, frame: Frame) -> tuple[Floats, np.ndarray]:
+        """`picture` of the frame before as `frame` sees it, and where it is used."""
+        if not self._warped:
+            return picture, np.ones(picture.shape[:2], np.bool_)
+        at = places(between(frame.camera, before.camera), nearness(frame))
+        old = np.asarray(cv2.remap(picture, at.x, at.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+        inside = (at.x >= 0) & (at.x <= before.camera.width - 1) & (at.y >= 0) & (at.y <= before.camera.height - 1)
+        there = cv2.remap(nearness(before), at.x, at.y, cv2.INTER_LINEAR)
+        return old, inside & (not self._tested or np.abs(at.nearness - there) <= TOLERANCE * there)
+
+
+WAYS: dict[str, Way] = {
+    "raw": lambda stylizer: stylizer,
+    "screen average": lambda stylizer: Averaged(stylizer, warped=False, tested=False),
+    "warp, no depth test": lambda stylizer: Averaged(stylizer, warped=True, tested=False),
+    "warp, depth test": lambda stylizer: Averaged(stylizer, warped=True, tested=True),
+    "ours": Steady,
+}
+STYLES: dict[str, Callable[[], Stylizer]] = {"painterly": Painterly}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Mean absolute differences in levels, 0..255, over a fly-through without its first frame."""
+
+    way: str
+    warp_error: float  # to the picture before, moved as the scene does, where both see it
+    error: float  # to the same style without noise
+    error_uncovered: float  # the same, of what was hidden before
+    frame_ms: float  # median, without the stylizer's own
+
+
+def measure(frames: Sequence[Frame], motions: Sequence[Motion], style: Stylizer, tell: Callable[[float, str], None]) -> list[Figures]:
+    """Every way to steady `style` with noise; first how `style` without noise would fare. `motions`: of all frames but the first."""
+    reference = [style.style(frame) for frame in frames]
+    noisy = Noisy(Given(reference))
+    noise = [noisy.style(frame) for frame in frames]
+    rows = [figures("without noise", reference, reference, motions, 0.0)]
+    for number, (name, way) in enumerate(WAYS.items()):
+        tell(number / len(WAYS), name)
+        steady, pictures, spent = way(Given(noise)), [], []
+        for frame in frames:
+            started = time.perf_counter()
+            pictures.append(steady.style(frame))
+            spent.append(1000 * (time.perf_counter() - started))
+        rows.append(figures(name, pictures, reference, motions, median(spent[1:])))
+    return rows
+
+
+def figures(name: str, pictures: Sequence[Bytes], reference: Sequence[Bytes], motions: Sequence[Motion], frame_ms: float) -> Figures:
+    """Those of `pictures`; an area that is not there, such as what was hidden on a path where nothing was, has the error 0."""
+    warp, errors, uncovered = [], [], []
+    for motion, before, now, truth in zip(motions, pictures, pictures[1:], reference[1:], strict=False):
+        warp.append(np.abs(now - motion.of(before)).mean(-1)[motion.visible])
+        off = np.abs(now.astype(np.float64) - truth).mean(-1)
+        errors.append(off.ravel())
+        uncovered.append(off[motion.hidden])
+    return Figures(name, _mean(warp), _mean(errors), _mean(uncovered), frame_ms)
+
+
+def _mean(parts: list[Doubles]) -> float:
+    values = np.concatenate(parts)
+    return float(values.mean()) if values.size else 0.0
+
+
+def print_table(rows: Sequence[Figures]) -> None:
+    """Write the figures for people."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", box=SIMPLE_HEAD)
+    for title in ("warp error", "error", "uncovered", "ms"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        cost = f"{row.frame_ms:.1f}" if row.frame_ms >= 0.05 else ""
+        table.add_row(row.way, f"{row.warp_error:.2f}", f"{row.error:.2f}", f"{row.error_uncovered:.2f}", cost)
+    Console().print(table)
+    print(EXPLAINED)

@@ -1,0 +1,130 @@
+"""Where in the scene every pixel lies, so that patterns stick to surfaces instead of the screen.
+
+A pattern is laid onto the world's planes: at each pixel onto the one that the surface there faces most. So that it neither grows nor
+shrinks without end, its period doubles with every doubling of the distance, and is blended from one to the next (Bénard, Bousseau and
+Thollot, "Dynamic solid textures for real-time coherent stylization", I3D 2009). Distances are from the eye, so turning the camera changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from splatview.arrays import Floats
+from splatview.camera import Camera
+from splatview.frame import Frame
+from splatview.stylize.filters.tones import blurred, resized
+
+STEP = 4  # directions are found on every fourth pixel: captured depth is rough
+SAME_SURFACE = np.float32(0.08)  # of the depth: how far what is smoothed may lie from what is seen
+EDGE_ON = 0.08  # a cosine to the view
+FAR = np.float32(2.0**20)  # scene units: where nothing is
+WHOLE = 25  # periods after which every pattern repeats: it may be turned by the angle of any Pythagorean triple of 25
+
+
+class Chart(NamedTuple):
+    """Where pixels lie on a pattern, [h, W] each."""
+
+    u: Floats  # periods
+    v: Floats
+    blend: Floats  # at 0 the pattern is seen with half that period, towards 1 with this one
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """What a picture shows, as places in the world."""
+
+    camera: Camera
+    depth: Floats  # [H, W] as drawn
+    coarse: Floats  # [h, w, 4] the normal in the world without its signs, and one over a smoother depth
+    facing: Floats  # [h, w] the cosine between normal and view
+    reach: float  # the depth of what is farthest
+
+    @staticmethod
+    def of(frame: Frame, height: int, width: int) -> Surface | None:
+        """That of a frame, as if it were of this size; None if the frame has no depth."""
+        if (depth := frame.images.get("depth")) is None:
+            return None
+        camera = frame.camera.resized(width, height)
+        if depth.shape != (height, width):
+            depth = resized(depth, height, width, cv2.INTER_NEAREST)
+        coarse = camera.resized(-(-width // STEP), -(-height // STEP))
+        inverse = resized(depth, coarse.height, coarse.width, cv2.INTER_NEAREST)
+        inverse = np.asarray(cv2.medianBlur(np.divide(1, inverse, out=np.zeros_like(inverse), where=inverse > 0), 5), np.float32)
+        normal, facing = _directions(inverse, coarse)
+        return Surface(camera, depth, np.dstack([normal, inverse]), facing, float(depth.max()))
+
+    def chart(self, period: float, rows: slice = slice(None)) -> Chart:
+        """Of some rows, for a pattern whose period is seen about `period` pixels long."""
+        across, down = _rays(self.camera)
+        turn, eye = self.camera.camera_from_world[:3, :3].astype(np.float32), self.camera.position
+        first, second, third, inverse = cv2.split(self._fine(self.coarse, rows))
+        z = self._z(rows, inverse)
+        angle = float(period / self.camera.K[0, 0])
+        farthest = max(self.reach, 1e-6) * float(np.sqrt(np.square(across).max() + np.square(down).max() + 1))
+        down = down[rows]
+        size = np.sqrt(across * across + (down * down + 1))
+        size *= z
+        size *= angle  # of a period there, in scene units: 2^e (1 + blend)
+        bits = size.view(np.int32)
+        blend = (bits & 0x7FFFFF).astype(np.float32) * np.float32(2.0**-23)
+        frequency = (np.int32(253 << 23) - (bits & 0x7F800000)).view(np.float32)  # 2^-(e + 1)
+        # The eye is moved by whole periods: no pattern changes, and numbers stay small, and so exact, however far the origin is.
+        whole = WHOLE * 2.0 ** (np.ceil(np.log2(farthest * angle)) + 1)
+        eye = eye - whole * np.rint(eye / whole)
+        scaled = z * frequency
+        x, y, w = (
+            (across * turn[0, axis] + (down * turn[1, axis] + turn[2, axis])) * scaled + np.float32(eye[axis]) * frequency
+            for axis in range(3)
+        )
+        faces_third = third > np.maximum(first, second)
+        np.copyto(x, y, where=(first > second) & ~faces_third)
+        np.copyto(w, y, where=faces_third)
+        return Chart(x, w, blend)
+
+    def facing_of(self, rows: slice = slice(None)) -> Floats:
+        """[h, W] the cosine between normal and view."""
+        return self._fine(self.facing, rows)
+
+    def _fine(self, coarse: np.ndarray, rows: slice) -> np.ndarray:
+        """Rows of `coarse` at full size."""
+        top, bottom, _ = rows.indices(self.camera.height)
+        x, y = coarse.shape[1] / self.camera.width, coarse.shape[0] / self.camera.height
+        place = np.array([[x, 0, 0.5 * x - 0.5], [0, y, (top + 0.5) * y - 0.5]])
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(coarse, place, (self.camera.width, bottom - top), flags=how, borderMode=cv2.BORDER_REPLICATE)
+
+    def _z(self, rows: slice, inverse: np.ndarray) -> Floats:
+        seen = self.depth[rows]
+        seen = np.where(seen > 0, seen, FAR)
+        smooth = 1 / np.maximum(inverse, 1 / FAR)
+        return np.where(np.abs(smooth - seen) < SAME_SURFACE * seen, smooth, seen)
+
+
+def _rays(camera: Camera) -> tuple[Floats, Floats]:
+    """x / z [W] and y / z [H, 1] of the pixels' centres in the camera's space."""
+    (fx, fy), (cx, cy) = camera.K[[0, 1], [0, 1]], camera.K[:2, 2]
+    across, down = (np.arange(camera.width) + 0.5 - cx) / fx, (np.arange(camera.height) + 0.5 - cy) / fy
+    return across.astype(np.float32), down[:, None].astype(np.float32)
+
+
+def _directions(inverse: Floats, camera: Camera) -> tuple[Floats, Floats]:
+    """The absolute normals [H, W, 3] in the world and their cosines [H, W] to the view, of a picture's 1 / depth.
+
+    On a plane 1 / depth is linear in the pixel: a, b, c of the camera's rays give the normal (a, b, c).
+    """
+    across, down = _rays(camera)
+    inverse = blurred(inverse, 1.5)
+    a = cv2.Scharr(inverse, cv2.CV_32F, 1, 0, scale=camera.K[0, 0] / 32)
+    b = cv2.Scharr(inverse, cv2.CV_32F, 0, 1, scale=camera.K[1, 1] / 32)
+    c = inverse - across * a - down * b
+    c[inverse <= 0] = 1  # where nothing is, it faces us
+    normal = np.stack([a, b, c], -1)
+    normal /= np.sqrt(np.einsum("hwc,hwc->hw", normal, normal))[..., None]
+    facing = np.abs(normal[..., 0] * across + normal[..., 1] * down + normal[..., 2]) / np.sqrt(across * across + (down * down + 1))
+    normal[facing < EDGE_ON] = (0, 0, 1)  # most often a step between two surfaces
+    return np.abs(normal @ camera.camera_from_world[:3, :3].astype(np.float32)), facing

@@ -1,0 +1,53 @@
+"""Widgets for what people may turn: made from the fields of a frozen dataclass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from splatview.stylize.controls import sliders
+from splatview.viewer.panels.widgets import hear
+
+
+class Controls:
+    """A slider for each number with ends, a checkbox for each yes or no, a list for each choice; `changed` is told the new value."""
+
+    def __init__(self, gui: Any, folder: Any, changed: Callable[[Any], object]) -> None:
+        self._gui, self._folder, self._changed = gui, folder, changed
+        self._handles: dict[str, Any] = {}
+        self._value: Any = None
+
+    def show(self, value: Any) -> None:
+        """Take a value; widgets that are of another kind of value go."""
+        if type(value) is not type(self._value):
+            for handle in self._handles.values():
+                handle.remove()
+            with self._folder:
+                self._handles = dict(self._made(value))
+        self._value = value
+        for name, handle in self._handles.items():
+            if handle.value != getattr(value, name):
+                handle.value = getattr(value, name)
+
+    def _made(self, value: Any):
+        """The widgets of a value, by field."""
+        ends, kinds = sliders(value), get_type_hints(type(value))
+        for one in fields(value):
+            label, now, hint = one.name.replace("_", " ").capitalize(), getattr(value, one.name), one.metadata.get("help")
+            if one.name in ends:
+                end = ends[one.name]
+                handle: Any = self._gui.add_slider(label, end.least, end.most, end.step, initial_value=now, hint=end.what)
+            elif isinstance(now, bool):
+                handle = self._gui.add_checkbox(label, initial_value=now, hint=hint)
+            elif get_origin(kinds[one.name]) is Literal:
+                handle = self._gui.add_dropdown(label, get_args(kinds[one.name]), initial_value=now, hint=hint)
+            else:
+                continue
+            hear(handle, lambda given, name=one.name: self._turned(name, given))
+            yield one.name, handle
+
+    def _turned(self, name: str, given: Any) -> None:
+        kind = get_type_hints(type(self._value))[name]
+        self._value = replace(self._value, **{name: kind(given) if kind in (int, float) else given})
+        self._changed(self._value)

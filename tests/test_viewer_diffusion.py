@@ -1,0 +1,109 @@
+"""The diffusion style of the panel, with a model of a few hundred kilobytes on disk, loaded as a real one is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny_diffusion
+from test_viewer import coloured_ball, scripted
+
+from splatview import Scene
+from splatview.scene import Layer
+from splatview.stylize.diffusing import Phrase, phrases_of, text_of
+from splatview.viewer import Viewer, ViewerSettings
+
+pytestmark = pytest.mark.xdist_group("diffusion")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    tiny_diffusion.write(folder / "ours" / "tiny")
+    return folder
+
+
+@pytest.fixture
+def viewer(models, monkeypatch):
+    monkeypatch.setenv("SPLATVIEW_MODELS", str(models))
+    with Viewer(Scene({"ball": Layer(coloured_ball(500))}), ViewerSettings(port=0, open=False)) as viewer:
+        yield viewer
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ("an oil painting", [("an oil painting", 1)]),
+        (" snow : 0.5 | a warm evening ", [("snow", 0.5), ("a warm evening", 1)]),
+        ("title: a poem | 16:9 | |", [("title: a poem", 1), ("16", 9)]),
+        ("", []),
+    ],
+)
+def test_prompts_are_written_with_bars_and_weights(text, phrases):
+    found = phrases_of(text)
+    assert found == tuple(Phrase(*one) for one in phrases) and phrases_of(text_of(found)) == found
+
+
+def test_a_model_is_opened_and_redraws_and_its_numbers_are_live(viewer):
+    async def script(client):
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        assert client.widgets["Model"][1]["options"] == ["ours/tiny"]
+        await client.orbit(0.7)
+        plain = (await client.rest()).pixels.astype(int)
+
+        async def changed(before):
+            """The next picture at rest that is another one."""
+            await client.until(lambda: client.arrivals[-1].size == (320, 180) and apart(client.arrivals[-1].pixels, before) > 0.5, 60)
+            return (await client.rest()).pixels.astype(int)
+
+        await client.set("Kind", "diffusion")
+        await client.until(lambda: any("ours/tiny on cpu" in html for html in htmls(client)), 60)
+        assert client.widgets["Steady"][1]["value"] is True
+        await client.set("Steady", False)
+        await client.set("Stylise", True)
+        first = await changed(plain)
+        await client.set("Seed mix", 1.0)
+        [session] = viewer.sessions
+        await client.set("Grain sticks to", "the screen")
+        await client.set("Strength", 0.9)
+        second = await changed(first)
+        await client.set("Mix", 0.0)
+        await client.until(lambda: client.arrivals[-1].size == (320, 180) and apart(client.arrivals[-1].pixels, plain) < 2, 60)
+        return first, second, session
+
+    first, second, session = scripted(viewer, script)
+    assert apart(first, second) > 0.5 and session.styling.figures[0].failed == 0
+
+
+def test_a_style_is_saved_and_chosen_again(viewer):
+    async def script(client):
+        await client.until(lambda: "Style name" in client.widgets and client.arrivals)
+        await client.set("Kind", "kuwahara")
+        await client.set("Radius", 9.5)
+        await client.set("Style name", "broad")
+        await client.press("Save this style")
+        await client.until(lambda: "broad" in client.widgets["Saved styles"][1]["options"])
+        await client.set("Radius", 2)
+        await client.set("Saved styles", "broad")
+        await client.until(lambda: client.widgets["Radius"][1]["value"] == 9.5)
+        await client.until(lambda: viewer.sessions[0].view.shown == "style")
+
+    scripted(viewer, script)
+
+
+def test_a_model_that_is_not_here_is_one_line_that_says_how_it_is_had(viewer, monkeypatch, tmp_path):
+    monkeypatch.setenv("SPLATVIEW_MODELS", str(tmp_path))
+
+    async def script(client):
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        await client.set("Kind", "diffusion")
+        await client.until(lambda: any("splatview models --fetch sd-turbo" in text for _, text in client.notices.values()), 60)
+
+    scripted(viewer, script)
+
+
+def apart(one, other):
+    return np.abs(one.astype(int) - other).mean() if one.shape == other.shape else 0.0
+
+
+def htmls(client):
+    return [properties.get("content", "") for _, properties in client.widgets.values() if isinstance(properties.get("content"), str)]
