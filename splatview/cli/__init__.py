@@ -25,6 +25,7 @@ COMMANDS = {  # name: what the overview says; the module of that name holds a da
     "stylize": "redraw a scene, pictures, a video or a webcam in a style",
     "capture": "photograph a scene, for training a radiance field",
     "fit": "train a radiance field from photographs with poses",
+    "distill": "train a smaller diffusion model that draws as a larger one does",
     "bench": "measure how fast this machine draws a scene",
     "models": "list, fetch and check the models of the diffusion stylizer",
     "doctor": "tell which backends work on this machine, and why not",
