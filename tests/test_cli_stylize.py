@@ -125,6 +125,7 @@ USER_ERRORS = {
     "two videos": (["{video}", "{video}"], "expected one video"),
     "itself": (["{video}", "-o", "{video}"], "written over"),
     "its own folder": (["{tmp}/photos", "-o", "{tmp}/photos"], "written over"),
+    "one place for two": (["{tmp}/photos", "{tmp}/other", "-o", "{tmp}/out"], "several of the pictures"),
     "unknown target": (["{video}", "-o", "{tmp}/x.xyz"], ".webm"),
     "no such folder": (["{video}", "-o", "{tmp}/no/x.mp4"], "there is no folder"),
     "bad pattern": (["{video}", "-o", "{tmp}/%s%d.png"], "%04d"),
@@ -148,7 +149,9 @@ def test_a_users_error_is_one_line_and_code_2(capfd, tmp_path, video, scene, nam
     for text in ("text.mp4", "text.png"):
         (tmp_path / text).write_text("neither pictures nor video")
     (tmp_path / "photos").mkdir()
-    Image.fromarray(clouds(9, 9)).save(tmp_path / "photos" / "a.png")
+    (tmp_path / "other").mkdir()
+    for name_of in ("photos/a.png", "other/a.bmp"):
+        Image.fromarray(clouds(9, 9)).save(tmp_path / name_of)
     words, message = USER_ERRORS[name]
     before = video.read_bytes()
     assert stylize(*(word.format(tmp=tmp_path, video=video, scene=scene) for word in words)) == 2
