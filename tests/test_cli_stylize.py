@@ -300,6 +300,27 @@ def test_every_frame_gets_its_own_picture_however_late(count, skipping):
     assert [one.picture[0, 0, 0] for one in done] == [10 + 20 * number for number in of]
 
 
+def test_of_a_picture_that_stands_still_not_every_frame_is_remembered():
+    """A stylizer that sees that nothing has changed says that its picture is of the first of these frames."""
+
+    class Idle:
+        shown = None
+
+        def style(self, frame):
+            if self.shown is None or (self.shown.rgb8 != frame.rgb8).any():
+                self.shown = frame
+            return self.shown.rgb8
+
+    levels = [10] * 100 + [20] * 100
+    shots = [inputs.Shot(inputs.frame_of(np.full((4, 6, 3), level, np.uint8)), Fraction(n), "") for n, level in enumerate(levels)]
+    redrawing, done, late = Redrawing(Idle(), live=False), [], 0
+    for number, shot in enumerate(shots):
+        done += redrawing.work(shot)
+        late = max(late, number + 1 - len(done))
+    done += redrawing.rest()
+    assert [one.shot for one in done] == shots and [one.picture[0, 0, 0] for one in done] == levels and late < 50
+
+
 def test_what_has_come_to_rest_is_shown_when_it_is_finished():
     shot = inputs.Shot(inputs.frame_of(np.full((4, 6, 3), 90, np.uint8)), Fraction(0), "")
     redrawing = Redrawing(Late(), live=True)

@@ -23,6 +23,7 @@ from splatview.stylize.opening import PACKAGES, open_diffusion
 
 TAKEN = ("size",)  # names of flags of the command: a style's own carries its name, --halftone-size
 
+Accelerator = Literal["auto", "eager", "compile", "graphs", "tensorrt"]  # as `acceleration` has it, which needs PyTorch
 Flag = tuple[str, Any, Any]  # a name, a type with how it is told, and the field of a dataclass
 
 
@@ -139,6 +140,7 @@ def _diffusion_flags(value: Diffusing) -> Sequence[Flag]:
         _told("controlnet", names, (), "A ControlNet of the list, or HINT=NAME; may be given several times", metavar="NAME"),
         _told("device", Literal["auto", "cpu", "cuda"], "auto", "Where it is computed"),
         _told("grain", Literal["surfaces", "world", "screen"], "surfaces", "What its noise sticks to"),
+        _told("accelerator", Accelerator, "auto", "How it is run; what does not work here is left out, in favour of the next"),
     )
 
 
@@ -149,7 +151,8 @@ def _diffusion(controls: Diffusing, flags: Any) -> Stylizer:
     from splatview.stylize.diffusion import Around
 
     noise = {"surfaces": CarriedNoise, "world": HashedNoise}.get(flags.grain)
-    return open_diffusion(choice, controls, Around(noise_of=noise(controls.seed)) if noise else None)
+    around = Around(noise(controls.seed) if noise else None, accelerator=flags.accelerator)
+    return open_diffusion(choice, controls, around)
 
 
 def _lora(text: str) -> tuple[str, float]:

@@ -1,0 +1,257 @@
+"""Faster ways to run a model's networks: made in the background, checked, and only then taken.
+
+A network runs as it is until a faster way is ready for the shapes that it is called with, and again while one is made for other shapes:
+frames never wait. A way that fails, or whose results differ, is left out, and the next one is tried; a line says which is in use, and why.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from splatview.stylize.parts import Model
+
+log = logging.getLogger(__name__)
+
+Accelerator = Literal["auto", "eager", "compile", "graphs", "tensorrt"]
+Run = Callable[..., Tensor]
+Progress = Callable[[float], None]
+
+PATIENCE = 1.0  # seconds that `close` waits for a compiler, which nothing can stop
+KEPT = 8  # shapes of a network that are kept ready
+TOLERANCE = 0.05  # of the largest number: halves, summed in another order
+NAMES = {"unet": "the denoiser", "encode": "the encoder", "decode": "the decoder"}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The shapes that a network is called with: of its tensors, those in mappings by name."""
+
+    shapes: tuple[tuple[str, tuple[int, ...], torch.dtype], ...]
+
+    @staticmethod
+    def of(inputs: Sequence[Any]) -> Signature:
+        return Signature(tuple((name, tuple(tensor.shape), tensor.dtype) for name, tensor in flat(inputs)))
+
+    def sample(self, device: torch.device) -> list[Tensor]:
+        """Tensors of these shapes, in their order: noise, and timesteps."""
+        draw = torch.Generator().manual_seed(0)
+        numbers = lambda shape, dtype: torch.randn(shape, generator=draw) if dtype.is_floating_point else torch.full(shape, 499)
+        return [numbers(shape, dtype).to(device, dtype) for _, shape, dtype in self.shapes]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a network is made faster: `make` takes it, sample inputs as `flat` has them, and whom to tell how far it is."""
+
+    name: str
+    make: Callable[[Flat, Signature, list[Tensor], Progress], Run]
+
+
+def flat(inputs: Sequence[Any]) -> list[tuple[str, Tensor]]:
+    """All tensors among `inputs`, with names: of mappings theirs, in alphabetical order, of others their number."""
+    named: list[tuple[str, Tensor]] = []
+    for number, one in enumerate(inputs):
+        named += sorted(one.items()) if isinstance(one, Mapping) else [(str(number), one)]
+    return named
+
+
+class Flat(nn.Module):
+    """A network that takes its tensors in a row, as graphs and files do."""
+
+    def __init__(self, network: Any, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.names = network, tuple(names)
+        self.eval()
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        mapping = {name: tensor for name, tensor in zip(self.names, tensors, strict=True) if not name.isdigit()}
+        plain = [tensor for name, tensor in zip(self.names, tensors, strict=True) if name.isdigit()]
+        return self.network(*plain, mapping) if mapping else self.network(*plain)
+
+
+class Part:
+    """One network of a model, in whatever way is ready for its inputs."""
+
+    def __init__(self, name: str, plain: Any, want: Callable[[Part, Signature], None]) -> None:
+        self.name, self.plain, self._want = name, plain, want
+        self._ready: OrderedDict[Signature, Run] = OrderedDict()
+        self.asked: set[Signature] = set()  # for these a faster way is ready, or is being made
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        signature = Signature.of(inputs)
+        run = self._ready.get(signature)
+        if run is not None:
+            return run(*(tensor for _, tensor in flat(inputs)))
+        if signature not in self.asked:
+            self.asked.add(signature)
+            self._want(self, signature)
+        return self.plain(*inputs)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a faster way for any inputs."""
+        return bool(self._ready)
+
+    def forget(self) -> None:
+        """Be as plain as at first."""
+        self._ready, self.asked = OrderedDict(), set()
+
+    def put(self, signature: Signature, run: Run) -> None:
+        """From now on inputs of `signature` go through `run`."""
+        ready = OrderedDict(self._ready)
+        ready[signature] = run
+        while len(ready) > KEPT:
+            self.asked.discard(ready.popitem(last=False)[0])
+        self._ready = ready  # whole: another thread may be reading
+
+
+class Acceleration:
+    """The networks of `model`, made faster by the first of `ways` that works, on a thread of its own. `close` ends it."""
+
+    def __init__(self, model: Model, ways: Sequence[Way]) -> None:
+        self._ways, self._device = list(ways), model.device
+        self._changed = threading.Condition()
+        self._wanted: dict[Part, Signature] = {}  # of each part the newest
+        self._busy = self._closed = False
+        self._doing = ""
+        self.faults: list[str] = []  # why ways were left out
+        parts = {"unet": model.unet, "encode": model.codec.encode, "decode": model.codec.decode}
+        self.parts = {name: Part(name, plain, self._want) for name, plain in parts.items()}
+        codec = replace(model.codec, encode=self.parts["encode"], decode=self.parts["decode"])
+        self.model = replace(model, unet=self.parts["unet"], codec=codec) if ways else model
+        self._thread = threading.Thread(target=self._work, name="acceleration", daemon=True)
+        if ways:
+            self._thread.start()
+
+    @property
+    def in_use(self) -> str:
+        """Which way is taken, what is being made, and what did not work, in one line."""
+        ways = self._ways[:1] if any(part.ready for part in self.parts.values()) else []
+        way = ways[0].name if ways else "eager"
+        return "; ".join([f"{way}{f', {self._doing}' if self._doing else ''}", *self.faults])
+
+    def settle(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is wanted any more, or for `timeout` seconds; whether nothing is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not (self._wanted or self._busy), timeout)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(PATIENCE)
+
+    def _want(self, part: Part, signature: Signature) -> None:
+        with self._changed:
+            if part in self._wanted:
+                part.asked.discard(self._wanted[part])  # it may come back
+            self._wanted[part] = signature
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._wanted or self._closed)
+                if self._closed:
+                    return
+                part = next(iter(self._wanted))
+                signature, self._busy = self._wanted.pop(part), True
+            self._made(part, signature)
+            self._doing = ""
+
+    def _made(self, part: Part, signature: Signature) -> None:
+        """Have `part` ready for `signature` in the first way that works; ways that do not are not tried again."""
+        while self._ways and not self._closed:
+            way = self._ways[0]
+            try:
+                part.put(signature, self._checked(way, part, signature))
+                return
+            except Exception as error:  # of compilers and drivers, in words of their own
+                fault = f"{way.name} does not work here: {' '.join(str(error).split()) or type(error).__name__:.200}"
+                log.warning(fault)
+                self.faults.append(fault)
+                self._ways.pop(0)
+                for other in self.parts.values():
+                    other.forget()
+
+    @torch.no_grad()
+    def _checked(self, way: Way, part: Part, signature: Signature) -> Run:
+        """`part` made faster; ValueError if what it gives is something else."""
+
+        def tell(fraction: float) -> None:
+            self._doing = f"making {way.name} of {NAMES[part.name]} ({fraction:.0%})"
+
+        tell(0)
+        network = Flat(part.plain, [name for name, *_ in signature.shapes])
+        sample = signature.sample(self._device)
+        run = way.make(network, signature, sample, tell)
+        expected, found = network(*sample), run(*sample)
+        difference = float((expected - found).abs().max() / expected.abs().max().clamp_min(1e-6))
+        if not difference <= TOLERANCE:
+            raise ValueError(f"the results of {NAMES[part.name]} differ by {difference:.1%}")
+        return run
+
+
+def compiled(network: Flat, signature: Signature, sample: list[Tensor], progress: Progress) -> Run:
+    """By torch.compile; on a GPU with its calls recorded."""
+    on_gpu = sample[0].is_cuda
+    quick = torch.compile(network, dynamic=False, mode="max-autotune-no-cudagraphs" if on_gpu else None)
+    quick(*sample)
+    progress(0.9)
+    return Graph(quick, sample) if on_gpu else quick
+
+
+def recorded(network: Flat, signature: Signature, sample: list[Tensor], progress: Progress) -> Run:
+    """As it is, its calls recorded in a CUDA graph."""
+    return Graph(network, sample)
+
+
+class Graph:
+    """The calls of a network on a GPU, recorded once and played again: the processor no longer hands out hundreds of them a frame."""
+
+    def __init__(self, network: Run, sample: list[Tensor]) -> None:
+        self._inputs = [tensor.clone() for tensor in sample]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):  # libraries choose their kernels, and allocate
+                network(*self._inputs)
+        stream.synchronize()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):  # frames go on on other threads
+            self._output = network(*self._inputs)
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        for mine, given in zip(self._inputs, tensors, strict=True):
+            mine.copy_(given)
+        self._graph.replay()
+        return self._output.clone()  # the next call writes into it
+
+
+def ways(accelerator: Accelerator, model: Model) -> list[Way]:
+    """What is tried, in order; ValueError for an accelerator that is not known.
+
+    `auto` is TensorRT where it is installed and CUDA graphs elsewhere. On a processor it is nothing: compiling takes longer than it saves.
+    """
+    if accelerator not in get_args(Accelerator):
+        raise ValueError(f"accelerator: expected one of {', '.join(get_args(Accelerator))}; got {accelerator!r}")
+    compiling, graphs = Way("torch.compile", compiled), Way("CUDA graphs", recorded)
+    if accelerator == "eager" or (accelerator == "auto" and model.device.type != "cuda"):
+        return []
+    if accelerator == "tensorrt" or (accelerator == "auto" and find_spec("tensorrt")):
+        from splatview.stylize.engines import engine  # the one file that knows TensorRT
+
+        return [Way("TensorRT", engine), compiling, graphs]
+    return [compiling, graphs] if accelerator == "compile" else [graphs]
