@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,6 +41,7 @@ FAR = 1000.0  # where rays end in a field that has no end
 MOST_LEVELS = 32
 
 Warp = Literal["box", "contraction"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,20 +222,19 @@ class HashGrid:
             return self.box
         return np.array([[-FAR] * 3, [FAR] * 3]) if self.occupancy is None else self.occupancy.boxes[-1]
 
-    def developed(self, colour: Floats, alpha: Floats, exposure: float = 0.0) -> Floats:
+    def developed(self, colour: T, alpha: Any, exposure: float = 0.0, library: Any = np) -> T:
         """What a pixel shows, [..., 3] in sRGB and still times alpha, of blended `colour` [..., 3] and `alpha` [...].
 
-        `exposure`: in stops.
+        `exposure`: in stops. `library`: numpy, or torch if both are tensors.
         """
         if not self.hdr and not exposure:
             return colour
-        covered = np.maximum(alpha, 1e-6)[..., None]
-        linear = colour / covered
+        covered = alpha.clip(1e-6)[..., None]
+        linear: Any = colour / covered
         if not self.hdr:
-            linear = np.where(linear <= 0.04045, linear / 12.92, ((np.maximum(linear, 0) + 0.055) / 1.055) ** 2.4)
-        linear = linear * np.float32(2.0**exposure)
-        shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
-        return (shown * covered).astype(np.float32)
+            linear = library.where(linear <= 0.04045, linear / 12.92, ((linear.clip(0) + 0.055) / 1.055) ** 2.4)
+        linear = linear * float(2.0**exposure)
+        return covered * library.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clip(1e-9) ** (1 / 2.4) - 0.055)
 
     @functools.cached_property
     def prepared(self) -> _fields.Field:

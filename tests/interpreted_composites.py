@@ -28,11 +28,11 @@ def main(out: str) -> None:
     os.environ["TRITON_INTERPRET"] = "1"
     from torch_ops import TORCH_OPS
 
-    from splatview.render.composite import CompositeRenderer, FromDevice
+    from splatview.render.composite_cuda import CompositeCuda
     from splatview.render.field_cuda import FieldCuda
     from splatview.render.splats_cuda import CudaRenderer
 
-    renderer = CompositeRenderer(CudaRenderer("cpu", TORCH_OPS), lambda: FromDevice(FieldCuda("cpu")))
+    renderer = CompositeCuda(CudaRenderer("cpu", TORCH_OPS), lambda: FieldCuda("cpu"))
     np.savez(out, **renderer.render(*case()).images)
 
 

@@ -19,12 +19,12 @@ import pytest
 from PIL import Image
 from small_fields import ball
 
-from splatview import Camera, Gaussians, RenderOptions, Scene, load, open_renderer, save
+from splatview import Camera, Gaussians, RenderOptions, Scene, load, open_renderer, save, tcnn
 from splatview.cli import COMMANDS, main, splatting, waiting
 from splatview.cli.pictures import depth_steps, numbered
 from splatview.cli.sizes import Size
 from splatview.edit.state import digest_of
-from splatview.formats import MissingExtra, save_cameras, tcnn
+from splatview.formats import MissingExtra, save_cameras
 from splatview.framing import frame_scene
 from splatview.geometry import Similarity
 from splatview.hashgrid import HashGrid, Marching, Network, Occupancy
@@ -86,6 +86,7 @@ def test_the_help_texts_name_the_promised_flags(capsys):
         "convert": "--max-sh --crop-box --transform --min-opacity",
         "render": "-o --camera --size --depth --alpha --fov --background --backend",
         "bench": "--json --camera",
+        "stylize": "-o --style --steady --no-steady --where --live --camera --size --port",
     }
     for name, flags in promised.items():
         with pytest.raises(SystemExit):

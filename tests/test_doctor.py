@@ -29,6 +29,17 @@ def test_what_is_missing_comes_with_advice():
     assert missing[0].what == "NVIDIA GPU" and all(check.advice for check in missing)
 
 
+def test_who_has_the_networks_of_fields_is_told(monkeypatch):
+    def told():
+        [check] = [check for check in cuda() if check.what == "tiny-cuda-nn"]
+        return check
+
+    monkeypatch.setenv("SPLATVIEW_NETWORKS", "triton")
+    assert told().works and "Triton" in told().found and not told().advice
+    monkeypatch.setenv("SPLATVIEW_NETWORKS", "numpy")
+    assert not told().works and "numpy" in told().found and "SPLATVIEW_NETWORKS" in told().advice
+
+
 def test_a_backend_that_draws_the_wrong_picture_is_found_out(monkeypatch):
     from splatview.render.splats_cpu import CpuRenderer
 

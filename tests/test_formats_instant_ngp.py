@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import splatview
-from splatview import ngp
-from splatview.formats import instant_ngp, instant_ngp_cells, instant_ngp_container, tcnn
+from splatview import ngp, tcnn
+from splatview.formats import instant_ngp, instant_ngp_cells, instant_ngp_container
 from splatview.formats.instant_ngp_writer import encode
 from splatview.formats.report import Report
 from splatview.geometry import Similarity, matrix_from_quat

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splatview import harmonics
-from splatview.formats import checkpoint, nerfstudio_field, tcnn, yaml_scalars
+from splatview import harmonics, tcnn
+from splatview.formats import checkpoint, nerfstudio_field, yaml_scalars
 from splatview.formats.files import open_file
 from splatview.hashgrid import PRIMES, HashGrid, Level, Marching, Network, Occupancy, harmonics_of
 from splatview.ngp import level_shapes

@@ -216,14 +216,10 @@ def test_the_backend_of_gpus_draws_the_same(renderer, tmp_path):
     out = tmp_path / "images.npz"
     subprocess.run([sys.executable, Path(__file__).with_name("interpreted_composites.py"), out], check=True)
 
-    class Whole(FieldCpu):
-        def render(self, layer, camera, options, interrupt, *, divide=None):
-            return super().render(layer, camera, options, interrupt)
-
     class Undivided(CpuRenderer):
         render_divided = None
 
-    frame = type(renderer)(Undivided(), Whole).render(*case())
+    frame = type(renderer)(Undivided(), FieldCpu).render(*case())
     with np.load(out) as images:
         assert set(images) == set(frame.images) and all(psnr(images[name], frame.images[name]) > 60 for name in images)
     assert frame.alpha.max() > 0.9, "the case shows nothing"

@@ -16,7 +16,7 @@ from render_cases import psnr
 
 from splatview.fit.encoding import Grid, encoded
 from splatview.ngp import level_shapes
-from splatview.render.field_cuda import Prepared
+from splatview.render.field_triton import TritonNetworks
 
 pytestmark = pytest.mark.xdist_group("fields")  # one process draws the pictures for all
 
@@ -62,7 +62,7 @@ def test_what_the_kernels_cannot_draw_is_refused():
     odd = field()
     levels = (*odd.levels[:-1], replace(odd.levels[-1], table=odd.levels[-1].table[:1000]))
     with pytest.raises(ValueError, match="backend cuda: expected hashed levels with a power of two entries, got 1000"):
-        Prepared.of(replace(odd, levels=levels), torch.device("cpu"))
+        TritonNetworks(replace(odd, levels=levels), torch.device("cpu"))
     shallow = replace(odd.density, weights=(odd.density.weights[1] @ odd.density.weights[0],), biases=())
     with pytest.raises(ValueError, match="density network with a hidden layer"):
-        Prepared.of(replace(odd, density=shallow), torch.device("cpu"))
+        TritonNetworks(replace(odd, density=shallow), torch.device("cpu"))

@@ -14,8 +14,9 @@ from splatview.frame import Frame
 from splatview.stylize import models
 from splatview.stylize.catalogue import Choice
 from splatview.stylize.diffusing import Diffusing, Phrase
-from splatview.stylize.diffusion import Diffusion, floats
+from splatview.stylize.diffusion import Diffusion
 from splatview.stylize.hints import HINTS
+from splatview.stylize.pictures import floats
 
 pytestmark = [
     pytest.mark.xdist_group("diffusion"),
@@ -70,7 +71,7 @@ def theirs(tiny_sd, nets, frame: Frame, scales: dict[str, float]) -> np.ndarray:
     shown = [HINTS[name](frame, HEIGHT, WIDTH) for name in scales]
     settings = {"strength": 0.5, "num_inference_steps": 2, "guidance_scale": 0.0, "output_type": "np"}
     settings |= {"generator": torch.Generator().manual_seed(3), "controlnet_conditioning_scale": list(scales.values())}
-    return pipeline("a fox", floats(torch.tensor(frame.rgb8)), shown, **settings).images[0] * 255
+    return pipeline("a fox", floats(torch.tensor(frame.rgb8).permute(2, 0, 1)[None]), shown, **settings).images[0] * 255
 
 
 @pytest.mark.parametrize("scales", [{"depth": 0.7}, {"depth": 0.7, "edges": 1.3}])

@@ -18,10 +18,12 @@ from splatview.frame import Frame
 from splatview.stylize import models, prompts, seeds
 from splatview.stylize.catalogue import Choice
 from splatview.stylize.diffusing import Diffusing, Phrase, suited
-from splatview.stylize.diffusion import Around, Diffusion, alike, fitting, floats
+from splatview.stylize.diffusion import Around, Diffusion
 from splatview.stylize.opening import open_diffusion
 from splatview.stylize.parts import Encoded
+from splatview.stylize.pictures import alike, fitting, floats
 from splatview.stylize.prompts import Prompts, Wanted, blended, slerp
+from splatview.stylize.sequence import in_order
 from splatview.stylize.similar import Similar
 
 pytestmark = [
@@ -82,7 +84,7 @@ def test_strength_nothing_is_the_way_through_the_autoencoder(model, opened, call
     frame = a_frame()
     shown = opened(replace(STILL, strength=0)).style(frame)
     with torch.no_grad():
-        expected = model.codec.decode(model.codec.encode(floats(torch.tensor(frame.rgb8)))).clamp(0, 1)
+        expected = model.codec.decode(model.codec.encode(floats(torch.tensor(frame.rgb8).permute(2, 0, 1)[None]))).clamp(0, 1)
     assert np.array_equal(shown, (expected[0].permute(1, 2, 0) * 255).round().byte().numpy()) and not calls
 
 
@@ -98,7 +100,9 @@ def test_one_step_is_the_image_to_image_of_diffusers(tiny_sd, opened):
     controls = replace(STILL, prompt=(Phrase("a fox in oil"),), seed=3)
     shown = opened(controls).style(frame)
     settings = {"strength": 0.5, "num_inference_steps": 2, "guidance_scale": 0.0, "output_type": "np"}
-    expected = theirs("a fox in oil", floats(torch.tensor(frame.rgb8)), generator=torch.Generator().manual_seed(3), **settings).images[0]
+    expected = theirs(
+        "a fox in oil", floats(torch.tensor(frame.rgb8).permute(2, 0, 1)[None]), generator=torch.Generator().manual_seed(3), **settings
+    ).images[0]
     assert close_to(shown, expected * 255, 1)
 
 
@@ -401,6 +405,7 @@ def test_what_no_control_can_be_is_said(wrong):
 
 def test_a_model_begins_with_what_suits_it():
     assert suited("turbo").steps == 1 and suited("turbo").guidance == "none" and suited("lcm").steps > 1
+    assert suited("lcm", distilled_guidance=True).scale > 3
     assert Diffusing(steps=2.0) == Diffusing(steps=2) and Diffusing(depth=0).hints() == {}
 
 
@@ -416,3 +421,16 @@ def test_opening_one_loads_its_model_or_says_what_is_missing(tiny_sd, monkeypatc
 def test_controls_and_the_door_need_no_torch():
     code = "import sys; from splatview.stylize import diffusing, opening, similar; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_video_has_each_frames_own_picture(opened, steps):
+    frames = [a_frame(seed) for seed in (0, 1, 2, 2, 2, 2, 3, 4, 4)]
+    pairs = list(in_order(opened(replace(STILL, steps=steps)), frames))
+    assert all(one is other for (one, _), other in zip(pairs, frames, strict=True))
+    for frame, picture in pairs:
+        standing = opened(replace(STILL, steps=steps))
+        for _ in range(steps):
+            expected = standing.style(frame)
+        assert close_to(picture, expected)
+    assert list(in_order(opened(), [])) == []

@@ -93,7 +93,7 @@ def test_smearing_blurs_along_the_flow_and_not_across(sigma):
     point[10, 80] = 1
     spread = smeared(point, np.zeros(point.shape, np.uint8), sigma)
     assert spread.sum() == pytest.approx(1, abs=1e-3) and spread[10].sum() == pytest.approx(1, abs=1e-3)
-    assert (spread[10] * (np.arange(161) - 80) ** 2).sum() == pytest.approx(sigma**2, rel=0.06)
+    assert (spread[10] * (np.arange(161) - 80) ** 2).sum() == pytest.approx(sigma**2, rel=0.12)
 
 
 def test_oil_smears_along_an_edge_and_leaves_the_edge():

@@ -303,3 +303,8 @@ def test_a_frame_that_stands_still_settles_at_its_own_picture():
     assert 5 < pushes < 15 and np.abs(shown.astype(int) - frames[0].rgb8).mean() < 0.2 * first
     steady.style(frames[1])
     assert not steady.settled
+    calm = Steady(AsDrawn())
+    calm.style(frames[0])
+    assert not calm.settled
+    calm.style(frames[0])
+    assert calm.settled  # nothing would change

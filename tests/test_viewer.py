@@ -20,10 +20,10 @@ from test_viewer_world import no_tools
 
 from splatview import Camera, Gaussians, RenderOptions, Scene, open_renderer
 from splatview.framing import Framing
+from splatview.outputs.guard import PortTaken, is_loopback
 from splatview.scene import Layer
 from splatview.stream.pipeline import Pipeline
 from splatview.viewer import Viewer, ViewerSettings, serve
-from splatview.viewer.door import PortTaken, is_loopback
 from splatview.viewer.page import Pulse
 from splatview.viewer.session import Session
 from splatview.viewer.space import (

@@ -16,9 +16,9 @@ from test_viewer import coloured_ball
 
 from splatview import Scene
 from splatview.cli import main
+from splatview.outputs.guard import listen
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
-from splatview.viewer.door import listen
 from splatview.viewer.page import SECRET_HEADER
 from splatview.viewer.tls import context
 

@@ -305,6 +305,35 @@ def test_only_a_part_of_the_picture_is_redrawn(viewer):
     scripted(viewer, script)
 
 
+def test_each_place_has_a_style_of_its_own(viewer):
+    """The ball is grey, what is around it is turned into dots; then all of it is as the last one has it."""
+
+    async def script(client):
+        await client.until(lambda: "Stylise" in client.widgets and client.arrivals)
+        await client.set("Background", (0, 200, 0))
+        await client.orbit(0.7)
+        await client.set("Stylise", True)
+        await client.set("Colour", 0)
+        await client.set("Where", "layer ball")
+        await client.until(lambda: client.widgets["Keep it there, and choose another"][1]["visible"])
+        await client.press("Keep it there, and choose another")
+        await client.until(lambda: client.widgets["Where"][1]["value"] == "everywhere")
+        await client.set("Kind", "pencil")
+
+        def grey(pixels):
+            return np.ptp(pixels, -1).mean()
+
+        def paper(pixels):
+            return pixels[:20, :20].min() > 150
+
+        await shows(client, lambda now: now.shape == (180, 320, 3) and grey(now[80:100, 150:170]) < 12 and paper(now))
+        before = client.arrivals[-1].pixels.astype(int)
+        await client.press("Forget those kept")
+        await shows(client, lambda now: now.shape == before.shape and np.abs(now - before)[80:100, 150:170].mean() > 5 and paper(now))
+
+    scripted(viewer, script)
+
+
 def test_layers_that_come_and_go_are_places_to_choose(viewer):
     async def script(client):
         await client.until(lambda: "Where" in client.widgets)

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from test_viewer import coloured_ball
 
 from splatview import Scene, save
+from splatview.outputs.guard import listen
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings, uploads
-from splatview.viewer.door import Door, listen
+from splatview.viewer.door import Door
 from splatview.viewer.paths import below
 from splatview.viewer.uploads import LONGEST_NAME, Uploads, plain_name
 

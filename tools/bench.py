@@ -186,7 +186,8 @@ def main() -> None:
     if wanted("fields", given.only == "fields"):
         import bench_fields
 
-        sections["Fields (cpu)"] = bench_fields.table(given.reference)
+        title = "Fields (cpu)" if given.device == "cpu" else "A random field (cuda)"
+        sections[title] = bench_fields.table(given.reference, given.device)
     if wanted("stylize", given.only == "stylize"):
         import bench_stylize
 

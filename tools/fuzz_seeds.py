@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from splatview import tcnn
 from splatview.arrays import Floats
-from splatview.formats import FORMATS, Choices, instant_ngp_writer, tcnn
+from splatview.formats import FORMATS, Choices, instant_ngp_writer
 from splatview.formats.report import Report
 from splatview.gaussians import Gaussians, Kind
 from splatview.hashgrid import HashGrid, Marching, Network

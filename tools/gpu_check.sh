@@ -30,7 +30,7 @@ echo "$OUTER" >"$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_p
 export PATH="$VENV/bin:$PATH"
 sees_gpu || install "torch>=2.6"
 sees_gpu || fail "PyTorch sees no GPU; install its build for this driver: $(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -1)"
-for module in scikit_build_core nanobind triton gsplat pytest hypothesis scipy; do has $module || install "${module//_/-}"; done
+for module in scikit_build_core nanobind triton gsplat pytest hypothesis scipy diffusers transformers peft accelerate safetensors; do has $module || install "${module//_/-}"; done
 has xdist || install pytest-xdist
 for tool in cmake ninja; do command -v $tool >/dev/null || install $tool; done
 command -v nvcc >/dev/null || has gsplat.csrc || say "no nvcc on the path: gsplat cannot compile its kernels unless CUDA_HOME names a toolkit"
@@ -49,9 +49,10 @@ say "drawing a first picture, for which gsplat compiles its kernels: minutes, th
     printf '```\n\n## pytest -m gpu\n\n```\n'
 } | tee "$REPORT"
 status=0
-python -m pytest -m gpu -n 0 --tb=short tests/test_render_gpu.py tests/test_render_field_gpu.py 2>&1 | tee -a "$REPORT" || status=$?
+python -m pytest -m gpu -n 0 --tb=short tests/test_render*_gpu.py tests/test_stylize_gpu.py 2>&1 | tee -a "$REPORT" || status=$?
 printf '```\n\n' >>"$REPORT"
 python tools/bench.py --device cuda --only target --dry | tee -a "$REPORT" || status=$?
 python tools/bench.py --device cuda --only gaussians --dry | tee -a "$REPORT" || status=$?
+python tools/bench.py --device cuda --only fields --dry | tee -a "$REPORT" || status=$?
 say "wrote $REPORT"
 exit $status

@@ -1,6 +1,6 @@
 """The command line: one module per command, imported only when it is asked for.
 
-Exit codes: 0; 2 the user's error (one line on stderr); 1 ours (a traceback); 130 Ctrl+C; 143 a `view` ended by SIGTERM.
+Exit codes: 0; 2 the user's error (one line on stderr); 1 ours (a traceback); 130 Ctrl+C; 143 a `view` or `stylize` ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from importlib import import_module
 from splatview import __version__
 from splatview.cli.faults import UserError
 
-COMMANDS = {  # name: what the overview says; the module of that name holds a dataclass `Command` with a method `run`
+COMMANDS = {  # name: what the overview says; the module of that name holds a dataclass `Command` with a method `run`,
+    # or `command`, which tells it by the arguments
     "view": "fly through scenes in the browser",
     "info": "tell what is in a scene file, and what is wrong with it",
     "edit": "change a scene by the operations of a document or a script",
     "convert": "write a scene in another format, cut, cropped or moved",
     "render": "draw pictures of a scene: one, or one for each camera of a path",
+    "stylize": "redraw a scene, pictures, a video or a webcam in a style",
     "capture": "photograph a scene, for training a radiance field",
     "fit": "train a radiance field from photographs with poses",
     "distill": "train a smaller diffusion model that draws as a larger one does",
@@ -53,7 +55,8 @@ def run(arguments: Sequence[str]) -> None:
     elif name in COMMANDS:
         import tyro  # here: the overview and its errors need no parser
 
-        command = import_module(f"splatview.cli.{name}").Command
+        module = import_module(f"splatview.cli.{name}")
+        command = module.command(rest) if hasattr(module, "command") else module.Command
         flags_only = (tyro.conf.FlagCreatePairsOff,)
         tyro.cli(command, prog=f"splatview {name}", args=rest, config=flags_only).run()
     else:

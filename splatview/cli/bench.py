@@ -17,6 +17,7 @@ from splatview.cli.loading import contents, demo_scene, load_scenes, renderer
 from splatview.cli.measuring import Measurement, measure
 from splatview.cli.sizes import Size
 from splatview.cli.waiting import counted, waiting
+from splatview.extras import MissingExtra
 from splatview.frame import Renderer
 from splatview.render import Backend
 from splatview.scene import Scene
@@ -43,7 +44,7 @@ class Command:
     stylize: bool = False
     """Measure flicker instead. SCENE is the bundled stage if none is given, and 640x360 the size."""
     style: str = "painterly"
-    """The style that is measured with --stylize."""
+    """The style that is measured with --stylize: painterly, one of the filters, or the path of an ONNX file."""
     backend: Backend = "auto"
     """What draws."""
     viewpoint: OmitArgPrefixes[CameraFlags] = field(default_factory=CameraFlags)
@@ -70,14 +71,14 @@ class Command:
         from splatview.cli import flicker
         from splatview.cli.flight import DRAWN, FRAMES, SIZE, Motion, fly_through
 
-        if self.style not in flicker.STYLES:
-            raise UserError(f"--style: expected one of {', '.join(flicker.STYLES)}; got {self.style!r}")
+        with users_fault(ValueError, OSError, MissingExtra):
+            style = flicker.style_of(self.style)
         size = self.viewpoint.size or SIZE
         cameras = list(fly_through(self.frames or FRAMES, size))
         frames = [draw.render(scene, camera, DRAWN) for camera in counted(cameras, "flying")]
         motions = [Motion.between(now, before) for before, now in pairwise(frames)]
         with waiting("steadying") as tell:
-            rows = flicker.measure(frames, motions, flicker.STYLES[self.style](), tell)
+            rows = flicker.measure(frames, motions, style, tell)
         moved = sum(motion.pixels for motion in motions) / len(motions)
         print(f"{self.style} with noise, {len(frames)} frames of {size}, {moved:.1f} pixels from one to the next")
         flicker.print_table(rows)

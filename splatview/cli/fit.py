@@ -98,7 +98,7 @@ class Command:
         if not self.watch:
             self._trained(training, spent, checkpoint)
             return
-        from splatview.cli.view import ended_by_signals
+        from splatview.cli.ending import ended_by_signals
         from splatview.cli.watching import Watching
         from splatview.viewer import ViewerSettings
 

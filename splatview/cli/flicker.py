@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import cv2
@@ -14,6 +15,8 @@ from splatview.arrays import Bytes, Doubles, Floats
 from splatview.cli.flight import Motion
 from splatview.frame import Frame
 from splatview.stylize import Stylizer
+from splatview.stylize.filters import FILTERS
+from splatview.stylize.onnx_style import open_onnx
 from splatview.stylize.temporal import Steady
 from splatview.stylize.warp import between, nearness, places
 
@@ -93,7 +96,16 @@ WAYS: dict[str, Way] = {
     "warp, depth test": lambda stylizer: Averaged(stylizer, warped=True, tested=True),
     "ours": Steady,
 }
-STYLES: dict[str, Callable[[], Stylizer]] = {"painterly": Painterly}
+STYLES: dict[str, Callable[[], Stylizer]] = {"painterly": Painterly, **FILTERS}
+
+
+def style_of(name: str) -> Stylizer:
+    """The style of a name, or of the ONNX file that it is the path of; ValueError if there is none."""
+    if name in STYLES:
+        return STYLES[name]()
+    if name.lower().endswith(".onnx"):
+        return open_onnx(Path(name))
+    raise ValueError(f"--style: expected one of {', '.join(STYLES)}, or an .onnx file; got {name!r}")
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,17 @@ QUALITY = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossles
 
 def numbered(path: Path, count: int) -> list[Path]:
     """The names of `count` pictures: `path` for a single one, else numbered from 0 where it says %04d or the like, or at its end."""
+    return [path] if count == 1 and "%" not in path.name else [nth(path, index) for index in range(count)]
+
+
+def nth(path: Path, index: int) -> Path:
+    """The name of picture `index` of several."""
     if "%" not in path.name:
-        return [path] if count == 1 else [path.with_name(f"{path.stem}_{index:04d}{path.suffix}") for index in range(count)]
+        return path.with_name(f"{path.stem}_{index:04d}{path.suffix}")
     try:
-        names = [path.name % index for index in range(count)]
+        return path.with_name(path.name % index)
     except (TypeError, ValueError):
         raise UserError(f"--output: expected a name with one number such as out_%04d.png, got {path.name}") from None
-    return [path.with_name(name) for name in names]
 
 
 def write_picture(path: Path, frame: Frame, *, alpha: bool, depth: bool) -> None:

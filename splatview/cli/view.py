@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, arg
 
+from splatview.cli.ending import ended_by_signals
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MaybeLevel, ScenePaths
 from splatview.cli.loading import demo_scene, load_scenes, renderer
 from splatview.cli.waiting import waiting
 from splatview.edit.archive import SUFFIX
 from splatview.edit.journal import Locked
+from splatview.outputs.guard import is_loopback
 from splatview.viewer import ViewerSettings, serve
 from splatview.viewer.desk import open_document
-from splatview.viewer.door import is_loopback
 
 
 @dataclass(frozen=True)
@@ -76,24 +72,3 @@ class Command:
             raise UserError(f"{path}: {error}") from error
         with viewer:
             viewer.wait()
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """SIGTERM leaves the block as Ctrl+C does, so that everything is closed on the way; then the process ends without delay."""
-
-    def leave(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    handler, threads = signal.signal(signal.SIGTERM, leave), set(threading.enumerate())
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as left:
-        if any(one.name.startswith("splatview") for one in set(threading.enumerate()) - threads):
-            # Native code that cannot be interrupted is at work there: Python would abort while it takes itself down around it.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(left.code if isinstance(left, SystemExit) and isinstance(left.code, int) else 128 + signal.SIGINT)
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, handler)

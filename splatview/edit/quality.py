@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 
 from splatview.camera import Camera
 from splatview.edit.progress import Progress, silent
-from splatview.framing import Framing
+from splatview.framing import FOV_Y, Framing
 from splatview.gaussians import Gaussians
 from splatview.geometry import rotation_about
 
 Render = Callable[[Gaussians, Camera], NDArray]  # a picture [H, W, 3] in 0..1
 
 
-def orbit(framing: Framing, count: int = 12, width: int = 480, height: int = 320) -> list[Camera]:
-    """`count` cameras around the framed part of a scene, one turn in even steps, each of which shows it whole."""
+def orbit(framing: Framing, count: int = 12, width: int = 480, height: int = 320, fov_y: float = FOV_Y) -> list[Camera]:
+    """`count` cameras around the framed part of a scene, one turn in even steps, each of which shows it whole; `fov_y` in radians."""
     if count < 1:
         raise ValueError(f"orbit: expected 1 camera or more, got {count}")
-    start, centre = framing.camera(width, height), np.asarray(framing.centre)
+    start, centre = framing.camera(width, height, fov_y), np.asarray(framing.centre)
     cameras = []
     for step in range(count):
         turn = np.eye(4)

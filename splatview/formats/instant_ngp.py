@@ -11,9 +11,9 @@ from math import log2
 import msgspec
 import numpy as np
 
-from splatview import ngp
+from splatview import ngp, tcnn
 from splatview.arrays import Doubles, Floats
-from splatview.formats import instant_ngp_cells, instant_ngp_photos, tcnn
+from splatview.formats import instant_ngp_cells, instant_ngp_photos
 from splatview.formats.files import Source
 from splatview.formats.instant_ngp_container import unpack
 from splatview.formats.instant_ngp_schema import Encoding, File, Head, Kind, Layers, Photos, Snapshot

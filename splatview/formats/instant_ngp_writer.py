@@ -9,21 +9,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from splatview import ngp
-from splatview.arrays import Doubles, Floats
-from splatview.formats import instant_ngp_cells, instant_ngp_photos, tcnn
+from splatview import ngp, tcnn
+from splatview.arrays import Doubles
+from splatview.formats import instant_ngp_cells, instant_ngp_photos
 from splatview.formats.instant_ngp_container import pack
 from splatview.formats.report import Report
 from splatview.geometry import Similarity
-from splatview.hashgrid import HARMONICS, HashGrid, Level, Network
+from splatview.hashgrid import HashGrid
 from splatview.scene import Layer
 from splatview.viewpoints import Viewpoints
 from splatview.volumes import Box, Cut
 
-FUSED = 16, 32, 64, 128  # neurons of the networks that Instant-NGP runs in one kernel
-_CONSTANT = 0.28209479177387814  # the first harmonic, which is the same in all directions
 DISTANCE = 1.5  # of the camera from the middle
-_LARGEST = np.finfo(np.float16).max
 
 
 def encode(layer: Layer, report: Report) -> bytes:
@@ -78,7 +75,6 @@ def _edge(field: HashGrid) -> int:
     edge = int(np.rint(size.max()))
     refused = (
         (field.warp != "box", "a field in a box, found one that contracts all of space into it"),
-        (field.offset != 0.5, f"grids with an offset of 0.5 cells, found {field.offset:g}"),
         (field.shifted_directions, "harmonics of the directions themselves, found those of (d + 1) / 2"),
         (field.density_factor != 1, f"densities as the network gives them, found them times {field.density_factor:g}"),
         (
@@ -94,84 +90,21 @@ def _edge(field: HashGrid) -> int:
 
 def _packed(field: HashGrid) -> tuple[dict[str, Any], NDArray]:
     """The configuration of grid and networks, and all parameters [P]: density network, colour network, grid. In float16 if they fit."""
-    outputs = tcnn.padded(field.density.outputs)
-    seen = outputs + HARMONICS
-    first = np.zeros((field.colour.weights[0].shape[0], seen), np.float32)
-    first[:, field.geometry : field.density.outputs] = field.colour.weights[0][:, :-HARMONICS]
-    first[:, outputs:] = field.colour.weights[0][:, -HARMONICS:]
-    first[:, outputs] += field.colour.biases[0] / np.float32(_CONSTANT)  # there are no biases, but an input that is always the same
-    colour = [first, *field.colour.weights[1:]]
-    colour[-1] = colour[-1][:3]
-    _no_biases("density", field.density.biases)
-    _no_biases("colour", field.colour.biases[1:])
-    parts = [*_layers("density", field.density.weights), *_layers("colour", colour), *(level.table.ravel() for level in field.levels)]
-    flat = np.concatenate(parts)
-    if not np.isfinite(flat).all():
-        raise ValueError(".ingp: expected finite parameters, found some that are not")
+    try:
+        laid = tcnn.laid_out(field)
+    except ValueError as error:
+        raise ValueError(f".ingp: {error}") from None
+    flat = np.concatenate([laid.density_parameters, laid.colour_parameters, laid.grid_parameters])
     config = {
-        "encoding": _grid(field.levels),
-        "network": {**_shape(field.density), "n_output_dims": outputs},
+        "encoding": laid.grid,
+        "network": {**laid.density, "n_output_dims": laid.outputs},
         "dir_encoding": {
             "otype": "Composite",
             "nested": [{"n_dims_to_encode": 3, "otype": "SphericalHarmonics", "degree": 4}, {"otype": "Identity"}],
         },
-        "rgb_network": _shape(field.colour),
+        "rgb_network": laid.colour,
     }
-    return config, flat.astype(np.float16) if np.abs(flat).max() <= _LARGEST else flat
-
-
-def _no_biases(name: str, biases: Sequence[Floats]) -> None:
-    if any(one.any() for one in biases):
-        raise ValueError(f".ingp: expected a {name} network without biases, which the format does not have, found some")
-
-
-def _layers(name: str, weights: Sequence[Floats]) -> list[Floats]:
-    """The matrices, filled up with zeros to sixteens of inputs and outputs; ValueError if the layers between are not alike."""
-    width, inner = weights[0].shape[0], {one.shape[0] for one in weights[:-1]}
-    if len(inner) != 1 or width % 16:
-        raise ValueError(f".ingp: expected a {name} network with hidden layers of one width, a multiple of 16, found {sorted(inner)}")
-    found = []
-    for weight in weights:
-        full = np.zeros((tcnn.padded(weight.shape[0]), tcnn.padded(weight.shape[1])), np.float32)
-        full[: weight.shape[0], : weight.shape[1]] = weight
-        found.append(full.ravel())
-    return found
-
-
-def _shape(network: Network) -> dict[str, Any]:
-    width = len(network.weights[0])
-    return {
-        "otype": "FullyFusedMLP" if width in FUSED else "CutlassMLP",
-        "activation": "ReLU",
-        "output_activation": "None",
-        "n_neurons": width,
-        "n_hidden_layers": len(network.weights) - 1,
-    }
-
-
-def _grid(levels: Sequence[Level]) -> dict[str, Any]:
-    """The numbers that make these levels; ValueError if there are none."""
-    count, features = len(levels), levels[0].table.shape[1]
-    log2_size = max(1, (max(len(level.table) for level in levels) - 1).bit_length())
-    coarsest = int(np.rint(levels[0].scale + 1))
-    growth = ((levels[-1].scale + 1) / coarsest) ** (1 / max(count - 1, 1))
-    near = np.float32(growth) + np.spacing(np.float32(growth)) * np.array([0, -1, 1, -2, 2, -3, 3], np.float32)
-    wanted = [(level.resolution, *level.table.shape) for level in levels]
-    for one in near.tolist():
-        made = ngp.level_shapes(count, log2_size, coarsest, one)
-        scales = [scale for scale, *_ in made]
-        if [(corners, entries, features) for _, corners, entries in made] == wanted and np.allclose(
-            scales, [level.scale for level in levels], rtol=1e-5, atol=1e-5
-        ):
-            return {
-                "otype": "HashGrid",
-                "n_levels": count,
-                "n_features_per_level": features,
-                "log2_hashmap_size": log2_size,
-                "base_resolution": coarsest,
-                "per_level_scale": one,
-            }
-    raise ValueError(".ingp: expected levels that grow by one factor, small ones with an entry for each corner, found others")
+    return config, flat.astype(np.float16) if np.abs(flat).max() <= tcnn.LARGEST else flat
 
 
 def _dataset(placement: Similarity, shift: Doubles, edge: int, hdr: bool, report: Report) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from splatview import tcnn
 from splatview.arrays import Floats
-from splatview.formats import tcnn
 from splatview.formats.checkpoint import Tensor
 from splatview.hashgrid import HARMONICS, HashGrid, Level, Marching, Network, Occupancy
 

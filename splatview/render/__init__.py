@@ -54,8 +54,8 @@ def _cuda_renderer() -> Renderer:
     lacking = next((need for need in cuda_needs() if not need.works), None)
     if lacking is not None:
         raise ValueError(f"backend cuda: {lacking.what}: {lacking.found}; {lacking.advice} (splatview doctor tells more)")
-    from splatview.render.composite import CompositeRenderer, FromDevice
+    from splatview.render.composite_cuda import CompositeCuda
     from splatview.render.field_cuda import FieldCuda
     from splatview.render.splats_cuda import CudaRenderer
 
-    return CompositeRenderer(CudaRenderer(), lambda: FromDevice(FieldCuda()))
+    return CompositeCuda(CudaRenderer(), FieldCuda)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from splatview.render import tiny_cuda_nn
+
 INSTALL = "pip install 'splatview[cuda]'"
 
 
@@ -28,6 +30,7 @@ def cuda_needs() -> Iterator[Check]:
         yield installed(package, name)
     if find_spec("torch"):
         yield torch_on_gpu()
+    yield field_networks()
 
 
 def driver() -> Check:
@@ -54,6 +57,15 @@ def installed(package: str, name: str) -> Check:
         return Check(name, True, version(package))
     except PackageNotFoundError:  # a folder on the path
         return Check(name, True, "version unknown")
+
+
+def field_networks() -> Check:
+    """Who has the networks of fields: that is no need, unless one that is not here was asked for by name."""
+    what = "tiny-cuda-nn"
+    try:
+        return Check(what, True, tiny_cuda_nn.find()[1])
+    except ValueError as error:
+        return Check(what, False, str(error), f"install it, or unset {tiny_cuda_nn.VARIABLE}")
 
 
 def torch_on_gpu() -> Check:

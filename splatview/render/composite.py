@@ -17,26 +17,29 @@ What only one of them knows:
     overdraw       of the splats, whatever stands in front
 A style is one of splats; a field is drawn as it is, and of the options near, far and background concern it; a field's own background
 comes before theirs.
+
+All this is written once, for numpy's arrays and for the tensors of a device (`composite_cuda`).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from splatview.arrays import Bools, Floats
+from splatview.arrays import Bools
 from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, Output, Renderer, RenderOptions
+from splatview.render.begun import Begun, Clock, Drawn
 from splatview.render.field_cpu import FieldImage
-from splatview.render.layering import PASSES, composed_of, divided_by, lights_of
+from splatview.render.layering import PASSES, composed_of, lights_of, place_of, reach_of
 from splatview.render.parts import Part
-from splatview.render.refined import Pixels, Refined
+from splatview.render.pixels import HOST, Pixels
+from splatview.render.refined import Chosen
 from splatview.scene import Layer, Scene
 
 LOOKED_AT = 256  # pixels a side of the picture that tells what fields hide
@@ -55,19 +58,8 @@ class FieldRenderer(Protocol):
     """Draws one field, over nothing."""
 
     def render(
-        self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None, *, divide: Floats | None = None
+        self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None, *, divide: Any = None
     ) -> FieldImage: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Begun:
-    """A view that comes in more and more pixels: what is not drawn again for the next of its pictures."""
-
-    scene: Scene
-    camera: Camera
-    options: RenderOptions  # as far as fields, and where they are divided, heed them
-    fields: dict[str, Refined]  # by layer
-    splats: dict[RenderOptions, Frame]
 
 
 class CompositeRenderer:
@@ -75,6 +67,8 @@ class CompositeRenderer:
 
     What it drew for a picture with a `RenderOptions.field_share` below 1 is kept, and is part of the next pictures of the same view.
     """
+
+    pixels: Pixels = HOST
 
     def __init__(self, splats: SplatRenderer, fields: Callable[[], FieldRenderer]) -> None:
         self.splats = splats
@@ -90,25 +84,25 @@ class CompositeRenderer:
             return self.splats.render(scene, camera, options, interrupt)
         if scene.background is not None:
             options = replace(options, background=scene.background)
-        divided = self._divided(options)
-        asked = _asked_of_splats(options, colour=divided is None)
-        frame = self._drawn_splats(scene, camera, asked, begun, interrupt) if scene.visible_layers else None
-        began = time.perf_counter()
-        place = None if frame is None or options.field_detail < 1 else _place(frame.alpha, frame.depth)
+        watch, library, drawn, place = self._watch(), self.pixels.library, None, None
+        divide = self._divide(options)
+        if scene.visible_layers:
+            drawn = self._drawn_splats(scene, camera, _asked_of_splats(options, colour=divide is None), begun, interrupt, watch)
+            if options.field_detail == 1:
+                place = place_of(library, drawn.images["alpha"], drawn.images["depth"])
         images = self._drawn_fields(scene, camera, options, begun, interrupt, place)
-        drawn = time.perf_counter()
         fields = [part for image in images for part in image.parts]
-        splats = []
-        if frame is not None:
-            whole = Part(frame.images.get("rgb", np.empty(0, np.float32)), frame.alpha, frame.depth)
-            splats = [whole] if divided is None else list(divided(scene, camera, options, _reach(fields), interrupt))
-        parted = time.perf_counter()
-        composed = composed_of(frame, splats, fields, options, (camera.height, camera.width))
-        ended = time.perf_counter()
-        timings = dict(frame.timings) if frame else {}
-        timings |= {"fields": 1e3 * (drawn - began), "divide": 1e3 * (parted - drawn), "compose": 1e3 * (ended - parted)}
-        samples = sum(int(image.samples.sum(dtype=np.int64)) for image in images)
-        return Frame(camera, composed, timings, {**(frame.counts if frame else {}), "samples": samples})
+        watch.lap("fields")
+        splats: list[Part] = []
+        if drawn is not None and divide is not None:
+            splats = list(divide(scene, camera, options, reach_of(library, fields), interrupt))
+            watch.lap("divide")
+        elif drawn is not None:
+            splats = [Part(drawn.images.get("rgb"), drawn.images["alpha"], drawn.images["depth"])]
+        composed = composed_of(library, drawn, splats, fields, options)
+        watch.lap("compose")
+        samples = sum(image.samples.sum(dtype=library.int64) for image in images)
+        return self._delivered(camera, composed, {**(drawn.counts if drawn else {}), "samples": samples}, watch)
 
     def render_many(
         self, scene: Scene, cameras: Sequence[Camera], options: RenderOptions = RenderOptions(), interrupt: Interrupt | None = None
@@ -138,6 +132,23 @@ class CompositeRenderer:
         encode = getattr(self.splats, "encode_jpeg", None)
         return None if encode is None else encode(frame, quality)
 
+    # What depends on where pictures are drawn.
+
+    def _watch(self) -> Any:
+        return Clock()
+
+    def _draw(self, scene: Scene, camera: Camera, options: RenderOptions, interrupt: Interrupt | None, watch: Any) -> Drawn:
+        """The splats alone."""
+        frame = self.splats.render(scene, camera, options, interrupt)
+        watch.took(frame.timings)
+        return Drawn(frame.images, frame.counts)
+
+    def _delivered(self, camera: Camera, images: Mapping[str, Any], counts: Mapping[str, Any], watch: Any) -> Frame:
+        """The composed `images` as a frame."""
+        return Frame(camera, images, watch.timings, {name: int(count) for name, count in counts.items()})
+
+    # What does not depend on it.
+
     def _passes(self, scene: Scene, camera: Camera, pixels: Bools, options: RenderOptions, interrupt: Interrupt | None) -> Bools:
         """[H, W] where the light of splats passes the fields in front; told from a small picture of the part around `pixels`."""
         rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
@@ -147,10 +158,10 @@ class CompositeRenderer:
         part = Camera(K, camera.camera_from_world, int(right - left), int(bottom - top))
         scale = min(1.0, LOOKED_AT / max(part.width, part.height))
         small = part.resized(max(1, round(scale * part.width)), max(1, round(scale * part.height)))
-        frame = self.splats.render(scene, small, replace(options, outputs=("alpha", "depth")), interrupt)
-        place = _place(frame.alpha, frame.depth)
+        splats = self._draw(scene, small, replace(options, outputs=("alpha", "depth")), interrupt, self._watch()).images
+        place = place_of(self.pixels.library, splats["alpha"], splats["depth"])
         fields = [part for image in self._drawn_fields(scene, small, options, None, interrupt, place) for part in image.parts]
-        light = lights_of([Part(np.empty(0, np.float32), frame.alpha, frame.depth), *fields])[0]
+        light = self.pixels.host(lights_of(self.pixels.library, [Part(None, splats["alpha"], splats["depth"]), *fields])[0])
         passes = np.zeros(pixels.shape, np.bool_)
         size = part.width, part.height
         passes[top:bottom, left:right] = cv2.resize((light >= PASSES).view(np.uint8), size, interpolation=cv2.INTER_NEAREST).view(np.bool_)
@@ -165,37 +176,32 @@ class CompositeRenderer:
             return begun
         if options.field_share == 1 or not scene.visible_fields:
             return None
-        self._begun = Begun(scene, camera, heeded, {name: Refined(camera) for name in scene.visible_fields}, {})
+        self._begun = Begun.of(scene, camera, heeded, self.pixels)
         return self._begun
 
     def _drawn_splats(
-        self, scene: Scene, camera: Camera, options: RenderOptions, begun: Begun | None, interrupt: Interrupt | None
-    ) -> Frame:
+        self, scene: Scene, camera: Camera, options: RenderOptions, begun: Begun | None, interrupt: Interrupt | None, watch: Any
+    ) -> Drawn:
         if begun is None:
-            return self.splats.render(scene, camera, options, interrupt)
+            return self._draw(scene, camera, options, interrupt, watch)
         if options not in begun.splats:
-            begun.splats[options] = self.splats.render(scene, camera, options, interrupt)
+            begun.splats[options] = self._draw(scene, camera, options, interrupt, watch)
         return begun.splats[options]
 
-    def _divided(self, options: RenderOptions) -> Callable[..., tuple[Part, Part]] | None:
+    def _divide(self, options: RenderOptions) -> Callable[..., tuple[Part, Part]] | None:
+        """What divides splats; None: they stay whole."""
         return getattr(self.splats, "render_divided", None) if options.field_detail == 1 else None
 
     def _drawn_fields(
-        self,
-        scene: Scene,
-        camera: Camera,
-        options: RenderOptions,
-        begun: Begun | None,
-        interrupt: Interrupt | None,
-        divide: Floats | None,
+        self, scene: Scene, camera: Camera, options: RenderOptions, begun: Begun | None, interrupt: Interrupt | None, divide: Any
     ) -> list[FieldImage]:
-        """Every field, its rays divided at z `divide` [H, W]."""
+        """Every field, its rays divided at z `divide` [H, W]; None: they are not."""
         if self._fields is None:
             self._fields = self._open_fields()
         fields, images = self._fields, []
         for name, layer in scene.visible_fields.items():
 
-            def draw(camera: Camera, pixels: Pixels = np.s_[:, :], layer: Layer = layer) -> FieldImage:
+            def draw(camera: Camera, pixels: Chosen = np.s_[:, :], layer: Layer = layer) -> FieldImage:
                 if interrupt is not None and interrupt.is_set:
                     raise Interrupted
                 return fields.render(layer, camera, options, interrupt, divide=None if divide is None else divide[pixels])
@@ -210,39 +216,11 @@ class CompositeRenderer:
         return images
 
 
-class FromDevice:
-    """`field_cuda.FieldCuda` as a `FieldRenderer`: what it draws is brought to the host. An interrupt is not heard while it draws."""
-
-    def __init__(self, fields: Any) -> None:
-        self._fields = fields
-
-    def render(
-        self, layer: Layer, camera: Camera, options: RenderOptions, interrupt: Interrupt | None, *, divide: Floats | None = None
-    ) -> FieldImage:
-        drawn = self._fields.render(layer, camera, options.near, options.far, options.field_detail)
-        colour, alpha, distance, samples = (image.cpu().numpy() for image in (drawn.rgb, drawn.alpha, drawn.distance, drawn.samples))
-        depth = divided_by(np.float32(layer.placement.scale) * distance, alpha)
-        return FieldImage(layer.field.developed(colour, alpha, layer.exposure), alpha, depth, samples)
-
-
 def _asked_of_splats(options: RenderOptions, colour: bool) -> RenderOptions:
     """Where the splats are, what only they know, and their colour if it is wanted of them as a whole."""
     shown: tuple[Output, ...] = ("rgb",) if colour and {"rgb", "rgb8"} & set(options.outputs) else ()
     only = tuple(output for output in OF_SPLATS if output in options.outputs)
     return replace(options, background=(0.0, 0.0, 0.0), outputs=(*shown, "alpha", "depth", *only), field_share=1.0, field_detail=1.0)
-
-
-def _reach(fields: Sequence[Part]) -> Floats:
-    """[H, W] where fields are expected."""
-    lights = lights_of(fields)
-    weights = [light * part.alpha for light, part in zip(lights, fields, strict=True)]
-    alpha = np.add.reduce(weights)
-    return _place(alpha, divided_by(np.add.reduce([weight * part.depth for weight, part in zip(weights, fields, strict=True)]), alpha))
-
-
-def _place(alpha: Floats, depth: Floats) -> Floats:
-    """[H, W] where it is expected, beyond everything where it is not."""
-    return np.where(alpha > 0, depth, np.float32(np.inf))
 
 
 def _asked_of_fields(scene: Scene, options: RenderOptions) -> RenderOptions:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
-
-from splatview.arrays import Floats
+from typing import Any, NamedTuple
 
 
 class Part(NamedTuple):
-    """What is seen of a piece of each ray, over nothing."""
+    """What is seen of a piece of each ray, over nothing: arrays, or tensors of one device."""
 
-    rgb: Floats  # [H, W, 3] sRGB times alpha
-    alpha: Floats  # [H, W]
-    depth: Floats  # [H, W] expected z along the view axis, in the world, 0 where alpha is 0
+    rgb: Any  # [H, W, 3] sRGB times alpha; None: nobody asked for it
+    alpha: Any  # [H, W]
+    depth: Any  # [H, W] expected z along the view axis, in the world, 0 where alpha is 0
 
-    def alone(self, before: Floats) -> Part:
+    def alone(self, before: Any) -> Part:
         """This as it is without what stands before it, if it is what passes that: an alpha of `before` [H, W]."""
         passes = 1 - before
-        share = np.divide(1, passes, out=np.zeros_like(passes), where=passes > 0)
+        share = (passes > 0) / passes.clip(min=1e-30)
         return Part(self.rgb * share[..., None], self.alpha * share, self.depth)

@@ -198,12 +198,12 @@ class CudaRenderer:
     """
 
     def __init__(self, device: str = "cuda", ops: Ops | None = None) -> None:
-        self._device = torch.device(device)
+        self.device = torch.device(device)
         self._resident: weakref.WeakKeyDictionary[Gaussians, Resident] = weakref.WeakKeyDictionary()
         self._pictures: weakref.WeakKeyDictionary[Frame, Tensor] = weakref.WeakKeyDictionary()  # [H, W, 3] of 8 bits, on the device
-        self._encoder = jpeg_encoder() if self._device.type == "cuda" else None
+        self._encoder = jpeg_encoder() if self.device.type == "cuda" else None
         try:
-            self.name = f"cuda {torch.cuda.get_device_name(self._device)}" if self._device.type == "cuda" else f"torch {device}"
+            self.name = f"cuda {torch.cuda.get_device_name(self.device)}" if self.device.type == "cuda" else f"torch {device}"
             self._ops = ops or gsplat_ops()
             self._draw_proof()
         except Exception as error:  # of a driver, two compilers and three packages, each with errors of its own
@@ -221,7 +221,7 @@ class CudaRenderer:
     def prepare(self, splats: Gaussians) -> Resident:
         """`splats` on the device; kept as long as they live and are not three changes old."""
         if splats not in self._resident:
-            self._resident[splats] = self._changed(splats) or Resident.upload(splats, self._device)
+            self._resident[splats] = self._changed(splats) or Resident.upload(splats, self.device)
             for old in splats.superseded():
                 self._resident.pop(old, None)
         return self._resident[splats]
@@ -242,25 +242,39 @@ class CudaRenderer:
         self, scene: Scene, cameras: Sequence[Camera], options: RenderOptions = RenderOptions(), interrupt: Interrupt | None = None
     ) -> list[Frame]:
         """A picture for each of `cameras`, drawn together; each one's timings are its share. ValueError if they differ in size."""
+        watch = Stopwatch(self.device)
+        return self.delivered(cameras, *self.drawn(scene, cameras, options, interrupt, watch), watch)
+
+    @torch.no_grad()
+    def drawn(
+        self, scene: Scene, cameras: Sequence[Camera], options: RenderOptions, interrupt: Interrupt | None, watch: Stopwatch
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What `render_many` gives, on the device and waited for by nobody: images [C, H, W, ...] by output, and counts [C]."""
         if len(sizes := {(camera.width, camera.height) for camera in cameras}) != 1:
             raise ValueError(f"render_many: expected cameras of one size, got {sorted(sizes)}")
-        watch = Stopwatch(self._device)
         layers = {name: layer for name, layer in scene.visible_layers.items() if len(self.prepare(layer.splats).index)}
         flats = [self._flat(name, layer, cameras, options, interrupt) for name, layer in layers.items()]
         watch.lap("project")
-        images = self._drawn(Flat.joined(flats), cameras, options, interrupt, watch) if flats else self._blank(cameras, options)
+        images, counts = self._drawn(Flat.joined(flats), cameras, options, interrupt, watch) if flats else self._blank(cameras, options)
         if "ids" in images:
             images |= self._named(images["ids"], scene, layers)
-        host = {name: image.to("cpu", non_blocking=True) for name, image in images.items()}  # page-locked
+        return images, counts
+
+    def delivered(
+        self, cameras: Sequence[Camera], images: Mapping[str, Tensor], counts: Mapping[str, Tensor], watch: Stopwatch
+    ) -> list[Frame]:
+        """Frames of `images` [C, H, W, ...] and `counts` [C] on the device: copied side by side, and waited for once."""
+        on_device = {**images, "counts": torch.stack(list(counts.values()), -1)}
+        host = {name: tensor.to("cpu", non_blocking=True) for name, tensor in on_device.items()}  # page-locked
         watch.lap("copy")
-        if self._device.type == "cuda":
-            torch.cuda.current_stream(self._device).synchronize()  # the only wait but gsplat's own, for the number of pairs
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()  # the only wait but gsplat's own, for the number of pairs
         arrays = {name: tensor.numpy() for name, tensor in host.items()}
         timings = {stage: span / len(cameras) for stage, span in watch.milliseconds().items()}
         frames = []
-        for at, (camera, counts) in enumerate(zip(cameras, arrays.pop("counts").tolist(), strict=True)):
+        for at, (camera, row) in enumerate(zip(cameras, arrays.pop("counts").tolist(), strict=True)):
             shown = {name: array[at] for name, array in arrays.items()}
-            frames.append(Frame(camera, shown, timings, dict(zip(("drawn", "pairs"), counts, strict=True))))
+            frames.append(Frame(camera, shown, timings, dict(zip(counts, row, strict=True))))
         if self._encoder is not None and "rgb8" in images:
             self._pictures.update(zip(frames, images["rgb8"], strict=True))
         return frames
@@ -284,7 +298,7 @@ class CudaRenderer:
             return Masks(found)
         flat = Flat.joined(flats)
         _, offsets, members = self._tiles(flat, camera, interrupt)
-        where = torch.from_numpy(pixels.astype(np.uint8)).to(self._device)
+        where = torch.from_numpy(pixels.astype(np.uint8)).to(self.device)
         splats = [tensor[0].contiguous() for tensor in (flat.means, flat.conics, flat.opacities)]
         seen = self._ops.seen_in(*splats, where, least, TILE, offsets[0], members, outlined=options.style == "outlines").bool()
         _heed(interrupt)
@@ -311,7 +325,7 @@ class CudaRenderer:
 
     def _small(self, values: ArrayLike, dtype: type = np.float32) -> Tensor:
         """A few numbers on the device, without waiting for it."""
-        return torch.from_numpy(np.array(values, dtype)).to(self._device, non_blocking=True)
+        return torch.from_numpy(np.array(values, dtype)).to(self.device, non_blocking=True)
 
     def _flat(self, name: str, layer: Layer, cameras: Sequence[Camera], options: RenderOptions, interrupt: Interrupt | None) -> Flat:
         """A layer before the cameras. Its placement is part of the pose, so moving it changes nothing on the device."""
@@ -345,7 +359,7 @@ class CudaRenderer:
         features, tinted, covering = [], here.mask(name, options.tinted, len(splats)), None
         if "coverage" in wanted:
             covering = (
-                torch.zeros(depths.shape, dtype=torch.uint8, device=self._device) if tinted is None else tinted.byte().expand_as(depths)
+                torch.zeros(depths.shape, dtype=torch.uint8, device=self.device) if tinted is None else tinted.byte().expand_as(depths)
             )
         if wanted & COLOUR:
             colours = self._colours(layer, cameras, options, drawn)
@@ -368,11 +382,12 @@ class CudaRenderer:
 
     def _drawn(
         self, flat: Flat, cameras: Sequence[Camera], options: RenderOptions, interrupt: Interrupt | None, watch: Stopwatch
-    ) -> dict[str, Tensor]:
-        """Pictures [C, H, W, ...] by output, "ids" counting through all layers, and "counts" [C, 2]: Gaussians in view, and pairs."""
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """As `drawn`, but that "ids" counts through all layers. Counts: Gaussians in view, and their pairs with tiles."""
         width, height, wanted, outlined = cameras[0].width, cameras[0].height, set(options.outputs), options.style == "outlines"
         tiles, offsets, members = self._tiles(flat, cameras[0], interrupt)
-        images = {"counts": torch.stack([(flat.radii > 0).all(-1).sum(-1), tiles.sum(-1)], -1)}
+        images: dict[str, Tensor] = {}
+        counts = {"drawn": (flat.radii > 0).all(-1).sum(-1), "pairs": tiles.sum(-1)}
         watch.lap("sort")
         _heed(interrupt)
         splats = [tensor.contiguous() for tensor in (flat.means, flat.conics, flat.features, flat.opacities, flat.depths)]
@@ -394,7 +409,7 @@ class CudaRenderer:
             if painted is not None:
                 blended, alpha = found.blended + (1 - found.alpha) * background, found.alpha
         watch.lap("contributions")
-        return images if blended is None or alpha is None else images | _pictures(blended, alpha, wanted)
+        return images if blended is None or alpha is None else images | _pictures(blended, alpha, wanted), counts
 
     def _tiles(self, flat: Flat, camera: Camera, interrupt: Interrupt | None) -> tuple[Tensor, Tensor, Tensor]:
         """Tiles per Gaussian [C, N], where each tile's list begins [C, down, across], and the lists [M], in pictures of `camera`'s size."""
@@ -403,13 +418,14 @@ class CudaRenderer:
         tiles, pairs, members = self._ops.intersect(flat.means, flat.radii, flat.depths, TILE, across, down)
         return tiles, self._ops.offsets(pairs, count, across, down).reshape(count, down, across), members
 
-    def _blank(self, cameras: Sequence[Camera], options: RenderOptions) -> dict[str, Tensor]:
+    def _blank(self, cameras: Sequence[Camera], options: RenderOptions) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What `_drawn` gives where there is nothing to draw."""
         shape, wanted = (len(cameras), cameras[0].height, cameras[0].width), set(options.outputs)
-        zeros = torch.zeros(shape, device=self._device)
+        zeros = torch.zeros(shape, device=self.device)
         images = {"median_depth": zeros, "overdraw": zeros.int(), "ids": zeros.int() - 1, "coverage": zeros}
         images |= _pictures(self._small([*options.background, 0.0]).expand(*shape, 4), zeros[..., None], wanted)
-        return {name: image for name, image in images.items() if name in wanted} | {"counts": zeros[:, 0, :1].expand(-1, 2).long()}
+        none = zeros[:, 0, 0].long()
+        return {name: image for name, image in images.items() if name in wanted}, {"drawn": none, "pairs": none}
 
     def _named(self, ids: Tensor, scene: Scene, layers: Mapping[str, Layer]) -> dict[str, Tensor]:
         """Both "ids" and "id_layers" [C, H, W] of `ids` that count through the Gaussians of `layers` on the device."""

@@ -47,10 +47,41 @@ class Pace:
     fps: float = 0.0
 
 
+class Times:
+    """How long something takes, again and again."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
+        self._took: deque[float] = deque(maxlen=RECENT)
+        self._at: deque[float] = deque(maxlen=RECENT)
+
+    def took(self, seconds: float) -> None:
+        self._took.append(1e3 * seconds)
+
+    def gave(self) -> None:
+        """Something came of it, now."""
+        self._at.append(self.clock())
+
+    @property
+    def pace(self) -> Pace:
+        took, at = list(self._took), list(self._at)
+        if not took:
+            return Pace()
+        p50, p95 = np.percentile(took, [50, 95])
+        at = [one for one in at if one >= self.clock() - LATELY]
+        span = at[-1] - at[0] if len(at) > 1 else 0.0
+        return Pace(float(p50), float(p95), (len(at) - 1) / span if span > 0 else 0.0)
+
+    def forget(self) -> None:
+        self._took.clear()
+        self._at.clear()
+
+
 class Stage(Generic[A, B]):
     """Makes something of the newest value that it was given, and hands it on. `step` is all that its thread does.
 
     `work` returns None if a value gives nothing new. What `work` or `give` raises goes to `failed`, and the stage goes on with the next.
+    `instead` says what goes on of a value that gave nothing new (None) or failed (with its error), None: nothing.
     `every`: no value is dropped; whoever puts one in waits until there is room.
     """
 
@@ -61,6 +92,7 @@ class Stage(Generic[A, B]):
         give: Callable[[B], None],
         *,
         every: bool = False,
+        instead: Callable[[A, Exception | None], B | None] = lambda value, error: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.name = name
@@ -68,11 +100,10 @@ class Stage(Generic[A, B]):
         self._work = work
         self._give = give
         self._every = every
-        self._clock = clock
+        self._instead = instead
         self._inbox: Latest[A] = Latest()
         self._captured = self._processed = self._skipped = self._failures = 0
-        self._took: deque[float] = deque(maxlen=RECENT)
-        self._at: deque[float] = deque(maxlen=RECENT)
+        self._times = Times(clock)
         self._idle = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -94,21 +125,34 @@ class Stage(Generic[A, B]):
         value = self._inbox.take(timeout)
         if value is None:
             return False
-        began = self._clock()
+        made, error = None, None
         try:
-            made = self._work(value)
-            ended = self._clock()
-            self._took.append(1e3 * (ended - began))
-            if made is None:
-                self._skipped += 1
-            else:
-                self._processed += 1
-                self._at.append(ended)
-                self._give(made)
-        except Exception as error:
+            made = self._timed(value)
+        except Exception as raised:
+            error = raised
+            self.failed(raised)
+        try:
+            given = self._instead(value, error) if made is None else made
+            if given is not None:
+                self._give(given)
+        except Exception as raised:
+            error = raised
+            self.failed(raised)
+        if error is not None:  # counted last: whoever waits for the value to be done finds it handed on
             self._failures += 1
-            self.failed(error)
+        elif made is None:
+            self._skipped += 1
+        else:
+            self._processed += 1
         return True
+
+    def _timed(self, value: A) -> B | None:
+        began = self._times.clock()
+        made = self._work(value)
+        self._times.took(self._times.clock() - began)
+        if made is not None:
+            self._times.gave()
+        return made
 
     @property
     def counts(self) -> Counts:
@@ -116,26 +160,20 @@ class Stage(Generic[A, B]):
 
     @property
     def pace(self) -> Pace:
-        took, at = list(self._took), list(self._at)
-        if not took:
-            return Pace()
-        p50, p95 = np.percentile(took, [50, 95])
-        at = [one for one in at if one >= self._clock() - LATELY]
-        span = at[-1] - at[0] if len(at) > 1 else 0.0
-        return Pace(float(p50), float(p95), (len(at) - 1) / span if span > 0 else 0.0)
+        return self._times.pace
 
     def forget_times(self) -> None:
         """What it does next takes another time than what it did."""
-        self._took.clear()
-        self._at.clear()
+        self._times.forget()
 
     def finish(self) -> None:
         """Wait until everything that was put in is done."""
         with self._idle:
-            self._idle.wait_for(lambda: self._closed or self._done)
+            self._idle.wait_for(lambda: self._closed or self.done)
 
     @property
-    def _done(self) -> bool:
+    def done(self) -> bool:
+        """Whether everything that was put in is done."""
         counts = self.counts
         return counts.captured == counts.processed + counts.skipped + counts.failed + counts.dropped
 

@@ -78,6 +78,8 @@ class Diffusing:
         return {hint: scale for hint, scale in (("depth", self.depth), ("edges", self.edges)) if scale > 0}
 
 
-def suited(family: Family) -> Diffusing:
-    """What a model of `family` does well with."""
+def suited(family: Family, distilled_guidance: bool = False) -> Diffusing:
+    """What a model of `family` does well with; one that is told the scale of guidance was trained with large ones."""
+    if distilled_guidance:
+        return Diffusing(steps=2, scale=8.0)
     return Diffusing() if family == "turbo" else Diffusing(steps=2, guidance="self")

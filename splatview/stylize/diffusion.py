@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from splatview.arrays import Bytes
 from splatview.frame import Frame
@@ -24,13 +22,13 @@ from splatview.stylize.denoise import Asked, Entering, Levels, StreamBatch
 from splatview.stylize.diffusing import Diffusing, suited
 from splatview.stylize.guidance import Guidance
 from splatview.stylize.hints import HINTS
-from splatview.stylize.parts import FACTOR, Model
+from splatview.stylize.parts import Model
+from splatview.stylize.pictures import alike, blended, fitting, floats, rounded, sized
 from splatview.stylize.prompts import Prompts, Told, Wanted
 from splatview.stylize.schedule import at_indices, schedule, timesteps
 from splatview.stylize.similar import Similar
 
 Noise = Callable[[Frame, tuple[int, int, int]], Any]  # a frame, [C, h, w] -> Gaussian noise of that shape, array or tensor
-LEAST = 8  # latents along a side
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,19 +42,11 @@ class Around:
 
 
 @dataclass(frozen=True, eq=False)
-class Sent:
-    """What comes out again with a frame's latents."""
-
-    frame: Frame
-    picture: Tensor  # [H, W, 3] bytes, where the model is
-
-
-@dataclass(frozen=True, eq=False)
 class Result:
     """The picture of a frame, before it is mixed."""
 
-    sent: Sent
-    styled: Tensor  # [1, 3, h, w], 0..1, at the size that is drawn
+    frame: Frame
+    styled: Tensor  # [1, 3, h, w] bytes, at the size that is drawn
     steps: int  # that it has taken
 
 
@@ -67,7 +57,7 @@ class Diffusion:
         self._around = around or Around()
         self._acceleration = Acceleration(model, ways(self._around.accelerator, model))
         model = self._model = self._acceleration.model
-        self.controls = controls or suited(model.family)
+        self.controls = controls or suited(model.family, model.distilled_guidance)
         self._prompts = Prompts(model.encode_text, _wanted(self.controls), self._around.clock)
         self._stream = StreamBatch(model.unet, model.prediction)
         self._cache: dict[str, tuple[Any, Any]] = {}  # of each kind of thing the last, with what it was made of
@@ -89,7 +79,7 @@ class Diffusion:
     @property
     def shown(self) -> Frame | None:
         """The frame that the last picture is of."""
-        return self._result.sent.frame if self._result else None
+        return self._result.frame if self._result else None
 
     @property
     def settled(self) -> bool:
@@ -99,16 +89,16 @@ class Diffusion:
         return self._pushed > self._late() and self._depends()[0] == self._last[1] and self._composed[0][1] == self.controls.mix
 
     @property
+    def about(self) -> tuple[str, ...]:
+        """For people: where the model is, how much memory of a GPU is taken, how it is run, and what is not as it could be."""
+        device, notes = self._model.device, [self.in_use, *self._model.notes, self.note]
+        taken = f", {torch.cuda.memory_allocated(device) / 1e9:.1f} GB of its memory" if device.type == "cuda" else ""
+        return (f"{self._model.name} on {device}{taken}", *(note for note in notes if note))
+
+    @property
     def in_use(self) -> str:
         """How the model's networks are run, and what faster way is being made or does not work, in one line."""
         return self._acceleration.in_use
-
-    @property
-    def about(self) -> tuple[str, ...]:
-        """For people: where the model is, how much memory of a GPU is taken, and what is not as it could be."""
-        device = self._model.device
-        taken = f", {torch.cuda.memory_allocated(device) / 1e9:.1f} GB of its memory" if device.type == "cuda" else ""
-        return (f"{self._model.name} on {device}{taken}", *self._model.notes, *([self.note] if self.note else []))
 
     @property
     def note(self) -> str:
@@ -143,16 +133,21 @@ class Diffusion:
 
     def _drawn(self, frame: Frame, told: Told) -> Result:
         height, width = fitting(frame.camera.height, frame.camera.width, self.controls.size)
-        picture = torch.tensor(frame.rgb8).to(self._model.device)
-        pixels = sized(floats(picture), (height, width))
-        clean, sent, levels = self._model.codec.encode(pixels), Sent(frame, picture), self._levels()
+        pixels = floats(sized(self._sent(frame.rgb8).permute(2, 0, 1)[None], (height, width)))
+        codec, levels = self._model.codec, self._levels()
+        clean = codec.encode(pixels)
         if levels is None:  # nothing shall change
             self._stream.clear()
-            return Result(sent, self._model.codec.decode(clean).clamp(0, 1), 0)
-        hints = {hint: HINTS[hint](frame, height, width).to(self._model.device) for hint in self._hints(frame)}
-        entering = Entering(clean, self._noise(frame, len(levels), clean), hints, sent)
+            return Result(frame, rounded(codec.decode(clean)), 0)
+        hints = {hint: self._sent(HINTS[hint](frame, height, width)) for hint in self._hints(frame)}
+        entering = Entering(clean, self._noise(frame, len(levels), clean), hints, frame)
         arrived = self._stream.push(entering, levels, self._asked(told, tuple(hints)))
-        return Result(arrived.entered.tag, self._model.codec.decode(arrived.clean).clamp(0, 1), arrived.steps)
+        return Result(arrived.entered.tag, rounded(codec.decode(arrived.clean)), arrived.steps)
+
+    def _sent(self, values: Any) -> Tensor:
+        """An array or a tensor where the model is; nobody waits for it."""
+        tensor = values if isinstance(values, Tensor) else torch.tensor(values)
+        return tensor.to(self._model.device, non_blocking=True)
 
     def _picture(self, frame: Frame) -> Bytes:
         """The last result, mixed with its own frame, at the size of `frame`."""
@@ -160,11 +155,10 @@ class Diffusion:
         key = (self._result, self.controls.mix, frame.camera.height, frame.camera.width)
         if self._composed is None or self._composed[0] != key:
             size, mix = key[2:], self.controls.mix
-            shown = sized(self._result.styled, size)
+            pixels = sized(self._result.styled, size)[0].permute(1, 2, 0).contiguous().cpu().numpy()  # here the device is waited for
             if mix < 1:
-                shown = torch.lerp(sized(floats(self._result.sent.picture), size), shown, mix)
-            pixels = (shown[0] * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
-            self._composed = key, pixels.cpu().numpy()  # the one moment at which the device is waited for
+                pixels = blended(self._result.frame.rgb8, pixels, mix)
+            self._composed = key, pixels
         return self._composed[1]
 
     def _kept(self, name: str, key: Any, make: Callable[[], Any]) -> Any:
@@ -191,7 +185,7 @@ class Diffusion:
         device = clean.device
         if self._around.noise_of is not None:
             noise = self._around.noise_of(frame, (steps * channels, height, width))
-            return torch.as_tensor(noise, dtype=torch.float32).to(device).view(steps, 1, channels, height, width)
+            return self._sent(noise).float().view(steps, 1, channels, height, width)
         controls = self.controls
         key = (controls.seed, controls.other_seed, controls.seed_mix, shape)
         one = lambda seed: seeds.noise(seed, shape).to(device)[:, None]
@@ -217,33 +211,3 @@ class Diffusion:
 
 def _wanted(controls: Diffusing) -> Wanted:
     return Wanted(controls.prompt, controls.negative, controls.transition)
-
-
-def fitting(height: int, width: int, size: int) -> tuple[int, int]:
-    """The height and width at which a picture is drawn: about size^2 pixels in its shape, multiples of 8."""
-    scale = size / (height * width) ** 0.5
-    snapped = lambda side: max(LEAST, round(side * scale / FACTOR)) * FACTOR
-    return snapped(height), snapped(width)
-
-
-def floats(picture: Tensor) -> Tensor:
-    """Bytes [H, W, 3] as [1, 3, H, W], 0..1."""
-    return picture.permute(2, 0, 1)[None].float() / 255
-
-
-def sized(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """A picture [1, 3, H, W] of 0..1 at another size."""
-    if picture.shape[-2:] == size:
-        return picture
-    if size[0] < picture.shape[-2]:
-        return functional.interpolate(picture, size, mode="bilinear", antialias=True)
-    return functional.interpolate(picture, size, mode="bicubic").clamp(0, 1)
-
-
-def alike(one: Frame, other: Frame) -> bool:
-    """Whether two frames are the same view with the same pictures."""
-    if one is other:
-        return True
-    if one.camera != other.camera or one.images.keys() != other.images.keys():
-        return False
-    return all(np.array_equal(image, other.images[name]) for name, image in one.images.items())

@@ -31,7 +31,7 @@ def home() -> Path:
 
 def find(name: str) -> Path | None:
     """The folder (of a LoRA also the file) of the model that `name` means: a path, a name of the catalogue or a hub id. None: not here."""
-    if Path(name).expanduser().exists():
+    if name not in KNOWN and Path(name).expanduser().exists():
         return Path(name).expanduser()
     repo = repo_of(name)
     if not REPO.fullmatch(repo):
@@ -76,6 +76,13 @@ def here() -> Iterator[str]:
 def pipelines() -> list[str]:
     """Of the models that are here those that draw pictures."""
     return [name for name in here() if (found := find(name)) is not None and kind_of(found) == "pipeline"]
+
+
+def controlnets(model: str) -> tuple[str, ...]:
+    """The ControlNets of the catalogue that are here and fit a model of it, one for each hint."""
+    known = KNOWN.get(name_of(repo_of(model)))
+    fitting = [name for name, net in KNOWN.items() if known is not None and net.kind == "controlnet" and net.base == known.base]
+    return tuple(name for name in fitting if find(name))
 
 
 def wanted(names: Mapping[str, int], kind: Kind) -> list[str]:

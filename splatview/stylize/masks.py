@@ -26,10 +26,7 @@ SOLID = 0.5  # alpha from which a pixel without a Gaussian is a field's
 class Place(Protocol):
     """A part of the picture."""
 
-    @property
-    def needs(self) -> tuple[Output, ...]:
-        """The outputs by which it is told, besides the picture itself."""
-        ...
+    needs: ClassVar[tuple[Output, ...]]  # the outputs by which it is told, besides the picture itself
 
     def share(self, frame: Frame) -> Floats:
         """[H, W] how much of each pixel belongs to it, 0..1; ValueError if the frame has not what it `needs`."""

@@ -61,7 +61,10 @@ def waves(numbers: Tensor, count: int) -> Tensor:
 def _sizes(latents: Tensor) -> Tensor:
     """What SDXL is told of a picture [B, 6]: the size it had, where it was cut, the size it shall have."""
     height, width = (FACTOR * side for side in latents.shape[-2:])
-    return torch.tensor([[height, width, 0, 0, height, width]], device=latents.device).expand(latents.shape[0], 6)
+    numbers = (height, width, 0, 0, height, width)
+    return torch.stack(
+        [torch.full((latents.shape[0],), number, device=latents.device) for number in numbers], 1
+    )  # made there: nothing is sent
 
 
 class Encoder(nn.Module):

@@ -34,7 +34,9 @@ class Steady:
         self._history: Any = None
         self._spare: Any = None  # its memory is that of the next
         self._shown: Frame | None = None
-        self._repeated = 0  # how often in a row it was the same
+        self._picture: Bytes | None = None
+        self._repeated = 0  # how often in a row a picture was of the same frame
+        self._unchanged = False  # the last one
 
     @property
     def stylizer(self) -> Stylizer:
@@ -59,7 +61,7 @@ class Steady:
     @property
     def settled(self) -> bool:
         """Whether the last frame, given again, would hardly change the picture any more."""
-        return settled(self._stylizer) and (1 - self.rule.floor) ** self._repeated < LEFT
+        return settled(self._stylizer) and (self._unchanged or (1 - self.rule.floor) ** self._repeated < LEFT)
 
     def style(self, frame: Frame) -> Bytes:
         """The average, rounded; [H, W, 3] sRGB."""
@@ -68,7 +70,10 @@ class Steady:
         self._repeated = self._repeated + 1 if shown is self._shown else 0
         history = self._renewed(self._history, shown, _sized(picture, shown), self.rule, self._spare)
         self._spare, self._history, self._shown = self._history, history, shown
-        return _sized(history.shown(), frame)
+        average = _sized(history.shown(), frame)
+        self._unchanged = self._repeated > 0 and self._picture is not None and np.array_equal(average, self._picture)
+        self._picture = average
+        return average
 
 
 def _sized(picture: Bytes, frame: Frame) -> Bytes:

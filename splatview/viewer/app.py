@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import secrets
-import sys
 import threading
 import time
-import webbrowser
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,11 +16,12 @@ from splatview.edit.progress import Progress, silent
 from splatview.edit.select import Tools
 from splatview.frame import Renderer
 from splatview.framing import frame_scene
+from splatview.outputs.guard import announce, listen
 from splatview.render import open_renderer
 from splatview.scene import Scene
 from splatview.stream.pipeline import Pipeline
 from splatview.viewer.desk import Desk
-from splatview.viewer.door import Door, listen
+from splatview.viewer.door import Door
 from splatview.viewer.editor import Editor
 from splatview.viewer.loading import Loading
 from splatview.viewer.page import Page, quiet, start_viser
@@ -237,9 +235,7 @@ def serve(
     Prints one line with the page's address when it is ready. OSError if the port is taken.
     """
     viewer = Viewer(scene, settings, renderer=renderer, key=key, document=document, path=path, progress=progress)
-    print(f"splatview is ready: {viewer.url}", flush=True)
-    if settings.open and (sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
-        webbrowser.open(viewer.url)  # without a display it would be a text browser, in the terminal
+    announce(viewer.url, settings.open)
     if block:
         try:
             viewer.wait()

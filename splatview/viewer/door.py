@@ -1,24 +1,18 @@
 """The front door: the one port that people reach, with viser behind it.
 
-Any web page may open a websocket to a server on the reader's own machine, so Host and Origin are checked on every
-address, also on loopback; on any other address a token is asked for as well. viser itself listens on a random loopback
-port and answers only to requests that carry the secret which the door adds.
+viser itself listens on a random loopback port and answers only to requests that carry the secret which the door adds.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import hmac
-import ipaddress
-import re
-import secrets
 import socket
 import ssl
 import threading
 
 from aiohttp import ClientError, ClientSession, TCPConnector, web
 
+from splatview.outputs.guard import Guard
 from splatview.viewer.downloads import Downloads
 from splatview.viewer.passage import GRACE, STALLED, Passage
 from splatview.viewer.uploads import Uploads
@@ -26,38 +20,7 @@ from splatview.viewer.uploads import Uploads
 SECRET_HEADER = "X-Splatview-Door"
 PAGE = "/?fixedDpr=1&hideViserLogo"  # fixedDpr: the page would lower its resolution by itself when it is slow
 PAGE_SWITCHES = {"websocket", "playbackPath"}  # would make the page take orders from somebody else's server
-HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::\d{1,5})?")
 MESSAGE_LIMIT = 8 * 2**20  # bytes that a page may send at once
-
-
-class PortTaken(OSError):
-    """The port of the page belongs to another program."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; PortTaken if the port is in use, OSError if the address is not this machine's."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6())
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(f"port {port} on {host} is taken by another program: choose another with --port, or 0 for any") from error
-        raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def same(given: str, wanted: str) -> bool:
-    """Whether two secrets are equal, in a time that tells nothing; `given` may be any text that a header holds."""
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
 
 
 class Door:
@@ -72,10 +35,7 @@ class Door:
         tls: ssl.SSLContext | None = None,
         downloads: Downloads | None = None,
     ) -> None:
-        self.host: str = listener.getsockname()[0]
-        self.port: int = listener.getsockname()[1]
-        self.token = None if is_loopback(self.host) else secrets.token_urlsafe(24)
-        self.cookie = f"splatview-{self.port}"  # of the port, because cookies are not: two viewers on one machine would take each other's
+        self._guard = Guard(listener, PAGE, tls is not None)
         self._tls = tls
         self._listener = listener
         self._inner = f"127.0.0.1:{inner_port}"
@@ -92,9 +52,16 @@ class Door:
     @property
     def url(self) -> str:
         """The address to open, with the token if one is asked for."""
-        host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
-        place = f"{'https' if self._tls else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}/"
-        return place if self.token is None else f"{place}?token={self.token}"
+        return self._guard.url
+
+    @property
+    def port(self) -> int:
+        return self._guard.port
+
+    @property
+    def token(self) -> str | None:
+        """What strangers lack; None: only this machine reaches the page."""
+        return self._guard.token
 
     def start(self) -> None:
         """Begin to serve; returns when requests are answered."""
@@ -120,7 +87,7 @@ class Door:
             self._loop.close()
 
     async def _serve(self) -> None:
-        app = web.Application(middlewares=[self._guard])
+        app = web.Application(middlewares=[self._guard.middleware])
         app.router.add_get("/", self._page)
         if self._uploads is not None:
             app.router.add_post("/upload", self._uploads.receive)
@@ -135,58 +102,6 @@ class Door:
             await self._stopped.wait()
             await asyncio.gather(*(page.end(1001) for page in self._pages), runner.cleanup())
 
-    @web.middleware
-    async def _guard(self, request: web.Request, handler) -> web.StreamResponse:
-        try:
-            self._check(request)
-            answer = await handler(request)
-        except web.HTTPException as raised:  # refusals and redirects are answers, too
-            answer = raised
-        answer.headers.update({"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"})
-        if isinstance(answer, web.HTTPException):
-            raise answer
-        return answer
-
-    def _check(self, request: web.Request) -> None:
-        """Raise the answer that a stranger gets."""
-        hosts, origins = request.headers.getall("Host", []), request.headers.getall("Origin", [])
-        host = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-        if host is None or not request.raw_path.startswith("/") or not self._knows_host(host[1].strip("[]")):
-            raise web.HTTPForbidden(text="This address is not one of splatview's.")
-        if origins and origins != [f"{request.scheme}://{hosts[0]}"]:
-            raise web.HTTPForbidden(text="Another site may not talk to splatview.")
-        if request.method == "POST" and not origins:  # every browser tells it
-            raise web.HTTPForbidden(text="Expected an Origin header.")
-        if self.token is None or same(request.cookies.get(self.cookie, ""), self.token):
-            return
-        if request.method == "GET" and request.path == "/" and same(request.query.get("token", ""), self.token):
-            raise self._let_in(request)
-        raise web.HTTPForbidden(
-            text="Open the address that splatview printed when it was started: it ends with a token, a new one with every start."
-        )
-
-    def _let_in(self, request: web.Request) -> web.HTTPException:
-        """To the page with a cookie, and without the token in the address bar."""
-        assert self.token is not None
-        # Where another site began the visit (a link in a web mail), a strict cookie would not go along with a redirect.
-        if request.headers.get("Sec-Fetch-Site") == "cross-site":
-            answer = web.HTTPOk(content_type="text/html", text=f"<meta http-equiv=refresh content='0;url={PAGE}'>")
-        else:
-            answer = web.HTTPFound(PAGE)
-        answer.set_cookie(self.cookie, self.token, httponly=True, samesite="Strict", secure=self._tls is not None)
-        return answer
-
-    def _knows_host(self, host: str) -> bool:
-        """Names of this machine: a foreign name that was made to resolve to it is none of them; an address cannot be faked so."""
-        if self.token is None:
-            return is_loopback(host)
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            name = socket.gethostname().lower()
-            return host.lower() in {"localhost", name, f"{name}.local", socket.getfqdn().lower()}
-        return True
-
     async def _page(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._websocket(request)
@@ -200,7 +115,7 @@ class Door:
         except ClientError:
             raise web.HTTPBadGateway(text="The viewer is not answering.") from None
         # The page is one file. It loads nothing from anywhere else, and nobody else's page holds it in a frame.
-        socket_here = f"{'wss' if self._tls else 'ws'}://{request.host}"
+        socket_here = self._guard.socket_at(request)
         headers["Content-Security-Policy"] = (
             f"default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; connect-src 'self' {socket_here} blob: data:; "
             "frame-ancestors 'self'; object-src 'none'; base-uri 'none'; form-action 'none'"

@@ -25,7 +25,8 @@ from viser import _messages
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from splatview.viewer.door import SECRET_HEADER, same
+from splatview.outputs.guard import same
+from splatview.viewer.door import SECRET_HEADER
 from splatview.viewer.space import Pose
 
 

@@ -113,7 +113,8 @@ def draw(
         left, right = (coloured(shown(one, side)) for one, side in zip((frames[0], frames[-1]), sides, strict=True))
         cut = round(view.split * camera.width)
         pixels = np.concatenate([left[:, :cut], right[:, cut:]], axis=1)
-        timings = {stage: sum(one.timings[stage] for one in frames) for stage in frames[0].timings}
+        stages = dict.fromkeys(stage for one in frames for stage in one.timings)  # one whose splats were there already has none of theirs
+        timings = {stage: sum(one.timings.get(stage, 0.0) for one in frames) for stage in stages}
     if "style" in (view.shown, view.beside):
         timings = {**timings, "style": styles_ms}
     return frame if timings is frame.timings else replace(frame, timings=timings), pixels

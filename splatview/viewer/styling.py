@@ -6,8 +6,10 @@ otherwise the newest style there is, laid onto the surfaces that the frame shows
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from splatview.arrays import Bytes
@@ -17,6 +19,7 @@ from splatview.stylize import Stylizer, settled, shown_by
 from splatview.stylize.carried import carried
 
 MOST_CALLS = 64  # for one picture: no stylizer needs as many
+NICE = 5  # how far the stylizer's thread stands behind the others
 PROMPT_MS = 12.0  # a stylizer that mostly takes no longer is waited for, up to twice as long
 
 
@@ -47,6 +50,7 @@ class Styling:
         self._waited_for = False
         self._shown = 0
         self._started = False
+        self._behind = False
 
     @property
     def stylizer(self) -> Stylizer:
@@ -100,6 +104,9 @@ class Styling:
     # What its own thread does.
 
     def _style(self, frame: Frame) -> Styled:
+        if not self._behind:
+            self._behind = True
+            step_behind()
         with self._using:
             picture = self._stylizer.style(frame)
             return Styled(shown_by(self._stylizer, frame), picture, frame, settled(self._stylizer))
@@ -127,3 +134,9 @@ class Styling:
 
     def _is_of(self, frame: Frame) -> bool:
         return self._newest is not None and self._newest.frame is frame
+
+
+def step_behind() -> None:
+    """Let other threads go first where cores are few: the drawing's above all. Threads that this one starts do the same."""
+    with suppress(AttributeError, OSError):  # not where threads have no numbers of their own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

@@ -11,11 +11,10 @@ from splatview.outputs.images import Colormap
 from splatview.scene import Scene
 
 Marked = Literal["tint", "outline", "nothing"]
-Shown = Literal["colour", "style", "depth", "alpha", "normals", "centres", "outlines", "overdraw", "ids"]
+Shown = Literal["colour", "depth", "alpha", "normals", "centres", "outlines", "overdraw", "ids", "style"]
 
 OUTPUTS: dict[Shown, tuple[Output, ...]] = {  # what a picture is made of; the depth goes along for viser's own objects
     "colour": ("rgb8", "depth"),
-    "style": ("rgb8", "alpha", "depth"),
     "depth": ("depth",),
     "alpha": ("alpha", "depth"),
     "normals": ("depth",),
@@ -23,6 +22,7 @@ OUTPUTS: dict[Shown, tuple[Output, ...]] = {  # what a picture is made of; the d
     "outlines": ("rgb8", "depth"),
     "overdraw": ("overdraw", "depth"),
     "ids": ("ids", "depth"),
+    "style": ("rgb8", "alpha", "depth"),
 }
 STYLES: dict[Shown, Style] = {"centres": "centres", "outlines": "outlines"}
 

@@ -18,8 +18,9 @@ from splatview.stylize.filters.surface import Surface
 from splatview.stylize.filters.tones import blurred, grey, on_paper, resized, scale, spread, vivid
 
 INK = 24  # its tone: not quite black
-SMOOTHINGS = 4
+SMOOTHINGS = 3
 PAPER = np.array([250, 247, 240], np.uint8)
+_INKED_PAPER = np.round(PAPER * (1 - np.arange(256)[None, :, None] / 255 * (1 - INK / 255))).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,12 @@ class Pencil:
     def _on_paper(self, rgb8: Bytes, tone: Bytes, strokes: Bytes, paper: Bytes, lines: Bytes) -> Bytes:
         """`tone` [H, W] drawn by the `strokes` whose thresholds it is darker than, with `lines`; less in the hollows of the `paper`."""
         most = (1.1 if self.coloured else 0.85) * self.shading
-        dark = cv2.addWeighted(tone, -most, strokes, -0.5, 255 * most, dtype=cv2.CV_32F)
-        dark = np.clip(dark, 0, 120) + np.float32(0.55) * lines
-        dark *= 1 + (paper - np.float32(127.5)) * np.float32(1.6 * self.grain / 255)
-        sheet = np.broadcast_to(PAPER, rgb8.shape).copy()
-        pencil = np.asarray(cv2.convertScaleAbs(dark, alpha=1.6 if self.coloured else 1), np.uint8)
-        return covered(sheet, vivid(rgb8, 1.6), pencil) if self.coloured else inked(sheet, pencil)
+        dark = np.minimum(cv2.addWeighted(tone, -most, strokes, -0.5, 255 * most), 120)
+        dark = cv2.addWeighted(dark, 1, lines, 0.55, 0)
+        pencil = np.asarray(
+            cv2.multiply(dark, cv2.LUT(paper, hollows(self.grain)), scale=1.6 / 128 if self.coloured else 1 / 128), np.uint8
+        )
+        return covered(np.broadcast_to(PAPER, rgb8.shape).copy(), vivid(rgb8, 1.6), pencil) if self.coloured else paper_with(pencil)
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,19 @@ class Ink:
         return banded(self._inked, 0, blots, outlines, lighter)
 
     def _inked(self, tone: Bytes, outlines: Bytes, lighter: Bytes) -> Bytes:
-        blots = cv2.subtract(cv2.convertScaleAbs(np.maximum(200 * self.black - tone.astype(np.float32), 0), alpha=16), lighter)
-        paper = np.broadcast_to(PAPER, (*tone.shape, 3)).copy()
-        return inked(paper, np.asarray(cv2.max(blots, outlines), np.uint8))
+        blots = cv2.subtract(cv2.LUT(tone, black_below(200 * self.black)), lighter)
+        return paper_with(np.asarray(cv2.max(blots, outlines), np.uint8))
 
 
 def inked(rgb8: Bytes, ink: Bytes) -> Bytes:
     """The picture with that much ink [H, W], 0 to 255, on it."""
     keep = cv2.addWeighted(ink, (INK / 255 - 1), ink, 0, 255)
     return np.asarray(cv2.multiply(rgb8, cv2.cvtColor(keep, cv2.COLOR_GRAY2RGB), scale=1 / 255), np.uint8)
+
+
+def paper_with(ink: Bytes) -> Bytes:
+    """Paper [H, W, 3] with that much ink [H, W], 0 to 255, on it."""
+    return np.asarray(cv2.LUT(cv2.cvtColor(ink, cv2.COLOR_GRAY2RGB), _INKED_PAPER), np.uint8)
 
 
 def covered(below: Bytes, above: Bytes, share: Bytes) -> Bytes:
@@ -136,7 +141,7 @@ def smooth(rgb8: Bytes) -> Bytes:
 
 def _without_texture(rgb8: Bytes) -> Bytes:
     for _ in range(SMOOTHINGS):
-        rgb8 = np.asarray(cv2.bilateralFilter(rgb8, 5, 25, 3), np.uint8)
+        rgb8 = np.asarray(cv2.bilateralFilter(rgb8, 5, 30, 3), np.uint8)
     return rgb8
 
 
@@ -146,3 +151,15 @@ def steps(levels: int) -> Bytes:
     at = np.arange(256) / 255 * (levels - 1)
     step = np.clip((at % 1 - 0.5) * 6 + 0.5, 0, 1)
     return np.round((np.floor(at) + step) * 255 / (levels - 1)).astype(np.uint8)
+
+
+@lru_cache(16)
+def black_below(least: float) -> Bytes:
+    """For a tone how much ink it is, with an edge that is a little soft."""
+    return np.clip(40 * (least - np.arange(256)), 0, 255).astype(np.uint8)
+
+
+@lru_cache(16)
+def hollows(grain: float) -> Bytes:
+    """For a height of the paper how much of a pencil stays on it, in 128ths."""
+    return np.round(128 + (np.arange(256) - 127.5) * (0.8 * grain)).astype(np.uint8)

@@ -39,7 +39,7 @@ def _flow(tone: Bytes, sigma: float, reach: int) -> Bytes:
 def smeared(image: np.ndarray, along: Bytes, sigma: float) -> np.ndarray:
     """`image` [H, W(, C)] blurred by about `sigma` pixels along the angles [H, W] and not across them."""
     steps = []
-    while (variance := sigma * sigma - sum(step * step for step in steps) * 2 / 3) > 0.01 * sigma * sigma:
+    while (variance := sigma * sigma - sum(step * step for step in steps) * 2 / 3) > 0.1 * sigma * sigma:
         steps.append(min(SHORTEST_STEP * 2 ** len(steps), LONGEST_STEP, 1.23 * math.sqrt(variance)))
     return banded(lambda rows, angles: _stepped(rows, angles, steps), math.ceil(sum(steps)) + 1, image, along)
 

@@ -32,7 +32,7 @@ def _edges(tone: Bytes, width: float) -> Bytes:
     sigma = 0.6 * max(width, 0.5)
     along = flow(resized(tone, (tone.shape[0] + 1) // 2, (tone.shape[1] + 1) // 2, cv2.INTER_AREA), 1.2 * sigma)
     edges = banded(lambda rows: _difference(rows, sigma), round(2.5 * _WIDER * sigma) + 1, tone)
-    return smeared(edges, resized(along, tone.shape[0], tone.shape[1], cv2.INTER_NEAREST), 3 * sigma)
+    return smeared(edges, resized(along, tone.shape[0], tone.shape[1], cv2.INTER_NEAREST), 2.6 * sigma)
 
 
 def _difference(tone: Bytes, sigma: float) -> Bytes:

@@ -16,6 +16,7 @@ from splatview.stylize.filters.patterns import TILE, Grain, laid
 from splatview.stylize.filters.surface import Surface
 from splatview.stylize.filters.tones import blurred, grey, lit, on_paper, resized, scale, vivid
 
+_THINNED = np.round(255 * (np.arange(256) / 255) ** 0.85).astype(np.uint8)  # what is dark lets the paper through
 _FROM_ABOVE_LEFT = np.array([[-1, -1, 0], [-1, 0, 1], [0, 1, 1]], np.float32) / 3
 
 
@@ -68,7 +69,7 @@ class Oil:
         painted = cv2.addWeighted(painted, 1.7, blurred(painted, 1.25 * unit), -0.7, 0)  # where strokes meet they are sharp
         painted = vivid(np.asarray(painted, np.uint8), self.colour)
         thick = cv2.addWeighted(strokes[..., 3], 1, grey(painted), 0.3, 0, dtype=cv2.CV_32F)
-        slope = cv2.filter2D(blurred(thick, unit / 2), cv2.CV_32F, _FROM_ABOVE_LEFT * np.float32(self.relief / 60 * min(unit, 1) ** 0.5))
+        slope = cv2.filter2D(blurred(thick, unit / 2), cv2.CV_32F, _FROM_ABOVE_LEFT * np.float32(self.relief / 60 * min(unit, 1)))
         return lit(painted, np.clip(slope + 1, 0.7, 1.3))
 
 
@@ -86,7 +87,7 @@ class Watercolour:
 
     def style(self, frame: Frame) -> Bytes:
         """[H, W, 3] sRGB."""
-        rgb8 = on_paper(frame.rgb8, frame)
+        rgb8 = np.asarray(cv2.LUT(on_paper(frame.rgb8, frame), _THINNED), np.uint8)
         height, width = rgb8.shape[:2]
         half = (height + 1) // 2, (width + 1) // 2
         unit = scale(height, width)

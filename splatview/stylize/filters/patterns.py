@@ -124,23 +124,21 @@ def _strokes(seed: int) -> Bytes:
 
 
 def _even(heights: np.ndarray) -> Bytes:
-    """`heights` [H, W] by rank, 0 to 255."""
+    """`heights` [TILE, TILE] by rank, 0 to 255; twice in both directions and a little more, so that nothing need be wrapped."""
     ranks = np.empty(heights.size)
     ranks[np.argsort(heights, axis=None, kind="stable")] = np.arange(heights.size)
-    return (ranks.reshape(heights.shape) * (256 / heights.size)).astype(np.uint8)
+    tile = (ranks.reshape(heights.shape) * (256 / heights.size)).astype(np.uint8)
+    return np.pad(tile, ((0, TILE + 1), (0, TILE + 1)), "wrap")
 
 
 def _sampled(tile: Bytes, chart: Chart) -> Bytes:
-    """`tile` where the pixels lie, its own half-size copy blended in."""
-    wrapped = cv2.copyMakeBorder(tile, 0, 1, 0, 1, cv2.BORDER_WRAP)
-
-    def at(times: int) -> Bytes:
-        across, down = ((times * one - np.floor(times * one)) * TILE for one in (chart.u, chart.v))
-        return np.asarray(cv2.remap(wrapped, across, down, cv2.INTER_LINEAR), np.uint8)
-
+    """`tile` [2 TILE + 1, 2 TILE + 1] where the pixels lie, mixed with its own copy of half the size."""
+    across, down = ((one - np.floor(one)) * np.float32(TILE) for one in (chart.u, chart.v))
+    coarse = np.asarray(cv2.remap(tile, across, down, cv2.INTER_LINEAR), np.uint8)
     if (chart.blend == 1).all():
-        return at(1)
+        return coarse
+    fine = np.asarray(cv2.remap(tile, 2 * across, 2 * down, cv2.INTER_LINEAR), np.uint8)
     # Two independent heights vary less when they are mixed: what is missing is made up for.
-    narrowed = np.sqrt(chart.blend * chart.blend + (1 - chart.blend) ** 2)
-    mixed = (chart.blend * (at(1) - np.float32(127.5)) + (1 - chart.blend) * (at(2) - np.float32(127.5))) / narrowed
-    return np.asarray(cv2.convertScaleAbs(np.maximum(mixed, -127.5), beta=127.5), np.uint8)
+    middle, rest = np.float32(127.5), 1 - chart.blend
+    mixed = ((coarse - middle) * chart.blend + (fine - middle) * rest) / cv2.magnitude(chart.blend, rest)
+    return np.asarray(cv2.convertScaleAbs(np.maximum(mixed, -middle), beta=127.5), np.uint8)

@@ -13,7 +13,7 @@ from splatview.arrays import Bytes, Floats
 from splatview.frame import Frame
 from splatview.stylize.controls import check, option, slider
 from splatview.stylize.filters.bands import banded, in_bands
-from splatview.stylize.filters.drawn import PAPER, inked
+from splatview.stylize.filters.drawn import paper_with
 from splatview.stylize.filters.patterns import Dots, laid
 from splatview.stylize.filters.surface import Surface
 from splatview.stylize.filters.tones import grey, on_paper, resized, scale, spread, vivid
@@ -54,7 +54,7 @@ class Halftone:
             printed = in_bands(lambda rows: self._on_surface(picture[rows], surface, period, sharp, rows), height, width)
         if self.inks == "colours":
             return printed
-        return banded(lambda rows: inked(np.broadcast_to(PAPER, (*rows.shape, 3)).copy(), 255 - rows), 0, printed)
+        return banded(lambda rows: paper_with(255 - rows), 0, printed)
 
     def _on_surface(self, picture: Bytes, surface: Surface, period: float, sharp: float, rows: slice) -> Bytes:
         """`rows` of the print: where a surface is seen from its side dots lie close, and are blurred, not torn."""
@@ -70,8 +70,8 @@ class Pixel:
     """Blocks of few colours, as of early computers."""
 
     size: int = slider(6, 2, 32, 1, "a block's side")
-    levels: int = slider(6, 2, 16, 1, "tones of each of red, green and blue")
-    dither: float = slider(0.5, 0, 1, 0.05, "how much tones between are mixed of blocks")
+    levels: int = slider(8, 2, 16, 1, "tones of each of red, green and blue")
+    dither: float = slider(0.4, 0, 1, 0.05, "how much tones between are mixed of blocks")
     colour: float = slider(1.2, 0, 2, 0.05, "how much colour, 1 as it is")
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ class Surface:
 
     camera: Camera
     depth: Floats  # [H, W] as drawn
-    coarse: Floats  # [h, w, 4] the normal in the world without its signs, and one over a smoother depth
+    coarse: Floats  # [h, w, 3] above 0 where it faces the z axis most, else where it faces x more than y; and one over a smoother depth
     facing: Floats  # [h, w] the cosine between normal and view
     reach: float  # the depth of what is farthest
 
@@ -56,13 +56,14 @@ class Surface:
         inverse = resized(depth, coarse.height, coarse.width, cv2.INTER_NEAREST)
         inverse = np.asarray(cv2.medianBlur(np.divide(1, inverse, out=np.zeros_like(inverse), where=inverse > 0), 5), np.float32)
         normal, facing = _directions(inverse, coarse)
-        return Surface(camera, depth, np.dstack([normal, inverse]), facing, float(depth.max()))
+        x, y, z = normal[..., 0], normal[..., 1], normal[..., 2]
+        return Surface(camera, depth, np.dstack([z - np.maximum(x, y), x - y, inverse]), facing, float(depth.max()))
 
     def chart(self, period: float, rows: slice = slice(None)) -> Chart:
         """Of some rows, for a pattern whose period is seen about `period` pixels long."""
         across, down = _rays(self.camera)
         turn, eye = self.camera.camera_from_world[:3, :3].astype(np.float32), self.camera.position
-        first, second, third, inverse = cv2.split(self._fine(self.coarse, rows))
+        faces_z, faces_x, inverse = cv2.split(self._fine(self.coarse, rows))
         z = self._z(rows, inverse)
         angle = float(period / self.camera.K[0, 0])
         farthest = max(self.reach, 1e-6) * float(np.sqrt(np.square(across).max() + np.square(down).max() + 1))
@@ -76,15 +77,11 @@ class Surface:
         # The eye is moved by whole periods: no pattern changes, and numbers stay small, and so exact, however far the origin is.
         whole = WHOLE * 2.0 ** (np.ceil(np.log2(farthest * angle)) + 1)
         eye = eye - whole * np.rint(eye / whole)
-        scaled = z * frequency
-        x, y, w = (
-            (across * turn[0, axis] + (down * turn[1, axis] + turn[2, axis])) * scaled + np.float32(eye[axis]) * frequency
-            for axis in range(3)
-        )
-        faces_third = third > np.maximum(first, second)
-        np.copyto(x, y, where=(first > second) & ~faces_third)
-        np.copyto(w, y, where=faces_third)
-        return Chart(x, w, blend)
+        x, y, w = ((across * turn[0, axis] + (down * turn[1, axis] + turn[2, axis])) * z + np.float32(eye[axis]) for axis in range(3))
+        from_above = faces_z > 0
+        np.copyto(w, y, where=from_above)
+        np.copyto(x, y, where=(faces_x > 0) & ~from_above)
+        return Chart(x * frequency, w * frequency, blend)
 
     def facing_of(self, rows: slice = slice(None)) -> Floats:
         """[h, W] the cosine between normal and view."""

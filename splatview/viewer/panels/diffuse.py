@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from splatview.stylize.diffusion import Diffusion
 
 Grain = Literal["surfaces", "places in the world", "the screen"]
+WAYS = ("auto", "eager", "compile", "graphs", "tensorrt")  # `acceleration.Accelerator`, which needs PyTorch to be imported
 GRAINS: tuple[Grain, ...] = ("surfaces", "places in the world", "the screen")
 
 
@@ -36,7 +37,7 @@ class Diffuser:
         self._page, self._gui, self._changed = page, gui, changed
         self.stylizer: Diffusion | None = None
         self.controls = Diffusing()
-        self._opening: str | None = None
+        self._opening: tuple[str, Grain, str] | None = None
         self._closed = False
         with gui.add_folder(None, visible=False) as self.folder:
             self._models: Any = gui.add_dropdown("Model", self._here(), initial_value=self._here()[0], hint="Those that are on the server")
@@ -47,20 +48,27 @@ class Diffuser:
             self._negative: Any = gui.add_text("Not", self.controls.negative, hint="Negative prompt, for guidance full and initialize")
             with gui.add_folder("Numbers of the model", expand_by_default=False) as numbers:
                 self._numbers = Controls(gui, numbers, self._turned)
+                self._way: Any = gui.add_dropdown("Run by", WAYS, initial_value=WAYS[0], hint="A way that does not work here is left out")
                 self._grain: Any = gui.add_dropdown("Grain sticks to", GRAINS, initial_value=GRAINS[0])
         Typed(self._prompt, lambda: None, lambda _, text: self._turned(replace(self.controls, prompt=phrases_of(text))))
         Typed(self._negative, lambda: None, lambda _, text: self._turned(replace(self.controls, negative=text.strip())))
         hear(self._models, lambda _: self.open(again=True))
-        hear(self._grain, lambda _: self.open(again=True))
+        for handle in (self._grain, self._way):
+            hear(handle, lambda _: self.open(again=True))
         self._numbers.show(self.controls)
 
     def open(self, again: bool = False) -> None:
         """Have a stylizer, or another one; it takes its time, on a thread of its own, and one at a time."""
         if self._opening is not None or (self.stylizer is not None and not again):
             return
-        self._opening = str(self._models.value)
-        self._state.content = lines([f"Opening {self._opening} …"])
-        threading.Thread(target=self._open, args=(str(self._models.value), self._grain.value), name="splatview-model", daemon=True).start()
+        self._opening = asked = str(self._models.value), self._grain.value, str(self._way.value)
+        self._state.content = lines([f"Opening {asked[0]} …"])
+        threading.Thread(target=self._open, args=asked, name="splatview-model", daemon=True).start()
+
+    def leave(self) -> None:
+        """Let somebody else have the stylizer; another one of the same model is opened."""
+        self.stylizer = None
+        self.open()
 
     def surprise(self) -> None:
         """Another look."""
@@ -76,16 +84,16 @@ class Diffuser:
         if self.stylizer is not None:
             self.stylizer.close()
 
-    def _open(self, model: str, grain: Grain) -> None:
+    def _open(self, model: str, grain: Grain, accelerator: str) -> None:
         try:
-            stylizer = open_diffusion(Choice(model), self.controls, self._around(grain))
+            stylizer = open_diffusion(Choice(model, controlnets=hub.controlnets(model)), self.controls, self._around(grain, accelerator))
         except (MissingExtra, OSError, ValueError) as error:
             self._opening = None
             with self._page.perhaps_gone():
                 self._state.content = lines([str(error)])
                 self._page.notify("No diffusion", str(error))
             return
-        old, self.stylizer, self._opening = self.stylizer, stylizer, None
+        old, opened, self.stylizer, self._opening = self.stylizer, self._opening, stylizer, None
         if old is not None:
             old.close()
         if self._closed:
@@ -95,16 +103,19 @@ class Diffuser:
         with self._page.perhaps_gone():
             self.show_figures()
             self._changed()
+            if opened != (str(self._models.value), self._grain.value, str(self._way.value)):  # they were changed meanwhile
+                self.open(again=True)
 
-    def _around(self, grain: Grain) -> Any:
+    def _around(self, grain: Grain, accelerator: Any) -> Any:
         """What the stylizer is given beside the model: where its noise comes from."""
-        if grain == "the screen":
-            return None
         try:
             from splatview.stylize.diffusion import Around
         except ImportError:  # what is missing is told when the model is opened
             return None
-        return Around(noise_of=Seeded(HashedNoise if grain == "places in the world" else CarriedNoise, lambda: self.controls.seed))
+        if grain == "the screen":
+            return Around(accelerator=accelerator)
+        noise = Seeded(HashedNoise if grain == "places in the world" else CarriedNoise, lambda: self.controls.seed)
+        return Around(noise, accelerator=accelerator)
 
     def _turned(self, controls: Diffusing) -> None:
         self.controls = controls

@@ -13,7 +13,7 @@ from splatview.stylize.accumulate import Accumulation
 from splatview.stylize.controls import shuffled
 from splatview.stylize.filters import FILTERS
 from splatview.stylize.library import Library
-from splatview.stylize.masks import Background, DepthRange, Layers, Mask, Masked, Selection
+from splatview.stylize.masks import Background, DepthRange, Layers, Mask, Masked, Place, Selection
 from splatview.stylize.onnx_style import Redrawing
 from splatview.stylize.temporal import Steady
 from splatview.viewer.page import Page
@@ -22,7 +22,7 @@ from splatview.viewer.panels.diffuse import Diffuser
 from splatview.viewer.panels.keys import on_key
 from splatview.viewer.panels.look import Look
 from splatview.viewer.panels.network import Networks
-from splatview.viewer.panels.widgets import hear, press, show_if, table
+from splatview.viewer.panels.widgets import hear, lines, press, said, show_if, table
 from splatview.viewer.remembered import state_folder
 from splatview.viewer.session import Session
 from splatview.viewer.space import RADIUS
@@ -32,6 +32,7 @@ EVERYWHERE, SELECTION, BACKGROUND, DEPTH = "everywhere", "the selection", "the b
 NETWORK, DIFFUSION = "onnx", "diffusion"
 SAVED: dict[str, type] = {**FILTERS, NETWORK: Redrawing}  # and diffusion
 CHOOSE = "choose"
+ALL = DepthRange()
 LAYER = "layer "  # before a layer's name
 
 
@@ -40,6 +41,8 @@ class Style:
 
     def __init__(self, page: Page, session: Session, studio: Studio, look: Look) -> None:
         gui = page.gui
+        self._pinned: list[tuple[str, Mask, Stylizer]] = []  # places that have styles of their own
+        self._current: tuple[Mask, Stylizer] | None = None
         self._library = Library(styles_file(), SAVED)
         self._page, self._session, self._world, self._look = page, session, studio.world, look
         self._kinds: dict[str, Any] = {name: kind() for name, kind in FILTERS.items()}  # with their numbers as they were last
@@ -57,6 +60,9 @@ class Style:
             self._far: Any = gui.add_number("To depth", round(RADIUS / studio.placing.scale, 3), min=0.0, step=0.05, visible=False)
             self._feather: Any = gui.add_slider("Feather", 0, 100, 1, 0, visible=False, hint="Pixels of a picture 720 lines high")
             self._rest: Any = gui.add_checkbox("All but that", False, visible=False)
+            self._pin = gui.add_button("Keep it there, and choose another", color="gray", visible=False)
+            self._unpin = gui.add_button("Forget those kept", color="gray", visible=False)
+            self._kept = gui.add_html("")
             self._steady: Any = gui.add_checkbox("Steady", False, hint="Average along the surfaces of the scene: takes out flicker")
             self._floor: Any = gui.add_slider(
                 "Newest counts", 0.02, 1, 0.01, Accumulation.floor, visible=False, hint="At least, of the average"
@@ -71,6 +77,8 @@ class Style:
             hear(handle, lambda _: self._use())
         press(self._beside, self.toggle_beside)
         press(self._random, self._surprise)
+        press(self._pin, self._keep)
+        press(self._unpin, self._forget)
         hear(self._saved, self._load)
         press(save, self._save)
         on_key(gui, "style", self.toggle)
@@ -119,7 +127,7 @@ class Style:
             self._where.options = places
             if chosen not in places:
                 self._where.value = EVERYWHERE
-        if self._where.value.startswith(LAYER):  # its number may be another one
+        if any(where.startswith(LAYER) for where in (self._where.value, *(one[0] for one in self._pinned))):  # it may have another number
             self._use()
 
     def show_figures(self) -> None:
@@ -146,6 +154,7 @@ class Style:
 
     def close(self) -> None:
         """The page has gone."""
+        self._let_go()
         self._diffuser.close()
 
     def _choose(self) -> None:
@@ -217,23 +226,54 @@ class Style:
         show_if(self._steady.value, self._floor)
         if self._steady.value:
             stylizer = Steady(stylizer, Accumulation(floor=float(self._floor.value)))
-        needs: tuple[Output, ...] = ()
-        show_if(self._where.value == DEPTH, self._near, self._far)
-        show_if(self._where.value != EVERYWHERE, self._feather, self._rest)
         place = self._place()
-        if place is not None:
-            masked = Masked((Mask(place, float(self._feather.value), bool(self._rest.value)), stylizer))
+        show_if(self._where.value == DEPTH, self._near, self._far)
+        show_if(place is not None, self._feather, self._rest, self._pin)
+        show_if(bool(self._pinned), self._unpin)
+        self._current = Mask(place or ALL, float(self._feather.value), bool(self._rest.value)), stylizer
+        needs: tuple[Output, ...] = ()
+        if place is not None or self._pinned:
+            there = self._places()  # a layer that has gone has no style, and one of another number is still the same
+            pinned = [(replace(mask, place=self._layer(where) or mask.place), one) for where, mask, one in self._pinned if where in there]
+            masked = Masked(*([self._current, *pinned] if place is None else [*pinned, self._current]))
             stylizer, needs = masked, masked.needs
         self._session.set_style(stylizer, needs)
 
-    def _place(self) -> Any:
+    def _keep(self) -> None:
+        """What is drawn there now goes on being drawn there; what is chosen next is drawn elsewhere."""
+        if self._current is None:
+            return
+        self._pinned.append((self._where.value, *self._current))
+        kept = f"{'all but ' if self._rest.value else ''}{self._where.value}: {self._kind.value}"
+        said(self._kept, self._kept.content + lines([kept]))
+        if self._kind.value == DIFFUSION:
+            self._diffuser.leave()  # with its own prompt; the next one has another
+        self._where.value, self._rest.value = EVERYWHERE, False
+        self._choose()
+
+    def _forget(self) -> None:
+        """All of the picture is drawn as the widgets say."""
+        self._let_go()
+        said(self._kept, "")
+        self._use()
+
+    def _let_go(self) -> None:
+        for _, _, stylizer in self._pinned:
+            close = getattr(stylizer.stylizer if isinstance(stylizer, Steady) else stylizer, "close", None)
+            if close is not None:
+                close()
+        self._pinned = []
+
+    def _place(self) -> Place | None:
         where = self._where.value
         if where == DEPTH:
             near = float(self._near.value)
             return DepthRange(near, max(float(self._far.value), near + 1e-3))
-        if where.startswith(LAYER) and where.removeprefix(LAYER) in self._world.scene.layers:
-            return Layers.named(self._world.scene, [where.removeprefix(LAYER)])
-        return {SELECTION: Selection(), BACKGROUND: Background()}.get(where)
+        return self._layer(where) or {SELECTION: Selection(), BACKGROUND: Background()}.get(where)
+
+    def _layer(self, where: str) -> Layers | None:
+        name = where.removeprefix(LAYER)
+        return Layers.named(self._world.scene, [name]) if name != where and name in self._world.scene.layers else None
 
     def _places(self) -> tuple[str, ...]:
         return (EVERYWHERE, SELECTION, BACKGROUND, DEPTH, *(LAYER + name for name in self._world.scene.layers))

@@ -1,0 +1,175 @@
+"""Styles as flags: what each can be told, and how a stylizer is made of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from tyro.conf import UseAppendAction, arg
+
+from splatview.cli.faults import UserError, users_fault
+from splatview.extras import need
+from splatview.stylize import Stylizer, hub
+from splatview.stylize.catalogue import DEFAULT, Choice
+from splatview.stylize.controls import sliders
+from splatview.stylize.diffusing import Diffusing, phrases_of, text_of
+from splatview.stylize.filters import FILTERS
+from splatview.stylize.noise import CarriedNoise, HashedNoise
+from splatview.stylize.onnx_style import Channels, Declared, Redrawing, Values, open_onnx
+from splatview.stylize.opening import PACKAGES, open_diffusion
+
+Accelerator = Literal["auto", "eager", "compile", "graphs", "tensorrt"]  # as `acceleration` has it, which needs PyTorch
+TAKEN = ("size",)  # names of flags of the command: a style's own carries its name, --halftone-size
+
+Flag = tuple[str, Any, Any]  # a name, a type with how it is told, and the field of a dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A style that can be chosen."""
+
+    what: str  # for people, in one line
+    controls: type  # a dataclass of what can be turned
+    open: Callable[[Any, Any], Stylizer]  # of a value of these, and all flags
+    more: Callable[[Any], Sequence[Flag]] = lambda value: ()  # flags beside them, of a value that says what is usual
+    without: tuple[str, ...] = ()  # fields that are no flags
+
+    def flags(self, name: str, value: Any) -> type:
+        """A dataclass of the flags; what is not given is as `value` has it."""
+        hints, ends = get_type_hints(self.controls), sliders(self.controls)
+        made = list(self.more(value))
+        for one in fields(self.controls):
+            if one.name not in self.without:
+                text = one.metadata.get("help", "")
+                if one.name in ends:
+                    text += f"; {ends[one.name].least:g} to {ends[one.name].most:g}"
+                made.append(
+                    (
+                        one.name,
+                        Annotated[hints[one.name], arg(name=_flag(name, one.name), help=text)],
+                        field(default=getattr(value, one.name)),
+                    )
+                )
+        return make_dataclass(self.controls.__name__, made, frozen=True)
+
+    def value(self, name: str, flags: Any, usual: Any) -> Any:
+        """The controls that `flags` tell; UserError, which names the flag, for a number beyond its ends."""
+        told = {one.name: getattr(flags, one.name, getattr(usual, one.name)) for one in fields(self.controls)}
+        for number, ends in sliders(self.controls).items():
+            if not ends.least <= told[number] <= ends.most:
+                raise UserError(f"--{_flag(name, number)}: expected {ends.least:g} to {ends.most:g}, got {told[number]:g}")
+        if "prompt" in told:
+            told["prompt"] = phrases_of(flags.prompt)
+        return self.controls(**told)
+
+
+def chosen(arguments: Sequence[str]) -> str:
+    """The style that a command line names, before anything else of it is read."""
+    name, words = next(iter(KINDS)), iter(arguments)
+    for word in words:
+        if word == "--style":
+            name = next(words, "")
+        elif word.startswith("--style="):
+            name = word.removeprefix("--style=")
+    return name
+
+
+def flags_of(name: str) -> type:
+    """The flags of the style `name`; UserError if there is none such."""
+    kind, usual = _known(name)
+    return KINDS[kind].flags(kind, usual)
+
+
+def opened(name: str, flags: Any) -> Stylizer:
+    """The stylizer of the style `name`; UserError if it cannot be had, or a number is none of its."""
+    kind, usual = _known(name)
+    with users_fault(ValueError, OSError, ImportError):
+        return KINDS[kind].open(KINDS[kind].value(kind, flags, usual), flags)
+
+
+def overview() -> str:
+    """All styles, a line each, for the help text."""
+    return "\n".join(f"  {name:<12} {kind.what}" for name, kind in KINDS.items())
+
+
+def _known(name: str) -> tuple[str, Any]:
+    """The kind of a style and its usual controls: those it comes with, or those that somebody saved in the viewer."""
+    if name in KINDS:
+        return name, KINDS[name].controls()
+    from splatview.stylize.library import Library
+    from splatview.viewer.panels.style import SAVED, styles_file
+
+    library = Library(styles_file(), SAVED)
+    with users_fault(ValueError, OSError):
+        names = library.names()
+        if name in names:
+            value = library.load(name)
+            return next(kind for kind, one in KINDS.items() if type(value) is one.controls), value
+    known = [*KINDS, *(one for one in names if one not in KINDS)]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise UserError(f"--style: expected one of {', '.join(KINDS)}, or a saved style; got {name!r}{hint}")
+
+
+def _flag(kind: str, name: str) -> str:
+    return f"{kind}-{name}" if name in TAKEN else name.replace("_", "-")
+
+
+def _told(name: str, kind: Any, default: Any, text: str, **more: Any) -> Flag:
+    return name, Annotated[kind, arg(help=text, **more)], field(default=default) if default is not None else field()
+
+
+def _network_flags(value: Any) -> Sequence[Flag]:
+    return (
+        _told("model", Path, None, "The ONNX file", metavar="FILE"),
+        _told("channels", Channels, "auto", "The order of colours that it wants; auto: as it says, or as is found out"),
+        _told("values", Values, "auto", "The range of numbers that it wants"),
+    )
+
+
+def _diffusion_flags(value: Diffusing) -> Sequence[Flag]:
+    names = UseAppendAction[tuple[str, ...]]
+    return (
+        _told("prompt", str, text_of(value.prompt), "What shall be seen; 'a | b: 0.5' blends two, by weight", metavar="TEXT"),
+        _told("model", str, DEFAULT, "A name that `splatview models` lists, a hub id, or a folder", metavar="NAME"),
+        _told("vae", str, "", "Another autoencoder. Default: the small one that fits", metavar="NAME", help_behavior_hint=""),
+        _told("lora", names, (), "A LoRA, perhaps with how much of it; may be given several times", metavar="NAME[=AMOUNT]"),
+        _told("controlnet", names, (), "A ControlNet of the list, or HINT=NAME; may be given several times", metavar="NAME"),
+        _told("device", Literal["auto", "cpu", "cuda"], "auto", "Where it is computed"),
+        _told("grain", Literal["surfaces", "world", "screen"], "surfaces", "What its noise sticks to"),
+        _told("accelerator", Accelerator, "auto", "How it is run; what does not work here is left out, in favour of the next"),
+    )
+
+
+def _diffusion(controls: Diffusing, flags: Any) -> Stylizer:
+    choice = Choice(flags.model, flags.vae, tuple(map(_lora, flags.lora)), flags.controlnet, flags.device)
+    need("the diffusion stylizer", "stylize", *PACKAGES)
+    hub.located(flags.model)  # before torch comes, which takes seconds
+    from splatview.stylize.diffusion import Around
+
+    noise = {"surfaces": CarriedNoise, "world": HashedNoise}.get(flags.grain)
+    return open_diffusion(choice, controls, Around(noise(controls.seed) if noise else None, accelerator=flags.accelerator))
+
+
+def _lora(text: str) -> tuple[str, float]:
+    """A LoRA and how much of it, as written: name or name=0.8."""
+    name, _, amount = text.partition("=")
+    try:
+        return name, float(amount or 1)
+    except ValueError:
+        raise UserError(f"--lora: expected NAME or NAME=AMOUNT, got {text}") from None
+
+
+KINDS: dict[str, Kind] = {
+    **{name: Kind((one.__doc__ or "").splitlines()[0], one, lambda controls, flags: controls) for name, one in FILTERS.items()},
+    "onnx": Kind(
+        "A small network from an ONNX file.",
+        Redrawing,
+        lambda controls, flags: open_onnx(flags.model, Declared(flags.channels, flags.values), controls),
+        _network_flags,
+    ),
+    "diffusion": Kind("A diffusion model, told in words.", Diffusing, _diffusion, _diffusion_flags, ("prompt", "transition")),
+}

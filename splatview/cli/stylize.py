@@ -1,0 +1,238 @@
+"""`splatview stylize`: whatever moves or stands still, redrawn in a style."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from splatview.cli import inputs, kinds
+from splatview.cli.cameras import CameraFlags
+from splatview.cli.drawing import colour
+from splatview.cli.ending import asked_to_end, ended_by_signals
+from splatview.cli.faults import UserError, one_line, users_fault
+from splatview.cli.flags import MAYBE_NUMBER, MaybeLevel
+from splatview.cli.inputs import Source
+from splatview.cli.loading import load_scenes, renderer
+from splatview.cli.places import WhereFlags
+from splatview.cli.streaming import Stream
+from splatview.cli.targets import Browser, check_name, target_of
+from splatview.cli.waiting import waiting
+from splatview.edit.quality import orbit
+from splatview.frame import RenderOptions
+from splatview.framing import frame_scene
+from splatview.outputs.guard import announce, listen
+from splatview.outputs.images import SUFFIXES
+from splatview.render import Backend
+from splatview.stylize import Stylizer
+from splatview.stylize.similar import Similar
+
+F = TypeVar("F")
+
+BROWSER = "browser"
+RATE = Fraction(30)  # frames a second, of what has none of its own
+SLIDES = Fraction(1, 2)  # of pictures in the browser
+ROUND = 10  # seconds once around a scene
+PORT = 8080
+
+
+@dataclass(frozen=True)
+class PageFlags:
+    """The page in the browser."""
+
+    port: int = PORT
+    """Of the page; 0: any free one."""
+    host: str = "127.0.0.1"
+    """The address that the page listens on; beyond this machine the printed address carries a token."""
+    open: bool = True
+    """Open the page in the default browser."""
+
+
+@dataclass(frozen=True)
+class SceneFlags:
+    """Of scenes."""
+
+    level: MaybeLevel = None
+    """Level of detail of streamed scenes, 0 the finest. Default: the finest with at most 20 million Gaussians."""
+    background: str = "black"
+    """A colour: a name, or #rrggbb."""
+    backend: Backend = "auto"
+    """What draws."""
+
+
+@dataclass(frozen=True)
+class Command(Generic[F]):
+    """Redraw a scene, pictures, a video or a webcam in a style.
+
+    INPUT is a scene (several are drawn together) with --camera, pictures (a folder or a pattern, too), a video, or the number of a webcam.
+    A scene without --camera is flown around once. Videos keep their times and their sound. Ctrl+C ends the recording of a webcam, which is
+    a whole video then; of a file that is not finished, no video is left, and of pictures those that are done.
+
+    Example: splatview stylize walk.mp4 -o painted.mp4 --style oil --length 12
+    Example: splatview stylize garden.ply --camera path.json -o garden.mp4 --style watercolour
+    Example: splatview stylize 0 --style toon
+    """
+
+    inputs: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT [INPUT ...]", help_behavior_hint="")]
+    """Scene files, pictures, a video, or the number of a webcam."""
+    look: OmitArgPrefixes[F]
+    """What can be turned of the style; `splatview stylize --style NAME --help` tells it of another one."""
+    output: Annotated[Path, arg(aliases=["-o"], metavar="OUTPUT", help_behavior_hint="")] = Path(BROWSER)
+    """A video (.mp4, .mov, .mkv, .webm), a picture (.png, .jpg, .webp; several are numbered, as in out_%04d.png), or a folder of pictures.
+    Default: browser, a page that shows the style and the original side by side until Ctrl+C."""
+    style: Annotated[
+        str, arg(metavar="NAME", help=f"How to redraw, or the name of a style that was saved in the viewer:\n{kinds.overview()}")
+    ] = next(iter(kinds.KINDS))
+    fps: Annotated[float | None, MAYBE_NUMBER] = None
+    """Frames a second, of scenes and pictures. Default: 30; of pictures in the browser one in two seconds."""
+    frames: Annotated[int | None, MAYBE_NUMBER] = None
+    """How many frames at most. Default: all; once around a scene 300."""
+    live: bool = False
+    """Take a file as if it came in just now: frames go by the clock, and those that come too soon for the style are dropped. In the browser
+    it is always so, and over and over."""
+    places: OmitArgPrefixes[WhereFlags] = field(default_factory=WhereFlags)
+    page: OmitArgPrefixes[PageFlags] = field(default_factory=PageFlags)
+    scene: OmitArgPrefixes[SceneFlags] = field(default_factory=SceneFlags)
+    viewpoint: OmitArgPrefixes[CameraFlags] = field(default_factory=CameraFlags)
+
+    def run(self) -> None:
+        self._check()
+        with ended_by_signals(), ExitStack() as opened:
+            listener = None
+            if self._in_browser:
+                with users_fault(OSError):  # a busy port, an address that is not ours: told before anything is loaded
+                    listener = opened.enter_context(listen(self.page.host, self.page.port))
+            with users_fault(ValueError, OSError, ImportError):
+                source, place = self._source()
+            opened.callback(source.close)
+            with waiting(f"opening {self.style}"):
+                stylizer: Any = kinds.opened(self.style, self.look)
+            if hasattr(stylizer, "close"):
+                opened.callback(stylizer.close)
+            similar = Similar(seed=0).skips if self.places.skip_similar else None
+            steady = self.places.steadies(source.scene is not None, source.count)
+            stylizer = self.places.applied(stylizer, place, steady)
+            if listener is not None:
+                self._show(listener, source, stylizer, similar)
+            else:
+                self._write(source, stylizer, similar)
+
+    def _show(self, listener: socket.socket, source: Source, stylizer: Stylizer, similar: Any) -> None:
+        """In the browser, until somebody ends it."""
+        target = Browser(listener)
+        stream = Stream(source, stylizer, target, live=True, forever=True, similar=similar)
+        target.window.figures = lambda: stream.figures
+        with target, closing(stream):
+            stream.start()
+            announce(target.window.url, self.page.open)
+            try:
+                told = False
+                while stream.failed is None:
+                    time.sleep(0.1)
+                    if stream.broken is not None and not told:
+                        print(f"splatview: {one_line(stream.broken)}; the page stays until Ctrl+C", file=sys.stderr, flush=True)
+                        told = True
+                    if not stream.running:
+                        stream.settle()
+                raise stream.failed
+            finally:
+                print(stream.summary, flush=True)
+
+    def _write(self, source: Source, stylizer: Stylizer, similar: Any) -> None:
+        """Into files, until the source ends; what is recorded from a camera, until somebody ends it."""
+        live = source.live or self.live
+        with users_fault(OSError, ImportError):
+            target = target_of(self.output, source)
+        with asked_to_end() as asked, target:
+            stream = Stream(source, stylizer, target, live=live, similar=similar)
+            with waiting(f"redrawing {source.what}") as progress, closing(stream):
+                stream.start()
+                while stream.running and not asked:
+                    time.sleep(0.02)
+                    progress(*stream.progress)
+                if asked and not source.live:
+                    raise asked[0]
+                stream.finish()
+            target.cut = self.frames is not None or stream.broken is not None
+            self._judge(stream)
+        print(f"{target.told}\n{stream.summary}", flush=True)
+        if asked:
+            raise asked[0]
+        if stream.broken is not None:
+            with users_fault(ValueError, OSError):
+                raise stream.broken
+
+    def _judge(self, stream: Stream) -> None:
+        """Raise what leaves nothing to be kept."""
+        if stream.failed is not None:
+            with users_fault(OSError):
+                raise stream.failed
+        if not stream.totals.shown:
+            with users_fault(ValueError, OSError):
+                raise stream.broken or UserError(f"{' '.join(self.inputs)}: nothing came of it")
+
+    def _source(self) -> tuple[Source, Any]:
+        """What is redrawn, and where."""
+        words, size = self.inputs, self.viewpoint.size
+        paths = [Path(word) for word in words]
+        pictures = inputs.pictures_among(words)
+        if len(words) == 1 and words[0].isdecimal() and not paths[0].exists():
+            source = inputs.of_webcam(int(words[0]), size)
+        elif pictures is not None:
+            source = inputs.of_pictures(pictures, self._rate(SLIDES if self._in_browser else RATE), size)
+        elif any(map(inputs.is_video, paths)):
+            if len(paths) > 1:
+                raise UserError(f"expected one video and nothing else, got {' '.join(words)}")
+            source = inputs.of_video(paths[0], size)
+        else:
+            return self._scene(paths)
+        place = self.places.place(None)
+        return (source if self.frames is None else inputs.limited(source, self.frames)), place
+
+    def _scene(self, paths: Sequence[Path]) -> tuple[Source, Any]:
+        scene = load_scenes(paths, self.scene.level)
+        place, rate = self.places.place(scene), self._rate(RATE)
+        outputs = tuple(dict.fromkeys(("rgb8", "alpha", "depth", *(place.needs if place else ()))))
+        options = RenderOptions(background=colour(self.scene.background), outputs=outputs)
+        cameras = self.viewpoint.cameras(scene)
+        single = self.output.suffix.lower() in SUFFIXES and self.frames is None
+        if self.viewpoint.camera is None and not single:
+            [view] = cameras
+            count = self.frames or round(ROUND * rate)
+            cameras = orbit(frame_scene(scene, self.viewpoint.up), count, view.width, view.height, view.fov_y)
+        source = inputs.of_scene(scene, cameras[: self.frames], renderer(self.scene.backend), options, rate, tuple(paths))
+        return source, place
+
+    def _rate(self, usual: Fraction) -> Fraction:
+        return usual if self.fps is None else Fraction(self.fps).limit_denominator(1001)
+
+    @property
+    def _in_browser(self) -> bool:
+        return str(self.output) == BROWSER
+
+    def _check(self) -> None:
+        """UserError for what makes no sense, before anything is opened."""
+        if not self.inputs:
+            raise UserError(
+                "expected a scene, pictures, a video or the number of a webcam; for example: splatview stylize in.mp4 -o out.mp4"
+            )
+        if not self._in_browser:
+            check_name(self.output)
+        if self.fps is not None and not 0.01 <= self.fps <= 1000:
+            raise UserError(f"--fps: expected 0.01 to 1000, got {self.fps:g}")
+        if self.frames is not None and self.frames < 1:
+            raise UserError(f"--frames: expected 1 or more, got {self.frames}")
+        self.places.check()
+
+
+def command(arguments: Sequence[str]) -> Any:
+    """The command with the flags of the style that the arguments name."""
+    return Command[kinds.flags_of(kinds.chosen(arguments))]  # pyright: ignore

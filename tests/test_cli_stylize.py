@@ -1,0 +1,582 @@
+"""`splatview stylize`: what comes in, in a style, comes out: pictures, videos with their times and sound, scenes, webcams, and a page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import tiny_onnx
+import tiny_videos
+from aiohttp import ClientSession, WSMsgType
+from PIL import Image
+from stylized_frames import clouds, frame
+from test_viewer import coloured_ball
+from tiny_videos import psnr, smooth
+
+from splatview import Camera, RenderOptions, Scene, load, open_renderer, save
+from splatview.cli import inputs, kinds, main
+from splatview.cli.redrawing import Redrawing
+from splatview.cli.streaming import Stream
+from splatview.cli.targets import Pictures
+from splatview.formats import save_cameras
+from splatview.outputs.video import VideoReader
+from splatview.scene import Layer
+from splatview.stream.webcam import Webcam
+from splatview.stylize.filters import FILTERS
+from splatview.stylize.library import Library
+from splatview.stylize.masks import DepthRange, Mask, Masked
+from splatview.stylize.temporal import Steady
+from splatview.viewer.panels.style import SAVED, styles_file
+
+
+def picture(path):
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def pictures(path):
+    with VideoReader(path) as video:
+        return list(video.pictures())
+
+
+def stylize(*words):
+    return main(["stylize", *map(str, words)])
+
+
+@pytest.fixture
+def video(tmp_path):
+    return tiny_videos.write(tmp_path / "walk.mp4", count=10, sound="aac")
+
+
+@pytest.fixture
+def scene(tmp_path):
+    save(Scene({"ball": Layer(coloured_ball(800))}), tmp_path / "ball.ply")
+    return tmp_path / "ball.ply"
+
+
+@pytest.fixture
+def path_file(tmp_path):
+    cameras = [Camera.look_at((np.sin(a) * 4, -np.cos(a) * 4, 1), (0, 0, 0), (0, 0, 1), 0.8, 64, 36) for a in np.linspace(0, 0.3, 4)]
+    save_cameras(cameras, tmp_path / "path.json")
+    return tmp_path / "path.json"
+
+
+# Flags
+
+
+@pytest.mark.parametrize("name", kinds.KINDS)
+def test_every_style_explains_its_flags(capsys, name):
+    with pytest.raises(SystemExit) as exit:
+        stylize("--help", "--style", name)
+    printed = capsys.readouterr().out
+    assert exit.value.code == 0 and all(f"\u2502   {one}" in printed or f" {one} " in printed for one in kinds.KINDS)
+    if name in FILTERS:
+        for field in FILTERS[name].__dataclass_fields__:
+            assert field in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "style"),
+    [
+        (["--style", "oil", "--length", "12", "--relief", "0.2"], FILTERS["oil"](length=12, relief=0.2)),
+        (["--halftone-size", "5", "--inks", "black", "--style=halftone"], FILTERS["halftone"](size=5, inks="black")),
+        (["--passes", "2"], FILTERS["kuwahara"](passes=2)),
+    ],
+)
+def test_flags_of_a_style_are_its_controls(tmp_path, words, style):
+    Image.fromarray(clouds(48, 80)).save(tmp_path / "in.png")
+    assert stylize(tmp_path / "in.png", "-o", tmp_path / "out.png", *words) == 0
+    np.testing.assert_array_equal(picture(tmp_path / "out.png"), style.style(frame(clouds(48, 80))))
+
+
+def test_styles_that_were_saved_in_the_viewer_are_known_by_name(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    Library(styles_file(), SAVED).save("thick paint", FILTERS["oil"](length=20, relief=0.9))
+    Image.fromarray(clouds(48, 80)).save(tmp_path / "in.png")
+    for words, style in (([], {}), (["--relief", "0.1"], {"relief": 0.1})):
+        assert stylize(tmp_path / "in.png", "-o", tmp_path / "out.png", "--style", "thick paint", *words) == 0
+        expected = FILTERS["oil"](**{"length": 20, "relief": 0.9, **style})
+        np.testing.assert_array_equal(picture(tmp_path / "out.png"), expected.style(frame(clouds(48, 80))))
+    with pytest.raises(SystemExit):
+        stylize("--style", "winter", "--help")  # one that comes with the viewer
+    assert "deep winter" in " ".join(capsys.readouterr().out.replace("\u2502", "").split())
+
+
+USER_ERRORS = {
+    "nothing": ([], "expected a scene, pictures, a video"),
+    "unknown style": (["{video}", "--style", "oill"], "did you mean oil?"),
+    "number beyond its ends": (["{video}", "-o", "{tmp}/x.mp4", "--radius", "99"], "--radius: expected 1 to 12, got 99"),
+    "its own name": (["{video}", "-o", "{tmp}/x.mp4", "--style", "pixel", "--pixel-size", "1"], "--pixel-size: expected 2 to 32"),
+    "no such video": (["{tmp}/no.mp4", "-o", "{tmp}/x.mp4"], "no.mp4: there is no such file"),
+    "no such picture": (["{tmp}/no.png", "-o", "{tmp}/x.png"], "no.png: there is no such file"),
+    "no such pattern": (["{tmp}/no*.png", "-o", "{tmp}/x.png"], "there is no such picture"),
+    "no such scene": (["{tmp}/no.ply", "-o", "{tmp}/x.mp4"], "no.ply"),
+    "no video": (["{tmp}/text.mp4", "-o", "{tmp}/x.mp4"], "text.mp4: expected a video"),
+    "no picture": (["{tmp}/text.png", "-o", "{tmp}/x.png"], "text.png: expected a picture"),
+    "no camera": (["7", "-o", "{tmp}/x.mp4"], "webcam 7: there is none"),
+    "two videos": (["{video}", "{video}"], "expected one video"),
+    "itself": (["{video}", "-o", "{video}"], "written over"),
+    "its own folder": (["{tmp}/photos", "-o", "{tmp}/photos"], "written over"),
+    "unknown target": (["{video}", "-o", "{tmp}/x.xyz"], ".webm"),
+    "no such folder": (["{video}", "-o", "{tmp}/no/x.mp4"], "there is no folder"),
+    "bad pattern": (["{video}", "-o", "{tmp}/%s%d.png"], "%04d"),
+    "place of a video": (["{video}", "--where", "background", "-o", "{tmp}/x.mp4"], "--where is for scenes"),
+    "no such place": (["{scene}", "--where", "left", "-o", "{tmp}/x.png"], "expected background, depth NEAR FAR, or layer NAME"),
+    "no such layer": (["{scene}", "--where", "layer", "cube", "-o", "{tmp}/x.png"], "expected one of ball"),
+    "depth in words": (["{scene}", "--where", "depth", "near", "far", "-o", "{tmp}/x.png"], "two numbers"),
+    "feather of nothing": (["{video}", "--feather", "5", "-o", "{tmp}/x.mp4"], "--where"),
+    "both": (["{video}", "--steady", "--no-steady", "-o", "{tmp}/x.mp4"], "--no-steady"),
+    "no frames": (["{video}", "--frames", "0", "-o", "{tmp}/x.mp4"], "--frames"),
+    "no pace": (["{video}", "--fps", "0", "-o", "{tmp}/x.mp4"], "--fps"),
+    "no such network": (["{video}", "--style", "onnx", "--model", "{tmp}/no.onnx", "-o", "{tmp}/x.mp4"], "no.onnx"),
+    "no such model": (["{video}", "--style", "diffusion", "--model", "some/thing", "-o", "{tmp}/x.mp4"], "some/thing"),
+    "LoRA in words": (["{video}", "--style", "diffusion", "--lora", "a=b", "-o", "{tmp}/x.mp4"], "--lora"),
+    "foreign address": (["{video}", "--no-open", "--host", "192.0.2.1"], "192.0.2.1"),
+}
+
+
+@pytest.mark.parametrize("name", USER_ERRORS)
+def test_a_users_error_is_one_line_and_code_2(capfd, tmp_path, video, scene, name):
+    for text in ("text.mp4", "text.png"):
+        (tmp_path / text).write_text("neither pictures nor video")
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(clouds(9, 9)).save(tmp_path / "photos" / "a.png")
+    words, message = USER_ERRORS[name]
+    before = video.read_bytes()
+    assert stylize(*(word.format(tmp=tmp_path, video=video, scene=scene) for word in words)) == 2
+    printed = capfd.readouterr()
+    assert printed.err.startswith("splatview: ") and printed.err.count("\n") == 1 and message in printed.err, printed.err
+    assert video.read_bytes() == before and not list(tmp_path.glob("x.*")) and not list(tmp_path.glob(".*"))
+
+
+def test_without_its_package_a_video_names_the_pip_line(video):
+    code = (
+        f"import sys; sys.modules['av'] = None; from splatview.cli import main; sys.exit(main(['stylize', {str(video)!r}, '-o', 'x.mp4']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "splatview: videos need PyAV: pip install 'splatview[stream]'\n")
+
+
+# Pictures
+
+
+def test_pictures_keep_their_alpha_and_stand_upright(tmp_path):
+    rgba = np.dstack([clouds(40, 60), np.tile(np.linspace(0, 255, 60).astype(np.uint8), (40, 1))])
+    Image.fromarray(rgba).save(tmp_path / "soft.png")
+    assert stylize(tmp_path / "soft.png", "-o", tmp_path / "out.png", "--style", "oil") == 0
+    np.testing.assert_array_equal(picture(tmp_path / "out.png")[..., 3], rgba[..., 3])
+    turned = Image.fromarray(smooth(0, 40, 60))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn to the right makes it upright
+    turned.save(tmp_path / "phone.jpg", exif=exif, quality=98, subsampling=0)
+    assert stylize(tmp_path / "phone.jpg", "-o", tmp_path / "phone.png", "--radius", "1", "--colour", "1") == 0
+    assert psnr(picture(tmp_path / "phone.png"), np.rot90(smooth(0, 40, 60), -1)) > 25
+
+
+def test_what_nobody_sees_of_a_picture_does_not_run_into_the_rest(tmp_path):
+    rgba = np.zeros((40, 60, 4), np.uint8)
+    rgba[:, :30] = (200, 120, 40, 255)
+    rgba[:, 30:, :3] = (0, 255, 0)  # clear, and of a colour that nobody sees
+    Image.fromarray(rgba).save(tmp_path / "half.png")
+    assert stylize(tmp_path / "half.png", "-o", tmp_path / "out.png", "--colour", "1") == 0
+    assert np.abs(picture(tmp_path / "out.png")[:, :30, :3].astype(int) - (200, 120, 40)).max() <= 1
+
+
+@pytest.mark.parametrize("what", ["folder", "pattern", "names"])
+def test_several_pictures_keep_their_names(tmp_path, what):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(smooth(number)).save(folder / f"photo {number}.{'jpg' if number == 1 else 'png'}", quality=95)
+    words = {"folder": [folder], "pattern": [folder / "*.png"], "names": sorted(folder.iterdir())}[what]
+    assert stylize(*words, "-o", tmp_path / "out" / "deep", "--style", "toon") == 0
+    names = sorted(one.name for one in (tmp_path / "out" / "deep").iterdir())
+    assert names == (["photo 0.png", "photo 2.png"] if what == "pattern" else ["photo 0.png", "photo 1.jpg", "photo 2.png"])
+    np.testing.assert_array_equal(picture(tmp_path / "out" / "deep" / "photo 2.png"), FILTERS["toon"]().style(frame(smooth(2))))
+
+
+def test_one_picture_that_cannot_be_read_does_not_keep_the_others(capsys, tmp_path):
+    for number in range(3):
+        Image.fromarray(smooth(number)).save(tmp_path / f"{number}.png")
+    (tmp_path / "1.png").write_text("broken")
+    assert stylize(tmp_path / "?.png", "-o", tmp_path / "out") == 2
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["0.png", "2.png"]
+    assert "1.png: expected a picture" in capsys.readouterr().err
+
+
+# Videos
+
+
+def test_a_video_keeps_its_times_and_its_sound(capsys, tmp_path):
+    source = tiny_videos.write(tmp_path / "in.mp4", count=10, sound="aac", times=[0, 40, 41, 100, 200, 240, 280, 500, 540, 700])
+    assert stylize(source, "-o", tmp_path / "out.mp4", "--style", "watercolour") == 0
+    before, after = pictures(source), pictures(tmp_path / "out.mp4")
+    assert [one.time for one in after] == [one.time for one in before]
+    assert tiny_videos.sounds(tmp_path / "out.mp4") == tiny_videos.sounds(source)
+    style = FILTERS["watercolour"]()
+    assert min(psnr(one.rgb8, style.style(frame(of.rgb8))) for one, of in zip(after, before, strict=True)) > 30
+    printed = capsys.readouterr().out
+    assert "64 x 36, 10 frames" in printed and "captured 10, processed 10, shown 10, dropped 0, skipped 0, failed 0" in printed
+    assert re.search(r"read [\d.]+/[\d.]+, style [\d.]+/[\d.]+, write [\d.]+/[\d.]+", printed)
+
+
+def test_frames_of_a_video_become_pictures_and_pictures_a_video(tmp_path, video):
+    assert stylize(video, "-o", tmp_path / "f_%03d.png", "--frames", "4", "--style", "toon") == 0
+    names = [f"f_{number:03d}.png" for number in range(4)]
+    assert sorted(one.name for one in tmp_path.glob("f_*")) == names
+    of = pictures(video)[3].rgb8
+    np.testing.assert_array_equal(picture(tmp_path / "f_003.png"), FILTERS["toon"]().style(frame(of)))
+    assert stylize(*(tmp_path / name for name in names), "-o", tmp_path / "slides.mov", "--fps", "2") == 0
+    assert [one.time for one in pictures(tmp_path / "slides.mov")] == [Fraction(number, 2) for number in range(4)]
+
+
+def test_a_part_of_a_video_has_a_part_of_its_sound(tmp_path, video):
+    assert stylize(video, "-o", tmp_path / "part.mp4", "--frames", "5", "--size", "32x32") == 0
+    assert pictures(tmp_path / "part.mp4")[-1].rgb8.shape == (18, 32, 3), "as large as fits"
+    whole, part = tiny_videos.sounds(video)[0][2], tiny_videos.sounds(tmp_path / "part.mp4")[0][2]
+    assert whole / 3 < part < whole * 2 / 3
+
+
+def test_frames_that_hardly_change_are_left_out_and_their_place_is_filled(capsys, tmp_path):
+    source = tiny_videos.write(tmp_path / "still.mp4", count=30, rate=30)
+    assert stylize(source, "-o", tmp_path / "out.mp4", "--skip-similar") == 0
+    counts = {name: int(count) for name, count in re.findall(r"(\w+) (\d+)[,;]", capsys.readouterr().out)}
+    assert counts["captured"] == counts["shown"] == 30 and counts["skipped"] > 5
+    assert counts["processed"] + counts["skipped"] == 30
+    assert [one.time for one in pictures(tmp_path / "out.mp4")] == [Fraction(number, 30) for number in range(30)]
+
+
+def test_of_a_video_that_breaks_off_what_there_is_is_kept(capsys, tmp_path):
+    whole = tiny_videos.write(tmp_path / "whole.mkv", count=60, sound="flac").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    assert stylize(tmp_path / "cut.mkv", "-o", tmp_path / "out.mp4") == 2
+    err = capsys.readouterr().err
+    count = int(re.search(r"breaks off after (\d+) pictures", err)[1])
+    assert err.count("\n") == 1 and 5 < count < 60 and len(pictures(tmp_path / "out.mp4")) == count
+
+
+class Late:
+    """Its pictures come two calls late, as a stream batch's do, and the first frame's is finished only then; each says whose it is."""
+
+    def __init__(self):
+        self.given = []
+        self.shown = None
+
+    @property
+    def settled(self):
+        return len(self.given) > 2 and self.given[-3:] == [self.given[-1]] * 3
+
+    def style(self, frame):
+        self.given.append(frame)
+        self.shown = self.given[max(0, len(self.given) - 3)]
+        unfinished = len(self.given) < 3
+        return self.shown.rgb8 // (2 if unfinished else 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+@pytest.mark.parametrize("skipping", [False, True])
+def test_every_frame_gets_its_own_picture_however_late(count, skipping):
+    shots = [inputs.Shot(inputs.frame_of(np.full((4, 6, 3), 10 + 20 * number, np.uint8)), Fraction(number), "") for number in range(count)]
+    calls = iter(range(count))
+    redrawing = Redrawing(Late(), live=False, similar=(lambda picture: next(calls) % 3 == 2) if skipping else None)
+    done = []
+    for shot in shots:
+        made = redrawing.work(shot)
+        done += (redrawing.instead(shot, None) or []) if made is None else made
+    done += redrawing.rest()
+    assert [one.shot for one in done] == shots
+    of = [number - (skipping and number % 3 == 2) for number in range(count)]
+    assert [one.picture[0, 0, 0] for one in done] == [10 + 20 * number for number in of]
+
+
+def test_what_has_come_to_rest_is_shown_when_it_is_finished():
+    shot = inputs.Shot(inputs.frame_of(np.full((4, 6, 3), 90, np.uint8)), Fraction(0), "")
+    redrawing = Redrawing(Late(), live=True)
+    [first] = redrawing.work(shot)
+    [last] = redrawing.settle()
+    assert first.shot is last.shot is shot and first.picture[0, 0, 0] == 45 and last.picture[0, 0, 0] == 90
+    assert redrawing.settle() == []
+
+
+# Networks and diffusion
+
+
+def test_a_network_redraws(tmp_path, video):
+    (tmp_path / "negative.onnx").write_bytes(tiny_onnx.mixed(-np.eye(3), (1, 1, 1)))
+    words = ["--style", "onnx", "--model", tmp_path / "negative.onnx", "--values", "0..1", "--channels", "RGB"]
+    assert stylize(video, "-o", tmp_path / "out.mp4", *words) == 0
+    for one, of in zip(pictures(tmp_path / "out.mp4"), pictures(video), strict=True):
+        assert psnr(one.rgb8, 255 - of.rgb8) > 30
+
+
+@pytest.mark.xdist_group("diffusion")
+def test_a_diffusion_model_redraws_every_frame_of_a_video(tmp_path, video, tiny_sd):
+    words = ["--style", "diffusion", "--model", tiny_sd("turbo"), "--diffusion-size", "64", "--steps", "3", "--mix", "0"]
+    assert stylize(video, "-o", tmp_path / "out.mp4", *words, "--prompt", "snow | oil: 0.5", "--frames", "6") == 0
+    found = pictures(tmp_path / "out.mp4")
+    assert len(found) == 6  # with a mix of 0 each is its own frame, although it comes two frames late
+    assert min(psnr(one.rgb8, of.rgb8) for one, of in zip(found, pictures(video), strict=False)) > 30
+
+
+# Scenes
+
+
+def drawn(scene, cameras):
+    options = RenderOptions(outputs=("rgb8", "alpha", "depth"))
+    draw, content = open_renderer("cpu"), load(scene)
+    return [draw.render(content, camera, options) for camera in cameras]
+
+
+def test_a_scene_is_seen_from_the_cameras_of_a_path_and_steadied(tmp_path, scene, path_file):
+    from splatview.formats import load_cameras
+
+    frames = drawn(scene, load_cameras(path_file))
+    style = FILTERS["toon"]()
+    for words, stylizer in ((["--no-steady"], style), ([], Steady(style))):
+        assert stylize(scene, "--camera", path_file, "-o", tmp_path / "out.png", "--style", "toon", *words) == 0
+        for number, one in enumerate(frames):
+            np.testing.assert_array_equal(picture(tmp_path / f"out_{number:04d}.png"), stylizer.style(one))
+
+
+def test_a_scene_without_a_path_is_flown_around(capsys, tmp_path, scene):
+    assert stylize(scene, "-o", tmp_path / "orbit.mp4", "--size", "64x64", "--frames", "8", "--fps", "8", "--up", "z", "--no-steady") == 0
+    found = pictures(tmp_path / "orbit.mp4")
+    assert [one.time for one in found] == [Fraction(number, 8) for number in range(8)]
+    assert "draw " in capsys.readouterr().out
+    assert stylize(scene, "-o", tmp_path / "front.png", "--size", "64x64", "--up", "z") == 0, "a picture is one view"
+    assert psnr(picture(tmp_path / "front.png"), found[0].rgb8) > 25
+    apart = [psnr(one.rgb8, found[0].rgb8) for one in found]
+    assert apart[1] > apart[4] and apart[7] > apart[4], "once around"
+
+
+def test_what_is_not_meant_stays_as_it_is(tmp_path, scene, path_file):
+    from splatview.formats import load_cameras
+
+    [first, *_] = drawn(scene, load_cameras(path_file))
+    style = FILTERS["pixel"]()
+    words = ["--camera", path_file, "--frames", "1", "--style", "pixel", "--where", "depth", "0", "3.9"]
+    assert stylize(scene, "-o", tmp_path / "near.png", *words) == 0
+    assert stylize(scene, "-o", tmp_path / "far.png", *words, "--inverted") == 0
+    share = DepthRange(0, 3.9).share(first)
+    near, far = picture(tmp_path / "near.png"), picture(tmp_path / "far.png")
+    assert 0.01 < share.mean() < 0.9
+    np.testing.assert_array_equal(near, Masked((Mask(DepthRange(0, 3.9)), style)).style(first))
+    np.testing.assert_array_equal(near[share == 0], first.rgb8[share == 0])
+    np.testing.assert_array_equal(far[share == 0], style.style(first)[share == 0])
+
+
+# What is live
+
+
+class Capture:
+    """What OpenCV gives of a camera: pictures in BGR."""
+
+    def __init__(self, count=None, wait=0.0):
+        self.count, self.wait, self.given, self.told = count, wait, 0, {}
+
+    def isOpened(self):
+        return True
+
+    def set(self, name, value):
+        self.told[name] = value
+
+    def get(self, name):
+        return 25.0
+
+    def read(self):
+        time.sleep(self.wait)
+        if self.given == self.count:
+            return False, None
+        self.given += 1
+        return True, smooth(self.given)[..., ::-1]
+
+    def release(self):
+        self.count = self.given
+
+
+def test_a_webcam_gives_pictures_until_it_is_gone():
+    capture = Capture(count=5)
+    camera = Webcam(3, (640, 360), opened=lambda number: capture)
+    found = []
+    with pytest.raises(OSError, match="webcam 3: it gives no pictures any more"):
+        found.extend(camera.pictures())
+    assert len(found) == 5 and camera.rate == 25 and {640.0, 360.0} <= set(capture.told.values())
+    np.testing.assert_array_equal(found[0], smooth(1))
+
+
+def test_that_there_is_no_webcam_is_said_with_those_that_are(tmp_path):
+    for number in (0, 2):
+        (tmp_path / f"video{number}").touch()
+    with pytest.raises(OSError, match=r"webcam 1: there is none, or another program has it \(here: 0, 2\)"):
+        Webcam(1, opened=lambda number: type("None", (), {"isOpened": lambda self: False})(), devices=str(tmp_path))
+
+
+def run_stream(stream):
+    stream.start()
+    while stream.running:
+        time.sleep(0.005)
+    stream.finish()
+    stream.close()
+
+
+def test_what_is_live_is_dropped_when_it_comes_too_soon(tmp_path):
+    """The times of those that are not are their own."""
+
+    class Slow:
+        def style(self, frame):
+            time.sleep(0.05)
+            return frame.rgb8
+
+    source = inputs.of_video(tiny_videos.write(tmp_path / "in.mp4", count=30, rate=60), None)
+    target = Pictures(tmp_path / "out", source)
+    stream = Stream(source, Slow(), target, live=True)
+    began = time.monotonic()
+    run_stream(stream)
+    assert time.monotonic() - began > 0.45, "by the clock"
+    totals = stream.totals
+    assert totals.captured == 30 == totals.processed + totals.dropped and totals.dropped > 10
+    names = sorted(int(one.stem) for one in (tmp_path / "out").iterdir())
+    assert len(names) == totals.shown == totals.processed
+    originals = pictures(tmp_path / "in.mp4")
+    for number in names:
+        np.testing.assert_array_equal(picture(tmp_path / "out" / f"{number:06d}.png"), originals[number].rgb8)
+
+
+class Fragile:
+    """Fails at some frames."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def style(self, frame):
+        self.calls += 1
+        if self.calls in (2, 3):
+            raise RuntimeError("no more memory")
+        return 255 - frame.rgb8
+
+
+def test_of_what_is_live_a_frame_that_fails_goes_on_as_it_came_and_the_page_is_told(tmp_path):
+    def one_by_one():
+        for number in range(6):
+            yield inputs.Shot(inputs.frame_of(smooth(number)), Fraction(number), f"{number}")
+            until(lambda number=number: stream.totals.shown > number)
+
+    source = inputs.Source("pictures", lambda forever: one_by_one(), lambda shot: 0.0)
+    told = []
+
+    class Watched(Pictures):
+        def put(self, styled):
+            told.append(stream.figures["error"])
+            return super().put(styled)
+
+    stream = Stream(source, Fragile(), Watched(tmp_path / "out", source), live=True)
+    run_stream(stream)
+    assert stream.totals.failed == 2 and stream.totals.shown == 6 and stream.failed is None
+    assert [bool(one) for one in told] == [False, True, True, False, False, False]
+    assert told[1] == "style: RuntimeError: no more memory; the picture goes on unstylised"
+    for number in range(6):
+        expected = smooth(number) if number in (1, 2) else 255 - smooth(number)
+        np.testing.assert_array_equal(picture(tmp_path / "out" / f"{number}.png"), expected)
+
+
+def test_of_a_file_a_style_that_fails_is_the_end_and_nothing_is_left(capsys, monkeypatch, tmp_path, video):
+    monkeypatch.setattr(kinds, "opened", lambda name, flags: Fragile())
+    assert stylize(video, "-o", tmp_path / "out.mp4") == 1
+    assert "RuntimeError: no more memory" in capsys.readouterr().err
+    assert sorted(one.name for one in tmp_path.iterdir()) == [video.name]
+
+
+# The end
+
+
+def until(true, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def started(*words, code=None):
+    command = [sys.executable, *(["-c", code] if code else ["-m", "splatview"]), "stylize", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_file_that_is_interrupted_leaves_what_was_there(tmp_path, scene):
+    target = tmp_path / "out.mp4"
+    target.write_bytes(b"what was there")
+    with started(scene, "-o", target, "--frames", "3000", "--size", "640x360") as process:
+        until(lambda: list(tmp_path.glob(".out*")))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert "Traceback" not in process.stderr.read()
+    assert target.read_bytes() == b"what was there" and sorted(one.name for one in tmp_path.iterdir()) == ["ball.ply", "out.mp4"]
+
+
+CAMERA = """
+import sys
+sys.path[:0] = {folders!r}
+from test_cli_stylize import Capture
+from splatview.cli import inputs, main
+of_webcam = inputs.of_webcam
+inputs.of_webcam = lambda number, size: of_webcam(number, size, opened=lambda number: Capture(wait=0.02))
+sys.exit(main())
+"""
+
+
+def test_the_recording_of_a_webcam_ends_as_a_whole_video(tmp_path, request):
+    target = tmp_path / "out.mp4"
+    folders = [str(request.path.parent), str(request.path.parents[1] / "tools")]
+    with started("0", "-o", target, "--style", "toon", code=CAMERA.format(folders=folders)) as process:
+        until(lambda: list(tmp_path.glob(".out*")))
+        time.sleep(0.5)
+        for _ in range(3):  # people who are in a hurry lose nothing
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        printed = process.stdout.read()
+        assert "Traceback" not in process.stderr.read() and "captured" in printed
+    found = pictures(target)
+    times = np.diff([float(one.time) for one in found])
+    assert len(found) > 5 and (times > 0).all() and np.median(times) < 0.2
+
+
+async def look(url):
+    """What the page is shown, and told."""
+    async with ClientSession() as client:
+        async with client.get(url) as answer:
+            assert answer.status == 200 and "<canvas" in await answer.text()
+        async with client.ws_connect(f"{url}pictures") as page, asyncio.timeout(20):
+            seen, told = 0, {}
+            while seen < 3 or told.get("counts", {}).get("shown", 0) < 3:
+                message = await page.receive()
+                if message.type is WSMsgType.BINARY:
+                    seen += 1
+                    await page.send_str("drawn")
+                else:
+                    told = json.loads(message.data)
+            return told
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_page_shows_a_video_over_and_over_until_it_is_ended(video, kind, code):
+    with started(video, "--style", "toon", "--port", "0", "--no-open") as process:
+        try:
+            (url,) = re.findall(r"http://\S+", process.stdout.readline())
+            told = asyncio.run(look(url))
+            assert told["error"] == "" and {one["name"] for one in told["stages"]} == {"read", "style", "show"}
+            time.sleep(0.5)  # longer than the video
+            process.send_signal(kind)
+            assert process.wait(20) == code
+            printed = process.stdout.read()
+            assert int(re.search(r"captured (\d+)", printed)[1]) > 10 and printed.count("\n") == 1
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()

@@ -1,0 +1,99 @@
+"""Measures the diffusion stylizer on this machine, at the true size of SD-Turbo with a small autoencoder, and with random weights.
+
+    python tools/bench_diffusion.py --sizes 256 512 --steps 1 4 --accelerators eager graphs
+
+Weights change nothing about the time, so no model need be fetched. Each row is the median over frames that all differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+from splatview import Camera
+from splatview.frame import Frame
+from splatview.stylize import models, tiny_autoencoder
+from splatview.stylize.diffusing import Diffusing
+from splatview.stylize.diffusion import Around, Diffusion
+from splatview.stylize.networks import Denoiser
+from splatview.stylize.parts import Codec, Encoded, Model
+
+SD_TURBO = {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}
+PIXELS = (720, 1280)
+
+
+def random_model(device: torch.device) -> Model:
+    """SD-Turbo's denoiser and TAESD's layers."""
+    dtype = models._dtype(device)
+    with torch.device("meta"):
+        network: Any = UNet2DConditionModel(**SD_TURBO, sample_size=64)  # type: ignore[arg-type]
+    network = torch.nn.Module.to(network.to_empty(device="cpu"), dtype)  # diffusers' own `to` warns
+    for value in network.parameters():
+        torch.nn.init.trunc_normal_(value, std=0.02) if value.numel() < 1e5 else value.data.fill_(1e-4)
+    network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    halves = tiny_autoencoder.encoder_layers(4), tiny_autoencoder.decoder_layers(4)
+    encode, decode = (Cast(half, device, dtype) for half in halves)
+    table = np.linspace(0.9991**0.5, 0.0047**0.5, 1000, dtype=np.float32) ** 2
+    encoded = Encoded({"tokens": torch.zeros(1, 77, 1024, device=device)})
+    codec = Codec("random", encode, decode, 4)
+    return Model("random SD-Turbo", "turbo", Denoiser(network).eval(), codec, lambda text: encoded, table, device=device)
+
+
+class Cast(torch.nn.Module):
+    """Layers of half an autoencoder in a type of their own."""
+
+    def __init__(self, layers: Any, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.layers = layers.eval().requires_grad_(False).to(device, dtype, memory_format=torch.channels_last)
+        self.dtype = dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x.to(self.dtype)).float()
+
+
+def frames(count: int) -> list[Frame]:
+    height, width = PIXELS
+    camera = Camera.look_at((0, -3, 1), (0, 0, 0), (0, 0, 1), 0.8, width, height)
+    rng = np.random.default_rng(0)
+    return [Frame(camera, {"rgb8": rng.integers(0, 256, (height, width, 3), np.uint8)}) for _ in range(count)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
+    parser.add_argument("--steps", type=int, nargs="+", default=[1])
+    parser.add_argument("--accelerators", nargs="+", default=["eager"])
+    parser.add_argument("--frames", type=int, default=10)
+    chosen = parser.parse_args()
+    device = torch.device(chosen.device)
+    model, shown = random_model(device), frames(chosen.frames + 2)
+    print(f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, frames of {PIXELS[1]} x {PIXELS[0]}")
+    print(f"{'accelerator':<14}{'size':>6}{'steps':>7}{'ms':>9}{'per second':>12}")
+    for accelerator in chosen.accelerators:
+        stylizer = Diffusion(model, around=Around(accelerator=accelerator))
+        for size in chosen.sizes:
+            for steps in chosen.steps:
+                stylizer.take(replace(Diffusing(), size=size, steps=steps))
+                for frame in shown[:2]:
+                    stylizer.style(frame)
+                stylizer._acceleration.settle()
+                times = []
+                for frame in shown[2:]:
+                    began = time.perf_counter()
+                    stylizer.style(frame)
+                    times.append(1000 * (time.perf_counter() - began))
+                middle = statistics.median(times)
+                print(f"{stylizer.in_use.partition(';')[0]:<14}{size:>6}{steps:>7}{middle:>9.1f}{1000 / middle:>12.1f}", flush=True)
+        stylizer.close()
+
+
+if __name__ == "__main__":
+    main()
