@@ -59,6 +59,57 @@ def test_all_of_a_network_is_that_network():
     assert narrowed(teacher.config, 1.0) == (16, 32) and torch.equal(told(student), told(teacher))
 
 
+def inherited(teacher, ratio: float = 0.5, **more):
+    student = network(2, **{**more, "block_out_channels": narrowed(teacher.config, ratio)})
+    inherit(student, teacher)
+    return student
+
+
+def test_the_time_is_told_in_waves_of_the_same_frequencies():
+    teacher, at = network(1), torch.arange(1000)
+    for place in range(16):
+        with torch.no_grad():
+            teacher.time_embedding.linear_1.weight[:, place] = place
+    student = inherited(teacher)
+    columns = student.time_embedding.linear_1.weight.mean(0).round().long()
+    assert len(columns) == 8 and torch.allclose(student.time_proj(at), teacher.time_proj(at)[:, columns], atol=1e-3)
+
+
+def test_each_group_and_each_head_keeps_its_share_in_its_place():
+    """Channels are marked by the group, the head or the block that they are of."""
+    teacher = network(1)
+    with torch.no_grad():
+        for name, layer in teacher.named_modules():
+            if name.endswith("norm2") and "resnets" in name:
+                layer.weight.copy_(torch.arange(4).repeat_interleave(len(layer.weight) // 4))
+            elif name.endswith("to_v"):
+                marks = torch.arange(4).repeat_interleave(len(layer.weight) // 4)
+                layer.weight.copy_(marks[:, None] + 0.1 * torch.rand_like(layer.weight))
+    student = inherited(teacher)
+    found = [
+        layer.weight.view(len(layer.weight), -1).mean(1).floor().tolist()
+        for name, layer in student.named_modules()
+        if (name.endswith("norm2") and "resnets" in name) or name.endswith("to_v")
+    ]
+    assert len(found) > 10
+    assert all(marks == torch.arange(4).repeat_interleave(len(marks) // 4).tolist() for marks in found)
+
+
+def test_what_comes_over_a_shortcut_stays_behind_what_comes_from_below():
+    more = {"block_out_channels": (16, 32), "layers_per_block": 2}
+    teacher = network(1, **more)
+    sides = {(0, 0): (32, 32), (0, 1): (32, 32), (0, 2): (32, 16), (1, 0): (32, 16), (1, 1): (16, 16), (1, 2): (16, 16)}
+    for (number, place), (below, beside) in sides.items():
+        with torch.no_grad():
+            teacher.up_blocks[number].resnets[place].norm1.weight.copy_(torch.arange(below + beside))
+    student = network(2, **{**more, "block_out_channels": (8, 16)})
+    kept = inherit(student, teacher)
+    assert kept[16].tolist() != list(range(0, 16, 2)) and kept[32].tolist() != list(range(0, 32, 2))
+    for (number, place), (below, beside) in sides.items():
+        found = student.up_blocks[number].resnets[place].norm1.weight
+        assert found.tolist() == [*kept[below].tolist(), *(below + kept[beside]).tolist()]
+
+
 @pytest.mark.parametrize(
     ("config", "ratio", "widths"),
     [

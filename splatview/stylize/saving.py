@@ -31,6 +31,8 @@ def write(model: Model, teacher: Path, target: Path) -> None:
     for value in network.parameters():
         value.data = value.data.to(torch.float16, memory_format=torch.contiguous_format)
     network.save_pretrained(partial / "unet", safe_serialization=True)
+    for file in (partial / "unet").glob("*.safetensors"):  # some versions write files that nobody else may read
+        shutil.copymode(partial / "unet" / "config.json", file)
     index = json.loads((teacher / INDEX).read_bytes())
     settings = partial / "scheduler" / "scheduler_config.json"
     scheduler = json.loads(settings.read_bytes())
