@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+import os
+import sys
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +32,8 @@ class Command:
     """Measure how fast this machine draws a scene: the median milliseconds of a warm frame, whole and by stage, at several sizes.
 
     The first camera of --camera is used, or the default view. With --stylize, how much a style's pictures flicker, and what it takes to
-    steady them: on a fixed fly-through of the bundled stage, with noise in every picture.
+    steady them: on a fixed fly-through of the bundled stage, with noise in every picture. With --models, how fast diffusion models redraw a
+    picture of the bundled stage, how close quick ways come to many steps, and how fast the stage is drawn beside that.
     """
 
     scenes: ScenePaths
@@ -40,20 +43,30 @@ class Command:
     json: Annotated[Path | None, MAYBE_FILE] = None
     """Also write the figures to this file."""
     frames: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
-    """Frames that are measured at each size, after two to warm up. Default: 15; of the fly-through 24."""
+    """Frames that are measured at each size, after two to warm up. Default: 15; of the fly-through 24; of models 3."""
     stylize: bool = False
     """Measure flicker instead. SCENE is the bundled stage if none is given, and 640x360 the size."""
     style: str = "painterly"
     """The style that is measured with --stylize: painterly, one of the filters, or the path of an ONNX file."""
+    models: bool = False
+    """Measure diffusion models instead: those that are here, of many steps, few and one. SCENE is the bundled stage, as splats and as a
+    field, if none is given, and 256x256 (with a GPU 512x512) the size that models draw at."""
+    random_weights: bool = False
+    """With --models: all of them in their true sizes with random weights. They are as fast, and nothing to look at."""
     backend: Backend = "auto"
     """What draws."""
     viewpoint: OmitArgPrefixes[CameraFlags] = field(default_factory=CameraFlags)
 
     def run(self) -> None:
+        if self.models and self.stylize:
+            raise UserError("--models and --stylize measure different things: expected one of them")
+        if self.random_weights and not self.models:
+            raise UserError("--random-weights are of models: expected --models, too")
         if self.frames is not None and self.frames < (least := 2 if self.stylize else 1):
             raise UserError(f"--frames: expected {least} or more, got {self.frames}")
-        scenes = (demo_scene(),) if self.stylize and not self.scenes else self.scenes
-        found = (self.flicker if self.stylize else self.speed)(load_scenes(scenes, self.level), renderer(self.backend))
+        bundled = (demo_scene(), demo_scene().with_suffix(".ingp")) if self.models else (demo_scene(),) if self.stylize else ()
+        measured = self.redrawing if self.models else self.flicker if self.stylize else self.speed
+        found = measured(load_scenes(self.scenes or bundled, self.level), renderer(self.backend))
         if self.json is not None:
             with users_fault(OSError):
                 self.json.write_text(json.dumps(found, indent=2) + "\n")
@@ -83,6 +96,22 @@ class Command:
         print(f"{self.style} with noise, {len(frames)} frames of {size}, {moved:.1f} pixels from one to the next")
         flicker.print_table(rows)
         return {"style": self.style, "width": size.width, "height": size.height, "pixels": moved, "ways": [asdict(row) for row in rows]}
+
+    def redrawing(self, scene: Scene, draw: Renderer) -> dict[str, Any]:
+        """Measure and print how fast models redraw; the figures for machines."""
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin on cores that others need
+        from splatview.cli import modelling, shares
+
+        size = self.viewpoint.size
+        if size is not None and (size.width % 8 or size.height % 8 or min(size.width, size.height) < 64):
+            raise UserError(f"--size: expected multiples of 8 from 64 on, which models draw at, got {size}")
+        if self.random_weights:
+            print("random weights: speeds are those of the real models, pictures are noise", file=sys.stderr)
+        stage = modelling.Stage(scene, draw, lambda part: replace(self.viewpoint, size=None).cameras(part)[0])
+        with waiting("measuring") as tell:
+            rows = modelling.table(stage, size, self.frames or modelling.FRAMES, self.random_weights, tell)
+        shares.print_rows(rows)
+        return {"random_weights": self.random_weights, "backend": draw.name, "rows": [asdict(row) for row in rows]}
 
 
 def print_rows(what: str, backend: str, rows: list[Measurement]) -> None:

@@ -45,7 +45,7 @@ class Command:
     teacher: str
     """The model that is learned from: a name of `splatview models`, a hub id, or a folder."""
     data: str
-    """Pictures (a folder, or a pattern in quotes: 'out/*.png', out_%04d.png), or a scene, which is then drawn from all around."""
+    """Pictures (a folder, or a pattern in quotes: 'out/*.png'), or a scene, which is then drawn from all around."""
     compress: float = 0.5
     """The share of its channels that is kept. Half of them make a quarter of the numbers."""
     output: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="", aliases=["-o"])] = None
@@ -128,12 +128,13 @@ class Command:
     def _lessons(self, teacher: Model) -> Lessons:
         """Latents of the pictures."""
         from splatview.cli import footage
-        from splatview.stylize.diffusion import fitting
+        from splatview.cli.inputs import pictures_among
         from splatview.stylize.distillation import lessons
+        from splatview.stylize.pictures import fitting
 
         size = self.size or SIZES[teacher.device.type]
         fit = lambda height, width: fitting(height, width, size)
-        paths = footage.files(self.data)
+        paths = pictures_among([self.data]) or []
         found = footage.read(paths, fit) if paths else footage.drawn(Path(self.data), self.views, self.camera, self.backend, fit)
         count = len(paths) or self.views
         with waiting("looking at pictures") as progress:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 
 from splatview.arrays import Bytes
 from splatview.cli.cameras import CameraFlags
-from splatview.cli.faults import UserError, users_fault
+from splatview.cli.faults import users_fault
+from splatview.cli.inputs import read_picture
 from splatview.cli.loading import load_scene, renderer
-from splatview.cli.pictures import PICTURE_SUFFIXES
 from splatview.cli.vantage import views
 from splatview.frame import RenderOptions
 from splatview.framing import frame_scene
@@ -26,29 +25,14 @@ SHAPE = 3, 4  # height and width of views of a scene, before they are sized
 Fitting = Callable[[int, int], tuple[int, int]]  # height and width of a picture -> those at which it is learned from
 
 
-def files(data: str) -> list[Path]:
-    """The pictures of a folder or a pattern; none if it is something else, such as a scene."""
-    folder = Path(data)
-    if folder.is_dir():
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-    pattern = Path(re.sub(r"%0?\d*d", "*", data))
-    if "*" not in pattern.name and "?" not in pattern.name:
-        return []
-    found = sorted(path for path in pattern.parent.glob(pattern.name) if path.suffix.lower() in PICTURE_SUFFIXES)
-    if not found:
-        raise UserError(f"--data {data}: expected pictures ({', '.join(PICTURE_SUFFIXES)}), found none of that name")
-    return found
-
-
 def read(paths: Sequence[Path], fitting: Fitting) -> Iterator[Bytes]:
     """Pictures [h, w, 3] of files, over black, all at the size and in the shape of the first."""
-    from PIL import Image
-
     size: tuple[int, int] | None = None
     for path in paths:
-        with users_fault(OSError, ValueError), Image.open(path) as image:
-            rgba = np.asarray(image.convert("RGBA"), np.float32)
-        picture = (rgba[..., :3] * rgba[..., 3:] / 255 + 0.5).astype(np.uint8)
+        with users_fault(OSError, ValueError):
+            picture, alpha = read_picture(path)
+        if alpha is not None:
+            picture = (picture * (alpha[..., None] / np.float32(255)) + 0.5).astype(np.uint8)
         size = size or fitting(*picture.shape[:2])
         yield filled(picture, size)
 

@@ -53,6 +53,7 @@ class Choice:
     loras: tuple[tuple[str, float], ...] = ()  # with how much of each
     controlnets: tuple[str, ...] = ()  # "HINT=MODEL" for those that are not in the catalogue
     device: str = "auto"
+    plain: bool = False  # as it is, even if that takes many steps
 
 
 def with_companions(name: str) -> tuple[str, ...]:

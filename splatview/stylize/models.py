@@ -35,7 +35,7 @@ FITS: dict[int, Base] = {768: "sd15", 1024: "sd21", 2048: "sdxl"}  # by the widt
 
 def load(choice: Choice) -> Model:
     """The model of `choice`. NotHere: something is not on this machine. ValueError: it is not such a model, or it is broken."""
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if choice.device == "auto" else choice.device)
+    device = device_of(choice.device)
     dtype = _dtype(device)
     folder = hub.located(choice.model)
     problems = weights.look_through(folder).problems
@@ -47,7 +47,7 @@ def load(choice: Choice) -> Model:
         config = _json(folder / "scheduler" / "scheduler_config.json")
         base = FITS.get(network.config.cross_attention_dim, "sdxl" if len(texts.encoders) > 1 else "sd15")
         family = _family(config, network)
-        loras = choice.loras if family else (*_quick(base, choice), *choice.loras)
+        loras = choice.loras if family or choice.plain else (*_quick(base, choice), *choice.loras)
         _fuse(network, texts, loras)
         codec, notes = _codec(choice, folder, base, device)
         nets = {hint: _placed(_part(ControlNetModel, hub.located(name), dtype), device) for hint, name in map(_hinted, choice.controlnets)}
@@ -71,6 +71,11 @@ def load(choice: Choice) -> Model:
         network.config.time_cond_proj_dim is not None,
         notes,
     )
+
+
+def device_of(name: str) -> torch.device:
+    """The device that `name` means; auto: a GPU if there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def _dtype(device: torch.device) -> torch.dtype:
