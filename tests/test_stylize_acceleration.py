@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -82,6 +83,9 @@ def test_frames_do_not_wait_for_a_faster_way_and_then_take_it(model, accelerated
     with torch.no_grad():
         expected = model.unet(*inputs())
         assert torch.equal(faster.model.unet(*inputs()), expected)
+        end = time.monotonic() + 10
+        while "eager, making tracing of the denoiser" not in faster.in_use and time.monotonic() < end:
+            time.sleep(0.01)
         assert not made and "eager, making tracing of the denoiser" in faster.in_use
         go.set()
         assert faster.settle(20) and faster.in_use == "tracing"
