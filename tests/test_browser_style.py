@@ -45,14 +45,12 @@ def test_a_style_is_turned_on_and_changed_and_flying_keeps_its_rate(chromium):  
         plain = canvas(tab)
         tab.keyboard.press("y")
         until(tab, lambda: session.view.shown == "style" and session.styling.figures[0].processed)
+        until(tab, lambda: np.abs(canvas(tab) - plain).mean() > 1)  # the page shows the style
         at_rest(tab, session)
         painted = canvas(tab)
-        assert np.abs(painted - plain).mean() > 1, "the page shows the style"
         tab.get_by_text("Style", exact=True).first.click()
         tab.get_by_text("Surprise me").click()
-        tab.wait_for_timeout(500)
-        at_rest(tab, session)
-        assert np.abs(canvas(tab) - painted).mean() > 0.3, "and another one when it is changed"
+        until(tab, lambda: np.abs(canvas(tab) - painted).mean() > 0.3)  # and another one when it is changed
         tab.mouse.click(300, 400)
         tab.keyboard.press("y")
         at_rest(tab, session)

@@ -125,6 +125,7 @@ USER_ERRORS = {
     "two videos": (["{video}", "{video}"], "expected one video"),
     "itself": (["{video}", "-o", "{video}"], "written over"),
     "its own folder": (["{tmp}/photos", "-o", "{tmp}/photos"], "written over"),
+    "one place for two": (["{tmp}/photos", "{tmp}/other", "-o", "{tmp}/out"], "several of the pictures"),
     "unknown target": (["{video}", "-o", "{tmp}/x.xyz"], ".webm"),
     "no such folder": (["{video}", "-o", "{tmp}/no/x.mp4"], "there is no folder"),
     "bad pattern": (["{video}", "-o", "{tmp}/%s%d.png"], "%04d"),
@@ -148,7 +149,9 @@ def test_a_users_error_is_one_line_and_code_2(capfd, tmp_path, video, scene, nam
     for text in ("text.mp4", "text.png"):
         (tmp_path / text).write_text("neither pictures nor video")
     (tmp_path / "photos").mkdir()
-    Image.fromarray(clouds(9, 9)).save(tmp_path / "photos" / "a.png")
+    (tmp_path / "other").mkdir()
+    for name_of in ("photos/a.png", "other/a.bmp"):
+        Image.fromarray(clouds(9, 9)).save(tmp_path / name_of)
     words, message = USER_ERRORS[name]
     before = video.read_bytes()
     assert stylize(*(word.format(tmp=tmp_path, video=video, scene=scene) for word in words)) == 2
@@ -295,6 +298,27 @@ def test_every_frame_gets_its_own_picture_however_late(count, skipping):
     assert [one.shot for one in done] == shots
     of = [number - (skipping and number % 3 == 2) for number in range(count)]
     assert [one.picture[0, 0, 0] for one in done] == [10 + 20 * number for number in of]
+
+
+def test_of_a_picture_that_stands_still_not_every_frame_is_remembered():
+    """A stylizer that sees that nothing has changed says that its picture is of the first of these frames."""
+
+    class Idle:
+        shown = None
+
+        def style(self, frame):
+            if self.shown is None or (self.shown.rgb8 != frame.rgb8).any():
+                self.shown = frame
+            return self.shown.rgb8
+
+    levels = [10] * 100 + [20] * 100
+    shots = [inputs.Shot(inputs.frame_of(np.full((4, 6, 3), level, np.uint8)), Fraction(n), "") for n, level in enumerate(levels)]
+    redrawing, done, late = Redrawing(Idle(), live=False), [], 0
+    for number, shot in enumerate(shots):
+        done += redrawing.work(shot)
+        late = max(late, number + 1 - len(done))
+    done += redrawing.rest()
+    assert [one.shot for one in done] == shots and [one.picture[0, 0, 0] for one in done] == levels and late < 50
 
 
 def test_what_has_come_to_rest_is_shown_when_it_is_finished():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from stylized_frames import camera, clouds, frame, plane_depth
 
@@ -34,6 +34,8 @@ def test_the_line_of_a_step_is_on_its_nearer_side(far):
 
 
 @given(direction=st.tuples(*[st.floats(-1, 1)] * 3), detail=st.floats(0, 1), width=st.floats(0.5, 5))
+@example(direction=(0.75, 1.0, 0.5), detail=1.0, width=1.0)
+@example(direction=(0.625, 1.0, 0.875), detail=1.0, width=1.0)
 def test_a_plane_has_no_lines_however_it_lies(direction, detail, width):
     view = camera(160, 90, eye=(0, -3, 0))
     depth = plane_depth(view, normalised(np.array([*direction[:2], direction[2] + 1e-3])), 0.2)

@@ -21,9 +21,9 @@ from splatview.stylize.noise import CarriedNoise, HashedNoise
 from splatview.stylize.onnx_style import Channels, Declared, Redrawing, Values, open_onnx
 from splatview.stylize.opening import PACKAGES, open_diffusion
 
-Accelerator = Literal["auto", "eager", "compile", "graphs", "tensorrt"]  # as `acceleration` has it, which needs PyTorch
 TAKEN = ("size",)  # names of flags of the command: a style's own carries its name, --halftone-size
 
+Accelerator = Literal["auto", "eager", "compile", "graphs", "tensorrt"]  # as `acceleration` has it, which needs PyTorch
 Flag = tuple[str, Any, Any]  # a name, a type with how it is told, and the field of a dataclass
 
 
@@ -151,7 +151,8 @@ def _diffusion(controls: Diffusing, flags: Any) -> Stylizer:
     from splatview.stylize.diffusion import Around
 
     noise = {"surfaces": CarriedNoise, "world": HashedNoise}.get(flags.grain)
-    return open_diffusion(choice, controls, Around(noise(controls.seed) if noise else None, accelerator=flags.accelerator))
+    around = Around(noise(controls.seed) if noise else None, accelerator=flags.accelerator)
+    return open_diffusion(choice, controls, around)
 
 
 def _lora(text: str) -> tuple[str, float]:

@@ -65,7 +65,7 @@ class Redrawing:
             return done
         last = self._waiting[-1][0].frame
         for _ in range(MOST_CALLS):
-            if shown_by(self._stylizer, last) is last and (self._given > 1 or settled(self._stylizer)):
+            if settled(self._stylizer) or (self._given > 1 and shown_by(self._stylizer, last) is last):
                 break
             done += self._each(last)
         while self._waiting:
@@ -87,6 +87,8 @@ class Redrawing:
         shown = shown_by(self._stylizer, frame)
         done: list[Styled] = []
         while len(self._waiting) > 1 and self._waiting[0][0].frame is not shown:
+            done += self._first()
+        while len(self._waiting) > KEPT:  # nothing changes, and so their picture is the one before's
             done += self._first()
         self._picture = picture
         return done

@@ -75,9 +75,12 @@ class Stream:
 
     def settle(self) -> None:
         """Show what has come to rest, a picture for instance, at its best."""
-        if not self._settled and not self._chain.totals.failed:
-            self._hand(self._show, self._redrawing.settle())
-        self._settled = True
+        if not self._settled:
+            self._settled = True
+            try:
+                self._hand(self._show, self._redrawing.settle())
+            except Exception as error:
+                self._style_failed(error)
 
     def close(self) -> None:
         self._chain.close()
@@ -112,9 +115,8 @@ class Stream:
         if not count:
             return 0.0, f"{shown:,} frames, {self.rate:.1f} a second"
         left = self.seconds / shown * max(0, count - shown) if shown else 0.0
-        return min(
-            1.0, shown / count
-        ), f"{shown:,} of {count:,}, {self.rate:.1f} frames a second, {int(left) // 60}:{int(left) % 60:02d} left"
+        clock = f"{int(left) // 60}:{int(left) % 60:02d}"
+        return min(1.0, shown / count), f"{shown:,} of {count:,}, {self.rate:.1f} frames a second, {clock} left"
 
     @property
     def summary(self) -> str:

@@ -235,4 +235,4 @@ class Command(Generic[F]):
 
 def command(arguments: Sequence[str]) -> Any:
     """The command with the flags of the style that the arguments name."""
-    return Command[kinds.flags_of(kinds.chosen(arguments))]  # pyright: ignore
+    return Command[kinds.flags_of(kinds.chosen(arguments))]  # pyright: ignore[reportInvalidTypeArguments]

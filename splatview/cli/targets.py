@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
@@ -24,22 +25,27 @@ from splatview.outputs.images import SUFFIXES, write_image
 
 
 class Target(Protocol):
-    """A place for pictures: inside of a `with`, at whose end it is finished."""
+    """A place for pictures."""
 
     every: bool  # each picture counts
     title: str  # of what it does, as a stage
-    cut: bool  # the source is not read to its end
 
     def put(self, styled: Styled) -> Styled:
         """Take a picture."""
         ...
+
+
+class Files(Target, Protocol):
+    """Files: inside of a `with`, at whose end they are finished."""
+
+    cut: bool  # the source is not read to its end
 
     @property
     def told(self) -> str:
         """For people: what is there now."""
         ...
 
-    def __enter__(self) -> Target: ...
+    def __enter__(self) -> Files: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
@@ -61,6 +67,9 @@ class Pictures:
             self._folder.mkdir(parents=True, exist_ok=True)
             if any(self._folder.resolve() == file.resolve().parent for file in source.files):
                 raise UserError(f"{path}: expected another folder than that of the pictures, which would be written over")
+            names = [self._named(file.name) for file in source.files]
+            if twice := sorted({str(one) for one in names if names.count(one) > 1}):
+                raise UserError(f"{twice[0]}: several of the pictures would be written there; name them in several commands")
         elif not self._single:
             nth(path, 0)  # a pattern that makes no sense is told before anything is drawn
 
@@ -104,23 +113,29 @@ class Video:
 
         self._module = video
         self._path, self._source = path, source
+        self._using, self._closed = threading.Lock(), False
         self._opened = ExitStack()
         self._writer: Any = None
         self._last = Fraction(0)
         self.cut = False  # if so, neither is its sound
 
     def put(self, styled: Styled) -> Styled:
+        with self._using:
+            if not self._closed:
+                self._put(styled)
+        return styled
+
+    def _put(self, styled: Styled) -> None:
         height, width = styled.picture.shape[:2]
         if self._writer is None:
             form = replace(self._source.form, width=width, height=height)
             self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.sound))
             self._size = width, height
         elif styled.shot.time <= self._last:  # of what is live, another picture of the same moment
-            return styled
+            return
         picture = styled.picture if (width, height) == self._size else cv2.resize(styled.picture, self._size, interpolation=cv2.INTER_AREA)
         self._writer.write(Picture(np.asarray(picture, np.uint8), styled.shot.time))
         self._last = styled.shot.time
-        return styled
 
     @property
     def told(self) -> str:
@@ -133,9 +148,11 @@ class Video:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._writer is not None and self.cut:
-            self._writer.sound_until = self._last + 1 / self._source.form.rate
-        self._opened.__exit__(kind, error, trace)
+        with self._using:  # whoever is writing still is let end
+            self._closed = True
+            if self._writer is not None and self.cut:
+                self._writer.sound_until = self._last + 1 / self._source.form.rate
+            self._opened.__exit__(kind, error, trace)
 
 
 class Browser:
@@ -145,7 +162,6 @@ class Browser:
 
     def __init__(self, listener: socket.socket) -> None:
         self.window = Window(listener)
-        self.cut = False
 
     def put(self, styled: Styled) -> Styled:
         original = styled.shot.frame.rgb8
@@ -154,19 +170,15 @@ class Browser:
         self.window.show(styled.picture, original)
         return styled
 
-    @property
-    def told(self) -> str:
-        return "closed"
-
     def __enter__(self) -> Browser:
         self.window.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.window.close()
 
 
-def target_of(path: Path, source: Source) -> Target:
+def target_of(path: Path, source: Source) -> Files:
     """What the name of a file or folder asks for (see `check_name`); UserError if that cannot be."""
     if any(path.exists() and path.samefile(file) for file in source.files if file.exists()):
         raise UserError(f"{path}: expected another place than what is redrawn, which would be written over")

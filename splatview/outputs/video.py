@@ -6,7 +6,6 @@ Colours are sRGB in memory and BT.709 in files, limited to 16..235 there. Times 
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
@@ -144,7 +143,6 @@ class VideoWriter:
         self.sound_until: Fraction | None = None  # seconds; None: to its end
         self._form, self._colours = form, VideoReformatter()
         self._odd = form.height % 2, form.width % 2
-        self._using = threading.Lock()
         with ExitStack() as opened, self._faults():
             part = opened.enter_context(beside(path))
             self._container = opened.enter_context(
@@ -157,7 +155,7 @@ class VideoWriter:
     def write(self, picture: Picture) -> None:
         """The next picture, of the form's size, after the one before; sound that belongs before it goes first."""
         rgb8 = np.pad(picture.rgb8, ((0, self._odd[0]), (0, self._odd[1]), (0, 0)), "edge") if any(self._odd) else picture.rgb8
-        with self._using, self._faults():
+        with self._faults():
             frame = self._colours.reformat(
                 av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb8), "rgb24"),
                 format="yuv420p",
@@ -175,7 +173,7 @@ class VideoWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with self._using, self._faults():  # whoever is writing still is let end
+        with self._faults():
             if kind is not None:
                 self._opened.__exit__(kind, error, trace)
                 return

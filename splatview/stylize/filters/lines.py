@@ -55,13 +55,13 @@ def form_lines(frame: Frame, width: float, detail: float) -> Bytes:
     if (depth := frame.images.get("depth")) is None:
         return np.zeros(frame.rgb8.shape[:2], np.uint8)
     sigma = 0.5 * max(width, 0.5)
-    low, margin = 0.02 * 0.06**detail, round(2.5 * _WIDER * sigma) + 1
+    low, margin = 0.02 * 0.06**detail, round(2.5 * _WIDER * sigma) + 3
     images = [depth] if (alpha := frame.images.get("alpha")) is None else [depth, alpha]
 
     def band(depth: np.ndarray, alpha: np.ndarray | float = 1.0) -> Bytes:
         solid = np.clip(4 * alpha - np.float32(0.5), 0, 1)  # the fringes of a captured thing are no thing
         near = np.divide(solid, depth, out=np.zeros_like(depth), where=depth > 0)
-        near = np.pad(cv2.medianBlur(near, 5), margin, "reflect", reflect_type="odd")  # planes go on, where a mirror would fold them
+        near = cv2.medianBlur(np.pad(near, margin, "reflect", reflect_type="odd"), 5)  # planes go on, where a mirror would fold them
         mean, wide = (blurred(near, size)[margin:-margin, margin:-margin] for size in (sigma, _WIDER * sigma))
         step = (mean - wide) / np.maximum(mean, np.float32(1e-12))
         return np.asarray(cv2.convertScaleAbs(np.maximum(step - np.float32(low), 0), alpha=255 / (2 * low)), np.uint8)
