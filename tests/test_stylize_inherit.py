@@ -7,7 +7,7 @@ import tiny_diffusion
 import torch
 from wide_networks import network, widened
 
-from splatview.stylize.inherit import inherit, narrowed
+from splatview.stylize.inherit import inherit, narrowed, narrower
 
 pytestmark = pytest.mark.xdist_group("diffusion")
 
@@ -41,7 +41,7 @@ def test_a_network_hidden_in_a_wider_one_is_found(kind):
     assert torch.allclose(told(wide), told(small), atol=1e-5)
     widths = narrowed(wide.config, 0.5)
     assert widths == small.config.block_out_channels
-    student = network(2, **{**more, "block_out_channels": widths})
+    student = narrower(wide, 0.5).eval()
     assert (told(student) - told(small)).abs().max() > 0.1
     kept = inherit(student, wide)
     assert set(kept) == {2 * width for width in widths} and all(len(index) == width / 2 for width, index in kept.items())
@@ -59,8 +59,8 @@ def test_all_of_a_network_is_that_network():
     assert narrowed(teacher.config, 1.0) == (16, 32) and torch.equal(told(student), told(teacher))
 
 
-def inherited(teacher, ratio: float = 0.5, **more):
-    student = network(2, **{**more, "block_out_channels": narrowed(teacher.config, ratio)})
+def inherited(teacher, ratio: float = 0.5):
+    student = narrower(teacher, ratio)
     inherit(student, teacher)
     return student
 
@@ -102,7 +102,7 @@ def test_what_comes_over_a_shortcut_stays_behind_what_comes_from_below():
     for (number, place), (below, beside) in sides.items():
         with torch.no_grad():
             teacher.up_blocks[number].resnets[place].norm1.weight.copy_(torch.arange(below + beside))
-    student = network(2, **{**more, "block_out_channels": (8, 16)})
+    student = narrower(teacher, 0.5)
     kept = inherit(student, teacher)
     assert kept[16].tolist() != list(range(0, 16, 2)) and kept[32].tolist() != list(range(0, 32, 2))
     for (number, place), (below, beside) in sides.items():
@@ -121,6 +121,15 @@ def test_what_comes_over_a_shortcut_stays_behind_what_comes_from_below():
 )
 def test_widths_can_be_divided_by_groups_and_heads(config, ratio, widths):
     assert narrowed(config, ratio) == widths
+
+
+def test_sizes_that_nobody_named_are_cut_as_well():
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        half = narrower(UNet2DConditionModel(cross_attention_dim=768), 0.5)
+    assert half.config.block_out_channels == (160, 320, 640, 640) and half.config.cross_attention_dim == 768
+    assert 0.24 < sum(value.numel() for value in half.parameters()) / 859_520_964 < 0.27
 
 
 @pytest.mark.parametrize("ratio", [0, -1, 1.5, float("nan")])

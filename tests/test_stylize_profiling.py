@@ -175,7 +175,7 @@ def test_models_that_are_here_are_held_against_many_steps(home, scene, tiny_sd, 
         assert sum(row["stages_ms"].values()) == pytest.approx(row["frame_ms"], rel=0.5)
     quality = [row["psnr"] for row in rows.values()]
     assert [value is not None for value in quality] == [False, True, True, False, False, False]
-    assert quality[1] == pytest.approx(quality[2], abs=0.5) and f"{quality[1]:.1f} dB" in printed
+    assert quality[1] == pytest.approx(quality[2], abs=0.5) and f"{quality[1]:.1f} dB" in printed and "SSIM: to 50 steps" in printed
     assert rows["hash grid"]["size"] == "80x80" and rows["hash grid"]["frame_ms"] > 0
 
 
@@ -184,7 +184,7 @@ def test_random_weights_are_measured_where_no_model_is(home, scene, capsys, tmp_
     rows, printed, said = measured(capsys, tmp_path, scene, "--random-weights")
     assert said.count("\n") == 1 and "random weights: speeds are those of the real models" in said
     assert all(row["frame_ms"] > 0 for what, row in rows.items() if what != "hash grid")
-    assert all(row["psnr"] is None for row in rows.values()) and "denoise 50 x" in printed
+    assert all(row["psnr"] is None for row in rows.values()) and "denoise 50 x" in printed and "SSIM" not in printed
 
 
 def test_a_bar_has_as_much_of_a_stage_as_that_takes_of_the_time():

@@ -196,7 +196,7 @@ class Command:
                 if now - said > SAY_EVERY:
                     left = (now - began) / max(parts) * (1 - max(parts)) if max(parts) else 0.0
                     error, features = errors.tolist()
-                    text = f"step {training.steps:,}, error {error:.4f}, of features {features:.4f}, {left / 60:.1f} min left"
+                    text = f"step {training.steps:,}, error {error:.4f}, features {features:.4f}, {left / 60:.1f} min left"
                     told.progress(max(parts), text)
                     said = now
                 if now - saved > SAVE_EVERY:

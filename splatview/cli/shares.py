@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from splatview.cli.modelling import Row
+from splatview.cli.modelling import MANY, Row
 
 BAR = 24  # characters
 STYLES = (("█", "cyan"), ("▓", "magenta"), ("▒", "yellow"), ("░", "green"))  # of stages, the longest first
@@ -21,15 +21,18 @@ def print_rows(rows: Sequence[Row]) -> None:
     """The table, then a bar for each row."""
     console = Console()
     table = Table("", box=SIMPLE_HEAD)
-    for title in ("size", "fps", "latency", "PSNR", "SSIM"):
+    held = any(row.psnr is not None for row in rows)
+    for title in ("size", "fps", "latency", *(("PSNR", "SSIM") if held else ())):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         if row.frame_ms is None or row.latency_ms is None:
             table.add_row(row.what, row.size)
             continue
         quality = ("" if row.psnr is None else f"{row.psnr:.1f} dB", "" if row.ssim is None else f"{row.ssim:.3f}")
-        table.add_row(row.what, row.size, f"{1000 / row.frame_ms:.3g}", _time(row.latency_ms), *quality)
+        table.add_row(row.what, row.size, f"{1000 / row.frame_ms:.3g}", _time(row.latency_ms), *(quality if held else ()))
     console.print(table)
+    if held:
+        print(f"PSNR and SSIM: to {MANY} steps of the same model, from the same picture and noise\n")
     width = max(len(row.what) for row in rows)
     for row in rows:
         console.print(Text(f"{row.what:<{width}}  ").append_text(_explained(row)), soft_wrap=True)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from splatview.arrays import Bytes
 from splatview.stylize.denoise import Asked, Conditions, Entering, Levels, StreamBatch
-from splatview.stylize.inherit import inherit, narrowed
+from splatview.stylize.inherit import inherit, narrower
 from splatview.stylize.networks import Denoiser
 from splatview.stylize.parts import Model
 from splatview.stylize.schedule import schedule, timesteps
@@ -81,15 +81,14 @@ class Distillation:
         self._alphas = torch.tensor(teacher.table, dtype=torch.float32, device=teacher.device)
         self._random = torch.Generator().manual_seed(self.recipe.seed)
         self._teaching = old = teacher.unet.network
-        widths = narrowed(old.config, self.recipe.compress)
-        network = type(old).from_config({**old.config, "block_out_channels": widths})
+        network = narrower(old, self.recipe.compress)
         self._kept = {width: kept.to(teacher.device) for width, kept in inherit(network, old).items()}
         network = network.eval().to(teacher.device, memory_format=torch.channels_last).requires_grad_(True)
         self.student, self._average = Denoiser(network), Denoiser(copy.deepcopy(network).requires_grad_(False))
         halves = torch.cuda.is_bf16_supported() if teacher.device.type == "cuda" else old.dtype == torch.bfloat16
         self._precision = torch.autocast(teacher.device.type, torch.bfloat16, enabled=halves)
         self._optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-        self._rate = RATE * BASE / widths[0]
+        self._rate = RATE * BASE / self.widths[0]
 
     def step(self, progress: float) -> Tensor:
         """Learn from some latents; `progress` (0..1) is how much of the training is over. The error: of predictions, and features."""

@@ -63,6 +63,12 @@ def narrowed(config: Mapping[str, Any], ratio: float) -> tuple[int, ...]:
     return tuple(min(width, max(1, round(ratio * width / unit)) * unit) for width, unit in zip(widths, units, strict=True))
 
 
+def narrower(network: Any, ratio: float) -> Any:
+    """A UNet like `network` with `ratio` of its channels, as it is when it is made."""
+    config = {name: value for name, value in network.config.items() if not name.startswith("_")}
+    return type(network)(**{**config, "block_out_channels": narrowed(config, ratio)})
+
+
 @torch.no_grad()
 def inherit(student: Any, teacher: Any) -> Mapping[int, Tensor]:
     """Fill `student` from `teacher`, both UNets of diffusers that differ in their widths: which channels are kept, by the teacher's width.
