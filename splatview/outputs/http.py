@@ -9,7 +9,6 @@ import asyncio
 import json
 import socket
 import struct
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from aiohttp import WSMsgType, web
 from splatview.arrays import Bytes
 from splatview.outputs.guard import Guard
 from splatview.outputs.images import encode_jpeg
+from splatview.outputs.serving import Serving
 
 PAGE = Path(__file__).with_name("window.html")
 QUALITY = 88  # of JPEG
@@ -31,34 +31,23 @@ LONGEST = 64  # bytes that a page says at once
 Figures = Callable[[], Mapping[str, Any]]
 
 
-class Window:
+class Window(Serving):
     """Serves the page on `listener`. `figures` is what is told beside the picture: "counts", "stages", "error" (see window.html)."""
 
     def __init__(self, listener: socket.socket, figures: Figures = dict) -> None:
         self.figures = figures
         self.shown = 0  # pictures that a page has drawn
         self.dropped = 0  # that no page was sent: a newer one came before
+        super().__init__("splatview-window")
         self._guard = Guard(listener)
         self._listener = listener
         self._newest: _Sent | None = None
         self._pages: set[_Page] = set()
-        self._loop = asyncio.new_event_loop()
-        self._stopped = asyncio.Event()
-        self._ready = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="splatview-window", daemon=True)
 
     @property
     def url(self) -> str:
         """The address to open, with the token if one is asked for."""
         return self._guard.url
-
-    def start(self) -> None:
-        """Begin to serve; returns when requests are answered."""
-        self._thread.start()
-        self._ready.wait()
-        if self._failure is not None:
-            raise self._failure
 
     def show(self, picture: Bytes, original: Bytes) -> None:
         """Show `picture` [H, W, 3], and what it was made of, of its size, from now on. For one thread, which is not kept waiting."""
@@ -66,28 +55,11 @@ class Window:
         with suppress(RuntimeError):  # it is closed
             self._loop.call_soon_threadsafe(self._put, sent)
 
-    def close(self) -> None:
-        """Close every connection and free the port."""
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join()
-
     def _put(self, sent: _Sent) -> None:
         self.dropped += self._newest is not None and not self._newest.taken
         self._newest = sent
         for page in self._pages:
             page.fresh.set()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._serve())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        except BaseException as error:
-            self._failure = error
-        finally:
-            self._ready.set()  # whoever waits for it is not left waiting by a failure
-            self._loop.close()
 
     async def _serve(self) -> None:
         app = web.Application(middlewares=[self._guard.middleware])

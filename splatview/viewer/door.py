@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import threading
 
 from aiohttp import ClientError, ClientSession, TCPConnector, web
 
 from splatview.outputs.guard import Guard
+from splatview.outputs.serving import Serving
 from splatview.viewer.downloads import Downloads
 from splatview.viewer.passage import GRACE, STALLED, Passage
 from splatview.viewer.uploads import Uploads
@@ -23,7 +23,7 @@ PAGE_SWITCHES = {"websocket", "playbackPath"}  # would make the page take orders
 MESSAGE_LIMIT = 8 * 2**20  # bytes that a page may send at once
 
 
-class Door:
+class Door(Serving):
     """Serves the page, its websocket, uploads and downloads on `listener`, from viser on loopback port `inner_port`."""
 
     def __init__(
@@ -35,6 +35,7 @@ class Door:
         tls: ssl.SSLContext | None = None,
         downloads: Downloads | None = None,
     ) -> None:
+        super().__init__("splatview-door")
         self._guard = Guard(listener, PAGE, tls is not None)
         self._tls = tls
         self._listener = listener
@@ -43,11 +44,6 @@ class Door:
         self._uploads = uploads
         self._downloads = downloads
         self._pages: set[Passage] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="splatview-door", daemon=True)
-        self._stopped = asyncio.Event()
-        self._ready = threading.Event()
-        self._failure: BaseException | None = None
 
     @property
     def url(self) -> str:
@@ -62,29 +58,6 @@ class Door:
     def token(self) -> str | None:
         """What strangers lack; None: only this machine reaches the page."""
         return self._guard.token
-
-    def start(self) -> None:
-        """Begin to serve; returns when requests are answered."""
-        self._thread.start()
-        self._ready.wait()
-        if self._failure is not None:
-            raise self._failure
-
-    def close(self) -> None:
-        """Close every connection and free the port."""
-        self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._serve())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        except BaseException as error:
-            self._failure = error
-        finally:
-            self._ready.set()  # whoever waits for it is not left waiting by a failure
-            self._loop.close()
 
     async def _serve(self) -> None:
         app = web.Application(middlewares=[self._guard.middleware])
