@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splatview import Camera, extras
+from splatview.cli.inputs import Shot
+from splatview.cli.redrawing import Redrawing
 from splatview.frame import Frame
 from splatview.stylize import models, prompts, seeds
 from splatview.stylize.catalogue import Choice
@@ -23,7 +26,6 @@ from splatview.stylize.opening import open_diffusion
 from splatview.stylize.parts import Encoded
 from splatview.stylize.pictures import alike, fitting, floats
 from splatview.stylize.prompts import Prompts, Wanted, blended, slerp
-from splatview.stylize.sequence import in_order
 from splatview.stylize.similar import Similar
 
 pytestmark = [
@@ -426,11 +428,15 @@ def test_controls_and_the_door_need_no_torch():
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_video_has_each_frames_own_picture(opened, steps):
     frames = [a_frame(seed) for seed in (0, 1, 2, 2, 2, 2, 3, 4, 4)]
-    pairs = list(in_order(opened(replace(STILL, steps=steps)), frames))
-    assert all(one is other for (one, _), other in zip(pairs, frames, strict=True))
-    for frame, picture in pairs:
+    redrawing, shots = (
+        Redrawing(opened(replace(STILL, steps=steps)), live=False),
+        [Shot(one, Fraction(k), "") for k, one in enumerate(frames)],
+    )
+    redrawn = [one for shot in shots for one in redrawing.work(shot) or ()] + redrawing.rest()
+    assert [one.shot for one in redrawn] == shots
+    for one in redrawn:
         standing = opened(replace(STILL, steps=steps))
         for _ in range(steps):
-            expected = standing.style(frame)
-        assert close_to(picture, expected)
-    assert list(in_order(opened(), [])) == []
+            expected = standing.style(one.shot.frame)
+        assert close_to(one.picture, expected)
+    assert Redrawing(opened(), live=False).rest() == []
