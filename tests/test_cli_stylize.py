@@ -133,6 +133,10 @@ USER_ERRORS = {
     "no such place": (["{scene}", "--where", "left", "-o", "{tmp}/x.png"], "expected background, depth NEAR FAR, or layer NAME"),
     "no such layer": (["{scene}", "--where", "layer", "cube", "-o", "{tmp}/x.png"], "expected one of ball"),
     "depth in words": (["{scene}", "--where", "depth", "near", "far", "-o", "{tmp}/x.png"], "two numbers"),
+    "depth that ends before it begins": (
+        ["{scene}", "--where", "depth", "5", "2", "-o", "{tmp}/x.png"],
+        "depth: expected 0 <= NEAR < FAR, got 5 2",
+    ),
     "feather of nothing": (["{video}", "--feather", "5", "-o", "{tmp}/x.mp4"], "--where"),
     "both": (["{video}", "--steady", "--no-steady", "-o", "{tmp}/x.mp4"], "--no-steady"),
     "no frames": (["{video}", "--frames", "0", "-o", "{tmp}/x.mp4"], "--frames"),

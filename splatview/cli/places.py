@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from splatview.cli.faults import UserError, users_fault
+from splatview.cli.faults import UserError
 from splatview.scene import Scene
 from splatview.stylize import Stylizer
 from splatview.stylize.accumulate import Accumulation
@@ -61,8 +61,9 @@ class WhereFlags:
                 near, far = map(float, rest)
             except ValueError:
                 raise UserError(f"--where depth: expected two numbers, got {' '.join(rest)}") from None
-            with users_fault(ValueError):
-                return DepthRange(near, far)
+            if not 0 <= near < far:
+                raise UserError(f"--where depth: expected 0 <= NEAR < FAR, got {' '.join(rest)}")
+            return DepthRange(near, far)
         if kind == "layer" and len(rest) == 1:
             if rest[0] not in scene.layers:
                 raise UserError(f"--where layer: expected one of {', '.join(scene.layers)}; got {rest[0]}")
