@@ -78,6 +78,8 @@ def test_a_style_is_saved_and_chosen_again(viewer):
     async def script(client):
         await client.until(lambda: "Style name" in client.widgets and client.arrivals)
         await client.set("Kind", "kuwahara")
+        await client.press("Save this style")
+        await client.until(lambda: any("a name first" in text for _, text in client.notices.values()))
         await client.set("Radius", 9.5)
         await client.set("Style name", "broad")
         await client.press("Save this style")

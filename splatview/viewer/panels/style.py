@@ -206,8 +206,12 @@ class Style:
         self._look.choose("style")
 
     def _save(self) -> None:
+        name = str(self._name.value).strip()
+        if not name:
+            self._page.notify("Not saved", "Give the style a name first.")
+            return
         try:
-            self._library.save(str(self._name.value).strip(), self._now)
+            self._library.save(name, self._now)
             self._saved.options = (CHOOSE, *self._library.names())
         except (ValueError, OSError) as error:
             self._page.notify("Not saved", str(error))
