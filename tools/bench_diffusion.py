@@ -11,51 +11,17 @@ import argparse
 import statistics
 import time
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from splatview import Camera
 from splatview.frame import Frame
-from splatview.stylize import models, tiny_autoencoder
 from splatview.stylize.diffusing import Diffusing
 from splatview.stylize.diffusion import Around, Diffusion
-from splatview.stylize.networks import Denoiser
-from splatview.stylize.parts import Codec, Encoded, Model
+from splatview.stylize.untrained import SHAPES, untrained
 
-SD_TURBO = {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}
 PIXELS = (720, 1280)
-
-
-def random_model(device: torch.device) -> Model:
-    """SD-Turbo's denoiser and TAESD's layers."""
-    dtype = models._dtype(device)
-    with torch.device("meta"):
-        network: Any = UNet2DConditionModel(**SD_TURBO, sample_size=64)  # type: ignore[arg-type]
-    network = torch.nn.Module.to(network.to_empty(device="cpu"), dtype)  # diffusers' own `to` warns
-    for value in network.parameters():
-        torch.nn.init.trunc_normal_(value, std=0.02) if value.numel() < 1e5 else value.data.fill_(1e-4)
-    network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
-    halves = tiny_autoencoder.encoder_layers(4), tiny_autoencoder.decoder_layers(4)
-    encode, decode = (Cast(half, device, dtype) for half in halves)
-    table = np.linspace(0.9991**0.5, 0.0047**0.5, 1000, dtype=np.float32) ** 2
-    encoded = Encoded({"tokens": torch.zeros(1, 77, 1024, device=device)})
-    codec = Codec("random", encode, decode, 4)
-    return Model("random SD-Turbo", "turbo", Denoiser(network).eval(), codec, lambda text: encoded, table, device=device)
-
-
-class Cast(torch.nn.Module):
-    """Layers of half an autoencoder in a type of their own."""
-
-    def __init__(self, layers: Any, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.layers = layers.eval().requires_grad_(False).to(device, dtype, memory_format=torch.channels_last)
-        self.dtype = dtype
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layers(x.to(self.dtype)).float()
 
 
 def frames(count: int) -> list[Frame]:
@@ -74,7 +40,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=10)
     chosen = parser.parse_args()
     device = torch.device(chosen.device)
-    model, shown = random_model(device), frames(chosen.frames + 2)
+    model, shown = untrained(SHAPES["sd-turbo"], chosen.device), frames(chosen.frames + 2)
     print(f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, frames of {PIXELS[1]} x {PIXELS[0]}")
     print(f"{'accelerator':<14}{'size':>6}{'steps':>7}{'ms':>9}{'per second':>12}")
     for accelerator in chosen.accelerators:
