@@ -27,25 +27,39 @@ def styled(stylizer: Stylizer, frame: Frame) -> Bytes:
 
 
 def carried(picture: Bytes, of: Frame, to: Frame) -> Bytes:
-    """[H, W, 3] the style `picture` of the frame `of`, laid onto what `to` shows.
+    """`picture`, the style of `of`, as `Carrier.onto` lays it onto what `to` shows."""
+    return Carrier(picture, of).onto(to)
 
-    What `of` did not see is as `to` has it, changed as the style changes colours around there. A frame without depth is taken to be all
-    infinitely far. A picture of another size is brought to that of `of` first.
-    """
-    if picture.shape[1::-1] != (of.camera.width, of.camera.height):
-        picture = np.asarray(cv2.resize(picture, (of.camera.width, of.camera.height), interpolation=cv2.INTER_LINEAR), np.uint8)
-    matrix, before = between(to.camera, of.camera), nearness(of)
-    found, known = np.empty_like(to.rgb8), np.empty((to.camera.height, to.camera.width), np.bool_)
-    each = max(1, AT_ONCE // to.camera.width)
-    for top in range(0, to.camera.height, each):
-        rows = slice(top, top + each)
-        at = places(matrix, nearness(to, rows), top)
-        found[rows] = cv2.remap(picture, at.x, at.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        there = cv2.remap(before, at.x, at.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(-1.0,))  # past its edges
-        known[rows] = np.abs(at.nearness - there) <= np.float32(TOLERANCE) * there
-    if not known.all():
-        _fill(found, to.rgb8, known)
-    return found
+
+class Carrier:
+    """A picture of one frame, ready to be laid onto many."""
+
+    def __init__(self, picture: Bytes, of: Frame) -> None:
+        """`picture` [H, W, 3]: the style of `of`; one of another size is brought to that of `of` first."""
+        size = of.camera.width, of.camera.height
+        self._picture = picture if picture.shape[1::-1] == size else np.asarray(cv2.resize(picture, size), np.uint8)
+        self._camera, self._near = of.camera, nearness(of)
+
+    def onto(self, to: Frame) -> Bytes:
+        """[H, W, 3] the picture, laid onto what `to` shows.
+
+        What its own frame did not see is as `to` has it, changed as the style changes colours around there. A frame without depth is taken
+        to be all infinitely far.
+        """
+        matrix = between(to.camera, self._camera)
+        found, known = np.empty_like(to.rgb8), np.empty((to.camera.height, to.camera.width), np.bool_)
+        each = max(1, AT_ONCE // to.camera.width)
+        for top in range(0, to.camera.height, each):
+            rows = slice(top, top + each)
+            at = places(matrix, nearness(to, rows), top)
+            found[rows] = cv2.remap(self._picture, at.x, at.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            there = cv2.remap(
+                self._near, at.x, at.y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(-1.0,)
+            )  # past its edges
+            known[rows] = np.abs(at.nearness - there) <= np.float32(TOLERANCE) * there
+        if not known.all():
+            _fill(found, to.rgb8, known)
+        return found
 
 
 def _fill(found: Bytes, rendered: Bytes, known: Bools) -> None:

@@ -11,12 +11,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 from splatview.arrays import Bytes
 from splatview.frame import Frame
 from splatview.stream.stages import Counts, Pace, Stage
 from splatview.stylize import Stylizer, settled, shown_by
-from splatview.stylize.carried import carried
+from splatview.stylize.carried import Carrier
 
 MOST_CALLS = 64  # for one picture: no stylizer needs as many
 NICE = 5  # how far the stylizer's thread stands behind the others
@@ -31,6 +32,11 @@ class Styled:
     picture: Bytes
     given: Frame  # that made the stylizer give it
     settled: bool
+
+    @cached_property
+    def carrier(self) -> Carrier:
+        """Of many frames that show it, the first makes it."""
+        return Carrier(self.picture, self.frame)
 
 
 class Styling:
@@ -81,7 +87,7 @@ class Styling:
             self._shown += newest is not None
         if newest is None:
             return frame.rgb8
-        return newest.picture if newest.frame is frame else carried(newest.picture, newest.frame, frame)
+        return newest.picture if newest.frame is frame else newest.carrier.onto(frame)
 
     def exactly(self, frame: Frame) -> Bytes:
         """[H, W, 3] the style of `frame`, however long it takes."""
