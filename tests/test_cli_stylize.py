@@ -34,7 +34,7 @@ from splatview.stylize.filters import FILTERS
 from splatview.stylize.library import Library
 from splatview.stylize.masks import DepthRange, Mask, Masked
 from splatview.stylize.temporal import Steady
-from splatview.viewer.panels.style import SAVED, styles_file
+from splatview.viewer.panels.saved import SAVED, styles_file
 
 
 def picture(path):

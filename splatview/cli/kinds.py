@@ -100,7 +100,7 @@ def _known(name: str) -> tuple[str, Any]:
     if name in KINDS:
         return name, KINDS[name].controls()
     from splatview.stylize.library import Library
-    from splatview.viewer.panels.style import SAVED, styles_file
+    from splatview.viewer.panels.saved import SAVED, styles_file
 
     library = Library(styles_file(), SAVED)
     with users_fault(ValueError, OSError):

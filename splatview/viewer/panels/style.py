@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from splatview.frame import Output
@@ -12,9 +11,7 @@ from splatview.stylize import Stylizer
 from splatview.stylize.accumulate import Accumulation
 from splatview.stylize.controls import shuffled
 from splatview.stylize.filters import FILTERS
-from splatview.stylize.library import Library
 from splatview.stylize.masks import Background, DepthRange, Layers, Mask, Masked, Place, Selection
-from splatview.stylize.onnx_style import Redrawing
 from splatview.stylize.temporal import Steady
 from splatview.viewer.page import Page
 from splatview.viewer.panels.controls import Controls
@@ -22,16 +19,14 @@ from splatview.viewer.panels.diffuse import Diffuser
 from splatview.viewer.panels.keys import on_key
 from splatview.viewer.panels.look import Look
 from splatview.viewer.panels.network import Networks
+from splatview.viewer.panels.saved import NETWORK, SAVED, SavedStyles
 from splatview.viewer.panels.widgets import hear, lines, press, said, show_if, table
-from splatview.viewer.remembered import state_folder
 from splatview.viewer.session import Session
 from splatview.viewer.space import RADIUS
 from splatview.viewer.studio import Studio
 
 EVERYWHERE, SELECTION, BACKGROUND, DEPTH = "everywhere", "the selection", "the background", "a range of depth"
-NETWORK, DIFFUSION = "onnx", "diffusion"
-SAVED: dict[str, type] = {**FILTERS, NETWORK: Redrawing}  # and diffusion
-CHOOSE = "choose"
+DIFFUSION = "diffusion"
 ALL = DepthRange()
 LAYER = "layer "  # before a layer's name
 
@@ -43,7 +38,6 @@ class Style:
         gui = page.gui
         self._pinned: list[tuple[str, Mask, Stylizer]] = []  # places that have styles of their own
         self._current: tuple[Mask, Stylizer] | None = None
-        self._library = Library(styles_file(), SAVED)
         self._page, self._session, self._world, self._look = page, session, studio.world, look
         self._kinds: dict[str, Any] = {name: kind() for name, kind in FILTERS.items()}  # with their numbers as they were last
         with gui.add_folder("Style", expand_by_default=False) as self.folder:
@@ -68,9 +62,7 @@ class Style:
                 "Newest counts", 0.02, 1, 0.01, Accumulation.floor, visible=False, hint="At least, of the average"
             )
             self._figures = gui.add_html("")
-            self._saved: Any = gui.add_dropdown("Saved styles", (CHOOSE, *self._names()), initial_value=CHOOSE)
-            self._name: Any = gui.add_text("Style name", "", hint="To save it as")
-            save = gui.add_button("Save this style", color="gray")
+            SavedStyles(page, lambda: self._now, self._take)
         hear(self._on, lambda on: look.choose("style" if on else "colour"))
         hear(self._kind, lambda _: self._choose())
         for handle in (self._where, self._near, self._far, self._feather, self._rest, self._steady, self._floor):
@@ -79,8 +71,6 @@ class Style:
         press(self._random, self._surprise)
         press(self._pin, self._keep)
         press(self._unpin, self._forget)
-        hear(self._saved, self._load)
-        press(save, self._save)
         on_key(gui, "style", self.toggle)
         on_key(gui, "style beside", self.toggle_beside)
         look.heard = self._looked
@@ -180,21 +170,8 @@ class Style:
         else:
             self._turned(shuffled(self._value, random.Random()), show=True)
 
-    def _names(self) -> list[str]:
-        try:
-            return self._library.names()
-        except (ValueError, OSError):  # it is told when a style is saved
-            return []
-
-    def _load(self, name: str) -> None:
-        """Take a saved style, of whatever kind."""
-        if name == CHOOSE:
-            return
-        try:
-            found = self._library.load(name)
-        except (KeyError, ValueError, OSError) as error:
-            self._page.notify("No such style", str(error))
-            return
+    def _take(self, found: Any) -> None:
+        """Draw with saved numbers, of whatever kind."""
         self._kind.value = next((kind for kind, made in SAVED.items() if type(found) is made), DIFFUSION)
         if self._kind.value == NETWORK:
             self._networks.show(found)
@@ -204,17 +181,6 @@ class Style:
             self._kinds[self._kind.value] = found
         self._choose()
         self._look.choose("style")
-
-    def _save(self) -> None:
-        name = str(self._name.value).strip()
-        if not name:
-            self._page.notify("Not saved", "Give the style a name first.")
-            return
-        try:
-            self._library.save(name, self._now)
-            self._saved.options = (CHOOSE, *self._library.names())
-        except (ValueError, OSError) as error:
-            self._page.notify("Not saved", str(error))
 
     def _turned(self, value: Any, show: bool = False) -> None:
         self._kinds[self._kind.value] = value
@@ -281,8 +247,3 @@ class Style:
 
     def _places(self) -> tuple[str, ...]:
         return (EVERYWHERE, SELECTION, BACKGROUND, DEPTH, *(LAYER + name for name in self._world.scene.layers))
-
-
-def styles_file() -> Path:
-    """Where saved styles are kept, whatever the scene."""
-    return state_folder().parent / "styles.json"
