@@ -36,7 +36,7 @@ FITS: dict[int, Base] = {768: "sd15", 1024: "sd21", 2048: "sdxl"}  # by the widt
 def load(choice: Choice) -> Model:
     """The model of `choice`. NotHere: something is not on this machine. ValueError: it is not such a model, or it is broken."""
     device = device_of(choice.device)
-    dtype = _dtype(device)
+    dtype = dtype_on(device)
     folder = hub.located(choice.model)
     problems = weights.look_through(folder).problems
     if weights.kind_of(folder) != "pipeline" or problems:
@@ -78,7 +78,7 @@ def device_of(name: str) -> torch.device:
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
-def _dtype(device: torch.device) -> torch.dtype:
+def dtype_on(device: torch.device) -> torch.dtype:
     """Halves on a GPU; on a processor bfloat16 where it has products of them, otherwise it would be slower than float32."""
     if device.type == "cuda":
         return torch.float16
@@ -183,7 +183,7 @@ def load_codec(folder: Path, device: torch.device | str = "cpu") -> Codec:
         raise ValueError(f"{folder}: expected the config.json of an {' or '.join(kinds)}, or an encoder and a decoder as .pth files")
     exact = kind is AutoencoderKL and config.get("force_upcast", True)  # its halves overflow
     with _quiet(), _one_line(folder):
-        vae = _placed(_part(kind, folder, torch.float32 if exact else _dtype(torch.device(device))), torch.device(device))
+        vae = _placed(_part(kind, folder, torch.float32 if exact else dtype_on(torch.device(device))), torch.device(device))
     return Codec(config.get("_name_or_path") or folder.name, Encoder(vae), Decoder(vae), vae.config.latent_channels)
 
 

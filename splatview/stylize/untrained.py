@@ -59,7 +59,7 @@ def networks(shape: Shape) -> tuple[Any, Any, Any]:
 def untrained(shape: Shape, device: str = "auto") -> Model:
     """A model of that shape."""
     place = models.device_of(device)
-    network, encoder, vae = (filled(part, place, models._dtype(place)) for part in networks(shape))
+    network, encoder, vae = (filled(part, place, models.dtype_on(place)) for part in networks(shape))
     ids = torch.arange(LENGTH, device=place)[None]
     table = np.cumprod(1 - np.linspace(BETAS[0] ** 0.5, BETAS[1] ** 0.5, 1000) ** 2).astype(np.float32)
     codec = Codec("TAESD", Encoder(vae), Decoder(vae), vae.config.latent_channels)
