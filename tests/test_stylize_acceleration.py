@@ -27,7 +27,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def model(tiny_sd):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "_dtype", lambda device: torch.float32)
+        patch.setattr(models, "dtype_on", lambda device: torch.float32)
         return models.load(Choice(str(tiny_sd("turbo")), device="cpu"))
 
 

@@ -40,7 +40,7 @@ def nets(tiny_sd, tmp_path_factory):
 
 @pytest.fixture
 def opened(tiny_sd, monkeypatch):
-    monkeypatch.setattr(models, "_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(models, "dtype_on", lambda device: torch.float32)
     made = []
 
     def open(controls, *controlnets):

@@ -46,7 +46,7 @@ def a_frame(seed: int = 0, height: int = HEIGHT, width: int = WIDTH, **images) -
 @pytest.fixture(scope="module")
 def model(tiny_sd):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "_dtype", lambda device: torch.float32)
+        patch.setattr(models, "dtype_on", lambda device: torch.float32)
         return models.load(Choice(str(tiny_sd("turbo")), device="cpu"))
 
 

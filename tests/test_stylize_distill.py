@@ -32,7 +32,7 @@ pytestmark = pytest.mark.xdist_group("diffusion")
 @pytest.fixture
 def exact(monkeypatch):
     """float32, added up in the same order every time; and quick: threads of one machine are waited for by others."""
-    monkeypatch.setattr(models, "_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(models, "dtype_on", lambda device: torch.float32)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -28,7 +28,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def exact(monkeypatch):
     """float32 on every machine."""
-    monkeypatch.setattr(models, "_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(models, "dtype_on", lambda device: torch.float32)
 
 
 @pytest.fixture

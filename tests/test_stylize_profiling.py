@@ -32,7 +32,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def exact(monkeypatch):
     """float32 on every machine, and one thread: several are slow where others work, too."""
-    monkeypatch.setattr(models, "_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(models, "dtype_on", lambda device: torch.float32)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
