@@ -250,6 +250,22 @@ def test_closing_leaves_no_thread(frame):
     assert not any(thread.name == "splatview-style" for thread in threading.enumerate())
 
 
+def test_whoever_leaves_a_slow_style_keeps_nobody_waiting(frame):
+    begun = threading.Event()
+
+    class Long(Negative):
+        def style(self, frame):
+            begun.set()
+            return super().style(frame)
+
+    styling = Styling(Long(1.0))
+    styling.show(frame())
+    assert begun.wait(5)
+    began = time.monotonic()
+    styling.close()
+    assert time.monotonic() - began < 0.1
+
+
 # The folder of the panel, by its widgets.
 
 

@@ -105,7 +105,7 @@ class Styling:
         return self._stage.counts, self._stage.pace, self._shown
 
     def close(self) -> None:
-        self._stage.close()
+        self._stage.stop()  # without waiting: it is called where everybody's messages come in
 
     # What its own thread does.
 
