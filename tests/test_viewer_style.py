@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 
 import numpy as np
@@ -11,11 +10,10 @@ import pytest
 import tiny_onnx
 from test_viewer import coloured_ball, scripted
 
-from splatview import Camera, RenderOptions, Scene, open_renderer
+from splatview import RenderOptions, Scene, open_renderer
 from splatview.edit.operations import Rename
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
-from splatview.viewer.styling import Styling
 
 OPTIONS = RenderOptions(outputs=("rgb8", "alpha", "depth"))
 
@@ -50,17 +48,6 @@ def scene():
 def viewer(scene):
     with Viewer(scene, ViewerSettings(port=0, open=False)) as viewer:
         yield viewer
-
-
-@pytest.fixture(scope="module")
-def frame(scene):
-    renderer = open_renderer("cpu")
-
-    def drawn(angle=0.0, size=(96, 54)):
-        eye = 4 * np.cos(angle), 4 * np.sin(angle), 0.5
-        return renderer.render(scene, Camera.look_at(eye, (0, 0, 0), (0, 0, 1), 0.8, *size), OPTIONS)
-
-    return drawn
 
 
 async def styled_with(client, viewer, stylizer):
@@ -174,96 +161,6 @@ def test_a_style_is_changed_at_rest_and_what_is_drawn_is_not_drawn_again(viewer,
         return len(drawn)
 
     assert scripted(viewer, script) == 0
-
-
-def test_a_quick_style_is_that_of_the_very_frame(frame):
-    styling = Styling(Negative())
-    try:
-        styling.show(frame())
-        deadline = time.monotonic() + 5
-        while not styling.figures[0].processed and time.monotonic() < deadline:
-            time.sleep(0.01)
-        for angle in np.linspace(0.1, 1, 10):
-            now = frame(angle)
-            assert np.array_equal(styling.show(now), 255 - now.rgb8)
-    finally:
-        styling.close()
-
-
-def test_a_frame_is_styled_until_the_stylizer_has_settled_and_no_more(frame):
-    class Converging(Negative):
-        @property
-        def settled(self):
-            return len(self.frames) >= 3
-
-    stylizer, told, done = Converging(), [], threading.Event()
-    styling = Styling(stylizer)
-    styling.changed = lambda: (told.append(len(stylizer.frames)), len(stylizer.frames) >= 3 and done.set())
-    try:
-        now = frame()
-        styling.show(now)
-        assert done.wait(5)
-        time.sleep(0.05)
-        for _ in range(3):
-            styling.show(now)
-        time.sleep(0.05)
-        assert len(stylizer.frames) == 3 and all(one is now for one in stylizer.frames) and told[-1] == 3
-    finally:
-        styling.close()
-
-
-def test_pictures_that_come_late_are_laid_onto_the_frame_that_is_shown(frame):
-    """As of a stream that works on two frames at once: of a still view the picture is its own in the end."""
-
-    class Late(Negative):
-        shown, settled = None, False
-
-        def style(self, frame):
-            self.frames.append(frame)
-            self.settled = len(self.frames) > 1 and self.frames[-2] is frame
-            self.shown = self.frames[-2] if len(self.frames) > 1 else frame
-            return 255 - self.shown.rgb8
-
-    styling = Styling(Late())
-    try:
-        first, second = frame(), frame(0.02)
-        for one in (first, second):
-            styling.show(one)
-            end = time.monotonic() + 5
-            while not (styling._newest and styling._newest.given is one and styling._newest.settled) and time.monotonic() < end:
-                time.sleep(0.01)
-            assert np.array_equal(styling.show(one), 255 - one.rgb8)
-        moved = frame(0.04)
-        now = styling.show(moved).astype(int)
-        assert np.abs(now - (255 - moved.rgb8)).mean() < 12, "meanwhile the one before, where it lies now"
-    finally:
-        styling.close()
-
-
-def test_closing_leaves_no_thread(frame):
-    styling = Styling(Negative(0.01))
-    styling.show(frame())
-    styling.close()
-    deadline = time.monotonic() + 2
-    while any(thread.name == "splatview-style" for thread in threading.enumerate()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not any(thread.name == "splatview-style" for thread in threading.enumerate())
-
-
-def test_whoever_leaves_a_slow_style_keeps_nobody_waiting(frame):
-    begun = threading.Event()
-
-    class Long(Negative):
-        def style(self, frame):
-            begun.set()
-            return super().style(frame)
-
-    styling = Styling(Long(1.0))
-    styling.show(frame())
-    assert begun.wait(5)
-    began = time.monotonic()
-    styling.close()
-    assert time.monotonic() - began < 0.1
 
 
 # The folder of the panel, by its widgets.

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,7 +26,7 @@ from splatview.stream.resolution import Guard
 from splatview.stream.stats import Snapshot
 from splatview.stylize import Stylizer
 from splatview.viewer.faults import Faults
-from splatview.viewer.picture import Picture, Recent, Saved, draw, encoded
+from splatview.viewer.picture import Picture, Recent, Saved, Styled, draw, encoded
 from splatview.viewer.preview import Preview
 from splatview.viewer.settings import Draw
 from splatview.viewer.space import NEAR, Pose, point_under, world_camera
@@ -150,11 +151,11 @@ class Session:
     def set_style(self, stylizer: Stylizer, needs: tuple[Output, ...] = ()) -> None:
         """Let the view "style" show pictures of `stylizer`, which needs these outputs of frames beside the usual ones."""
         if self._styling is None:
-            self._styling = Styling(stylizer)
+            self._styling = Styling(stylizer, needs)
             self._styling.changed = self._channel.renew
             self._styling.failed = self._style_failed
         else:
-            self._styling.use(stylizer)
+            self._styling.use(stylizer, needs)
         if needs != self.view.style_needs:
             self.change(style_needs=needs)
 
@@ -165,7 +166,6 @@ class Session:
         )
         if error is not None:
             log.error("the style failed", exc_info=error)
-        self._channel.renew()
 
     @property
     def budget_ms(self) -> float:
@@ -311,9 +311,7 @@ class Session:
         if turn.scale < 1:
             camera = camera.resized(max(1, round(camera.width * turn.scale)), max(1, round(camera.height * turn.scale)))
         saved = Saved(None if turn.still else self._guard.limit, turn.detail, turn.share)
-        styles = self._styling is not None and "style" in (request.view.shown, request.view.beside)
-        self._recent = (self._recent or Recent(self._renderer)) if styles else None
-        styled = self._styling.show if self._styling is not None else None
+        styled = self._styled_by(request.view, turn.still)
         frame, pixels = draw(self._recent or self._renderer, request, camera, interrupt, saved, styled)
         if interrupt.is_set:
             raise Interrupted
@@ -323,6 +321,17 @@ class Session:
             self._guard.observe(sum(frame.timings.values()), blending, self.budget_ms, turn.smallest)
         encoder = getattr(self._renderer, "encode_jpeg", None)  # where it draws on a GPU
         return encoded(frame, pixels, self._placing.scale, None if turn.still else turn.quality, saved, encoder)
+
+    def _styled_by(self, view: View, still: bool) -> Styled | None:
+        """What gives a frame's style, if the view shows any; otherwise the stylizer rests."""
+        if self._styling is None:
+            return None
+        if "style" in (view.shown, view.beside):
+            self._recent = self._recent or Recent(self._renderer)
+            return partial(self._styling.show, still=still)
+        self._recent = None
+        self._styling.pause()
+        return None
 
     def _failed(self, turn: Turn[Request], error: Exception) -> None:
         if self._faults.note(error, turn):
