@@ -60,7 +60,7 @@ class PageLike(Protocol):
     def split(self, at: float | None) -> None: ...
     def download(self, name: str, content: bytes) -> None: ...
     def notify(self, title: str, text: str) -> None: ...
-    def fault(self, text: str | None) -> None: ...
+    def fault(self, text: str | None, what: str = "") -> None: ...
 
 
 class Session:
@@ -161,10 +161,10 @@ class Session:
 
     def _style_failed(self, error: Exception | None) -> None:
         """The pictures go on as they are."""
-        self._page.fault(
-            None if error is None else f"The style failed: {str(error) or type(error).__name__}. The picture is shown without it."
-        )
-        if error is not None:
+        if error is None:
+            self._page.fault(None, "The style failed")
+        else:
+            self._page.fault(f"{(str(error) or type(error).__name__).rstrip('. ')}. The picture is shown without it.", "The style failed")
             log.error("the style failed", exc_info=error)
 
     @property

@@ -46,7 +46,7 @@ class Styling:
     def __init__(self, stylizer: Stylizer, needs: tuple[Output, ...] = ()) -> None:
         """`needs`: what the stylizer wants of frames, beside what all have."""
         self.changed: Callable[[], None] = lambda: None  # the frame that was shown last has a style, or a better one, by now
-        self.failed: Callable[[Exception | None], None] = lambda error: None  # None: it works again, or nobody wants it to
+        self.failed: Callable[[Exception | None], None] = lambda error: None  # None: it works again, or nobody wants it to; must not wait
         self._stylizer, self._needs = stylizer, needs
         self._stage: Stage[Frame, Styled] = Stage("style", self._style, self._styled)
         self._stage.failed = self._broke
@@ -104,8 +104,8 @@ class Styling:
         with self._told:
             self._asked = None
             fault, self._fault = self._fault, None
-        if fault is not None:
-            self.failed(None)
+            if fault is not None:
+                self.failed(None)
 
     def exactly(self, frame: Frame) -> Bytes:
         """[H, W, 3] the style of `frame`, however long it takes."""
@@ -148,8 +148,8 @@ class Styling:
             again = now and self._still and not styled.settled and styled.by is self._stylizer  # another one was given it by `use`
             unseen = now and not self._waited_for
             self._told.notify_all()
-        if mended:
-            self.failed(None)
+            if mended:
+                self.failed(None)
         if again:
             self._stage.put(styled.given)
         if unseen:
@@ -163,8 +163,9 @@ class Styling:
             if self._asked is not None:
                 self._fault = fault
             self._told.notify_all()
+            if not told:
+                self.failed(error)
         if not told:
-            self.failed(error)
             self.changed()
 
     def _has_all(self, frame: Frame) -> bool:
