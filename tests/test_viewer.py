@@ -232,8 +232,9 @@ def test_a_held_key_is_one_press(visit):
 def test_a_screenshot_is_the_renderers_own_picture(visit, scene):
     session, page, rest = visit
     done = session.screenshot(200, 100)
-    rest()
-    done.result(5)
+    while not done.done():
+        rest()
+    done.result()
     _, name, png = page.last("download")
     wanted = open_renderer("cpu").render(scene, session.camera(200, 100), RenderOptions(near=NEAR / RADIUS, outputs=("rgb8", "depth"))).rgb8
     assert name == "splatview_200x100.png" and np.array_equal(decoded(png), wanted)

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import tiny_onnx
+from scripted_client import decoded
 from test_viewer import coloured_ball, scripted
 
 from splatview import RenderOptions, Scene, open_renderer
@@ -142,6 +143,34 @@ def test_a_style_that_fails_is_told_until_it_works_or_is_turned_off_and_the_pict
     said, last, times = scripted(viewer, script)
     assert said == {"The style failed": "no weights. The picture is shown without it."} and times >= 1
     assert last.pixels[2, 2].max() < 60, "the picture as it is"
+
+
+def test_a_screenshot_is_in_the_style_and_keeps_nobody_waiting(viewer):
+    """However long the style takes: the drawing thread is everybody's."""
+
+    async def script(client):
+        slow = Negative(0.4)
+        session = await styled_with(client, viewer, slow)
+        await client.orbit(0.7)
+        await client.until(lambda: client.arrivals[-1].pixels[2, 2].min() > 200)
+        await client.rest()
+        slow.seconds, before = 1.5, len(slow.frames)
+        session.screenshot(200, 100)
+        while len(slow.frames) == before:
+            await asyncio.sleep(0.01)
+        count = len(client.arrivals)
+        for step in range(40):
+            await client.orbit(0.7 + 0.006 * step)
+            await asyncio.sleep(0.02)
+        moving = len(client.arrivals) - count
+        assert not client.downloads, "it is still being made"
+        await client.until(lambda: client.downloads)
+        return moving, client.downloads
+
+    moving, downloads = scripted(viewer, script)
+    assert moving > 5
+    picture = decoded(downloads["splatview_200x100.png"])
+    assert picture.shape == (100, 200, 3) and picture[2, 2].min() > 200
 
 
 def test_a_style_is_changed_at_rest_and_what_is_drawn_is_not_drawn_again(viewer, monkeypatch):

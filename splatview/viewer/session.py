@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -31,7 +31,9 @@ from splatview.viewer.preview import Preview
 from splatview.viewer.settings import Draw
 from splatview.viewer.space import NEAR, Pose, point_under, world_camera
 from splatview.viewer.styling import Styling
+from splatview.viewer.turns import TakingTurns
 from splatview.viewer.view import Request, Shown, View
+from splatview.viewer.worker import Worker
 from splatview.viewer.world import World
 
 LARGEST = 8192  # pixels a side of a screenshot
@@ -81,6 +83,7 @@ class Session:
         self._faults = Faults()
         self._styling: Styling | None = None
         self._recent: Recent | None = None  # while pictures are styled: what comes of a picture at rest later is laid over the same frame
+        self._photos = Worker("splatview-screenshot")
         self._leaving = Interrupt()
         self._guard = Guard()
         self._lock = threading.Lock()
@@ -273,30 +276,26 @@ class Session:
         return self._pipeline.call(find, at_once=True)
 
     def screenshot(self, width: int, height: int) -> Future[None]:
-        """Draw the view at `width` x `height` and hand it to the browser as a PNG."""
+        """Draw the view at `width` x `height` and hand it to the browser as a PNG; everybody's pictures go on meanwhile."""
         width, height = (min(max(1, side), LARGEST) for side in (width, height))
         request = self._request(self.camera(width, height))
-        done: Future[None] = Future()
+        turns = TakingTurns(self._renderer, self._pipeline)
 
-        def save(drawn: Future[bytes]) -> None:
-            error = CancelledError("the viewer was closed") if drawn.cancelled() else drawn.exception()
-            if error is None:
-                self._page.download(f"splatview_{width}x{height}.png", drawn.result())
-                done.set_result(None)
-            else:
-                self._page.notify("No screenshot", str(error))
-                done.set_exception(error)
+        def take() -> None:
+            try:
+                styled = None if self._styling is None else self._styling.exactly
+                pixels = draw(turns, request, request.camera, self._leaving, styled=styled)[1]
+                self._page.download(f"splatview_{width}x{height}.png", encode_png(pixels))
+            except Exception as error:
+                self._page.notify("No screenshot", str(error) or "the viewer was closed")
+                raise
 
-        def png() -> bytes:
-            styled = None if self._styling is None else self._styling.exactly
-            return encode_png(draw(self._renderer, request, request.camera, self._leaving, styled=styled)[1])
-
-        self._pipeline.call(png).add_done_callback(save)
-        return done
+        return self._photos.call(take)
 
     def close(self) -> None:
         """Let go of everything that was drawn for the page, and of what is being drawn."""
         self._leaving.set()
+        self._photos.close(0.0)
         self._channel.close()
         if self._styling is not None:
             self._styling.close()
