@@ -87,6 +87,7 @@ class Session:
         self._leaving = Interrupt()
         self._guard = Guard()
         self._lock = threading.Lock()
+        self._wanting = threading.Lock()  # or of two threads the one with the older request might ask last
         self._sent: Picture | None = None
         self._seen: Picture | None = None  # the last one that the page shows
         self._cameras: OrderedDict[int, Camera] = OrderedDict()  # of the last pictures, by their numbers
@@ -213,17 +214,17 @@ class Session:
 
     def refresh(self) -> None:
         """Want the picture that fits the camera, the view and the scene as they are now."""
-        width, height = (max(1, round(side * self.view.render_size)) for side in self._page.size)
-        try:
-            camera = self.camera(min(width, LARGEST), min(height, LARGEST))
-        except ValueError:  # a page may send anything
-            return
-        if self.preview is not None:
-            with self._lock:
+        with self._wanting:
+            width, height = (max(1, round(side * self.view.render_size)) for side in self._page.size)
+            try:
+                camera = self.camera(min(width, LARGEST), min(height, LARGEST))
+            except ValueError:  # a page may send anything
+                return
+            if self.preview is not None:
                 self._channel.limit(SERVER_DRAWS[self.preview.settle(self.view)])
-        request = self._request(camera)
-        self._channel.expect_fields(bool(request.scene.visible_fields))
-        self._channel.ask(request)
+            request = self._request(camera)
+            self._channel.expect_fields(bool(request.scene.visible_fields))
+            self._channel.ask(request)
 
     def world_changed(self) -> None:
         """The scene is another one."""
