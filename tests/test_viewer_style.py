@@ -149,7 +149,7 @@ def test_a_screenshot_is_in_the_style_and_keeps_nobody_waiting(viewer):
     """However long the style takes: the drawing thread is everybody's."""
 
     async def script(client):
-        slow = Negative(0.4)
+        slow = Negative(0.6)
         session = await styled_with(client, viewer, slow)
         await client.orbit(0.7)
         await client.until(lambda: client.arrivals[-1].pixels[2, 2].min() > 200)
@@ -163,7 +163,7 @@ def test_a_screenshot_is_in_the_style_and_keeps_nobody_waiting(viewer):
             await client.orbit(0.7 + 0.006 * step)
             await asyncio.sleep(0.02)
         moving = len(client.arrivals) - count
-        assert not client.downloads, "it is still being made"
+        assert not client.downloads and "Screenshot" in dict(client.notices.values()), "it is still being made, which is told"
         await client.until(lambda: client.downloads)
         return moving, client.downloads
 

@@ -40,6 +40,7 @@ LARGEST = 8192  # pixels a side of a screenshot
 REPORT = 0.5  # seconds between two reports while pictures flow
 REPEAT = 0.25  # seconds in which a held key's repetitions are one press
 PICK_WIDTH = 320  # pixels of the picture that finds what was clicked on where the browser draws
+SLOW_MS = 500.0  # a style that takes longer is told of before a screenshot is made in it
 SEEN = 32  # pictures whose cameras are kept: a stroke that begins on one is told a little later
 SERVER_DRAWS: dict[Draw, Draws] = {"server": "always", "hybrid": "at rest", "browser": "never"}
 
@@ -284,7 +285,10 @@ class Session:
 
         def take() -> None:
             try:
-                styled = None if self._styling is None else self._styling.exactly
+                styling = self._styling if request.view.styles else None
+                if styling is not None and styling.figures[1].p50_ms > SLOW_MS:
+                    self._page.notify("Screenshot", "It is redrawn in the style first, which takes a while.")
+                styled = None if styling is None else styling.exactly
                 pixels = draw(turns, request, request.camera, self._leaving, styled=styled)[1]
                 self._page.download(f"splatview_{width}x{height}.png", encode_png(pixels))
             except Exception as error:
@@ -326,7 +330,7 @@ class Session:
         """What gives a frame's style, if the view shows any; otherwise the stylizer rests."""
         if self._styling is None:
             return None
-        if "style" in (view.shown, view.beside):
+        if view.styles:
             self._recent = self._recent or Recent(self._renderer)
             return partial(self._styling.show, still=still)
         self._recent = None

@@ -138,7 +138,7 @@ class Style:
     def _looked(self) -> None:
         """The view shows something else."""
         view = self._session.view
-        on = "style" in (view.shown, view.beside)
+        on = view.styles
         if self._on.value != on:
             self._on.value = on
 
