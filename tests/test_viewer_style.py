@@ -7,12 +7,10 @@ import time
 
 import numpy as np
 import pytest
-import tiny_onnx
 from scripted_client import decoded
 from test_viewer import coloured_ball, scripted
 
 from splatview import RenderOptions, Scene, open_renderer
-from splatview.edit.operations import Rename
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
 
@@ -192,126 +190,3 @@ def test_a_style_is_changed_at_rest_and_what_is_drawn_is_not_drawn_again(viewer,
         return len(drawn)
 
     assert scripted(viewer, script) == 0
-
-
-# The folder of the panel, by its widgets.
-
-
-async def shows(client, true, timeout=10.0):
-    """Wait until the last picture is as `true` says."""
-    await client.until(lambda: client.arrivals and true(client.arrivals[-1].pixels.astype(int)), timeout)
-
-
-def test_the_panel_turns_a_style_on_and_off_and_changes_its_numbers(viewer):
-    async def script(client):
-        await client.until(lambda: "Stylise" in client.widgets and client.arrivals)
-        await client.orbit(0.7)
-        plain = (await client.rest()).pixels.astype(int)
-        assert client.widgets["Kind"][1]["options"][0] == "kuwahara" and "Radius" in client.widgets
-        await client.set("Stylise", True)
-        await shows(client, lambda now: now.shape == plain.shape and np.abs(now - plain).mean() > 2)
-        first = (await client.rest()).pixels.astype(int)
-        await client.set("Radius", 12)
-        await shows(client, lambda now: now.shape == plain.shape and np.abs(now - first).mean() > 1)
-        await client.trigger("Style on or off")
-        await shows(client, lambda now: now.shape == plain.shape and np.abs(now - plain).mean() < 1)
-        assert client.widgets["Stylise"][1]["value"] is False
-        await client.set("Kind", "oil")
-        assert viewer.sessions[0].view.shown == "colour", "it is chosen, not turned on"
-        await client.until(lambda: "Bristles" in client.widgets or "Relief" in client.widgets)
-        await client.trigger("Style beside the original")
-        await shows(client, lambda now: now.shape == plain.shape and np.abs(now - plain)[:, 170:].mean() > 2)
-        last = (await client.rest()).pixels.astype(int)
-        assert np.abs(last - plain)[:, :150].mean() < 1, "the original on the left"
-
-    scripted(viewer, script)
-
-
-def test_only_a_part_of_the_picture_is_redrawn(viewer):
-    """The background keeps its colour, the ball does not; and the other way round."""
-
-    async def script(client):
-        await client.until(lambda: "Stylise" in client.widgets and client.arrivals)
-        await client.set("Background", (0, 200, 0))
-        await client.orbit(0.7)
-        plain = (await client.rest()).pixels.astype(int)
-        await client.set("Colour", 0)  # no style of oil or water, but grey
-        await client.set("Where", "layer ball")
-        await client.set("Stylise", True)
-
-        def grey(pixels):
-            return np.ptp(pixels, -1).mean()
-
-        await shows(client, lambda now: now.shape == plain.shape and grey(now[80:100, 150:170]) < 12 and grey(now[:20, :20]) > 150)
-        await client.set("All but that", True)
-        await shows(client, lambda now: now.shape == plain.shape and grey(now[:20, :20]) < 12 and grey(now[80:100, 150:170]) > 30)
-
-    scripted(viewer, script)
-
-
-def test_each_place_has_a_style_of_its_own(viewer):
-    """The ball is grey, what is around it is turned into dots; then all of it is as the last one has it."""
-
-    async def script(client):
-        await client.until(lambda: "Stylise" in client.widgets and client.arrivals)
-        await client.set("Background", (0, 200, 0))
-        await client.orbit(0.7)
-        await client.set("Stylise", True)
-        await client.set("Colour", 0)
-        await client.set("Where", "layer ball")
-        await client.until(lambda: client.widgets["Keep it there, and choose another"][1]["visible"])
-        await client.press("Keep it there, and choose another")
-        await client.until(lambda: client.widgets["Where"][1]["value"] == "everywhere")
-        await client.set("Kind", "pencil")
-
-        def grey(pixels):
-            return np.ptp(pixels, -1).mean()
-
-        def paper(pixels):
-            return pixels[:20, :20].min() > 150
-
-        await shows(client, lambda now: now.shape == (180, 320, 3) and grey(now[80:100, 150:170]) < 12 and paper(now))
-        before = client.arrivals[-1].pixels.astype(int)
-        await client.press("Forget those kept")
-        await shows(client, lambda now: now.shape == before.shape and np.abs(now - before)[80:100, 150:170].mean() > 5 and paper(now))
-
-    scripted(viewer, script)
-
-
-def test_layers_that_come_and_go_are_places_to_choose(viewer):
-    async def script(client):
-        await client.until(lambda: "Where" in client.widgets)
-        assert "layer ball" in client.widgets["Where"][1]["options"]
-        await client.set("Where", "layer ball")
-        await client.until(lambda: client.widgets["Feather"][1]["visible"])
-        viewer.world.do(Rename("ball", "globe"))
-        await client.until(lambda: "layer globe" in client.widgets["Where"][1]["options"])
-        await client.until(lambda: client.widgets["Where"][1]["value"] == "everywhere")
-
-    scripted(viewer, script)
-
-
-def test_a_network_of_a_file_below_the_root_redraws_and_one_elsewhere_does_not(scene, tmp_path_factory):
-    root, elsewhere = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("elsewhere")
-    for folder in (root, elsewhere):
-        (folder / "negative.onnx").write_bytes(tiny_onnx.mixed(-tiny_onnx.SAME, (1, 1, 1)))
-
-    async def script(client):
-        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
-        await client.orbit(0.7)
-        await client.rest()
-        await client.set("Kind", "onnx")
-        await client.set("Values", "0..1")
-        await client.set("ONNX file", str(elsewhere / "negative.onnx"))
-        await client.until(lambda: any("below" in text for _, text in client.notices.values()))
-        await client.set("ONNX file", "negative.onnx")
-        await client.until(lambda: any("negative.onnx: RGB, 0..1, CPU" in html for html in htmls(client)))
-        await client.set("Stylise", True)
-        await shows(client, lambda now: now.shape == (180, 320, 3) and now[2, 2].min() > 200)
-
-    with Viewer(scene, ViewerSettings(port=0, open=False, root=root)) as viewer:
-        scripted(viewer, script)
-
-
-def htmls(client):
-    return [properties.get("content", "") for _, properties in client.widgets.values() if isinstance(properties.get("content"), str)]

@@ -50,8 +50,17 @@ class Library:
 
     def names(self) -> list[str]:
         """Those that people saved, then those that come with it."""
+        return list(self.kinds())
+
+    def kinds(self) -> dict[str, str]:
+        """The kind of each, by name in the order of `names`."""
         saved = self._saved()
-        return [*sorted(saved), *(name for name in BUILT_IN if name not in saved)]
+        own = {name: str(saved[name].get("kind")) for name in sorted(saved)}
+        return own | {name: "diffusion" for name in BUILT_IN if name not in own}
+
+    def own(self) -> frozenset[str]:
+        """The names of those that people saved."""
+        return frozenset(self._saved())
 
     def load(self, name: str) -> Any:
         """The controls that were saved as `name`; KeyError if there are none."""

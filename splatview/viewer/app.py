@@ -90,6 +90,7 @@ class Viewer:
                 self.world, self.desk, self.placing, loading, remembered, Worker("splatview-doctor"), settings.root, limit > 0
             )
             self.studio.live.changed = self._training_changed
+            self.studio.styles.changed = self._styles_changed
             loading.learn(scene)
             secret = secrets.token_urlsafe(24)
             self._server = start_viser(secret)
@@ -136,6 +137,10 @@ class Viewer:
     def _training_changed(self) -> None:
         for _, panel in self._open_pages():
             panel.training_changed()
+
+    def _styles_changed(self) -> None:
+        for _, panel in self._open_pages():
+            panel.styles_changed()
 
     def _bookmarks_changed(self) -> None:
         for _, panel in self._open_pages():
@@ -215,8 +220,10 @@ class Viewer:
         with self._lock:
             session, panel = self._sessions.pop(client_id, (None, None))
         if session is not None and panel is not None:
-            panel.close()
-            session.close()
+            try:
+                panel.close()
+            finally:
+                session.close()
 
 
 def serve(

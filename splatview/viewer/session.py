@@ -195,6 +195,13 @@ class Session:
         sent = self._sent
         return 0.0 if sent is None else sum(sent.timings.values()) / 1e3
 
+    @property
+    def middle_depth(self) -> float | None:
+        """Half of what the last picture shows is nearer: scene units along the view axis; None: it shows nothing."""
+        sent = self._sent
+        depth = np.zeros(0) if sent is None else sent.depth[sent.depth > 0]
+        return float(np.median(depth)) if len(depth) else None
+
     def home(self) -> None:
         self._page.home()
 

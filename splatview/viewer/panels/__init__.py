@@ -121,6 +121,11 @@ class Panel:
             else:
                 self.training.show()
 
+    def styles_changed(self) -> None:
+        """Show the saved styles as they are now."""
+        with self.page.perhaps_gone():
+            self.style.saved.show()
+
     def bookmarks_changed(self) -> None:
         """Show the saved views as they are now."""
         with self.page.perhaps_gone():
