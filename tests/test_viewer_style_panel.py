@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 
 import numpy as np
 import pytest
 import tiny_onnx
+from aiohttp import ClientSession
 from scripted_client import ScriptedClient
 from test_viewer import coloured_ball, nobody_left, scripted
 
@@ -354,6 +356,37 @@ def test_a_saved_network_is_found_again(viewer, tmp_path):
         await shows(client, lambda now: now[2, 2].min() > 200)
 
     scripted(viewer, script)
+
+
+def test_a_network_that_is_sent_is_kept_and_drawn_with_by_the_page_that_sent_it(viewer, tmp_path):
+    async def run():
+        settings = {"width": 160, "height": 90}
+        origin = viewer.url.rstrip("/")
+        async with (
+            ScriptedClient.connect(viewer.url, **settings) as one,
+            ScriptedClient.connect(viewer.url, **settings) as other,
+            ClientSession(headers={"Origin": origin}) as http,
+        ):
+            for client in (one, other):
+                await client.orbit(0)
+                await opened(client)
+
+            async def send(client, name, data):
+                page = next(found[1] for text in client.scripts if (found := re.search(r"\)\(\d+, (\d+)\)$", text)))
+                answer = await http.post(f"{origin}/upload?name={name}&page={page}", data=data)
+                return await answer.json()
+
+            negative = tiny_onnx.mixed(-tiny_onnx.SAME, (1, 1, 1))
+            assert await send(one, "negative.onnx", negative) == {"added": "the network negative.onnx"}
+            await shows(one, lambda now: now[2, 2].min() > 200)
+            assert await send(one, "negative.onnx", negative) == {"added": "the network negative.onnx"}, "it is there"
+            assert await send(other, "negative.ONNX", tiny_onnx.mixed(tiny_onnx.SAME)) == {"added": "the network negative 2.onnx"}
+            assert "expected an ONNX model" in (await send(one, "text.onnx", b"text"))["error"]
+            await other.until(lambda: value(other, "Network") == "negative 2.onnx")
+            assert value(one, "Network") == "negative.onnx"
+
+    asyncio.run(run())
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["negative 2.onnx", "negative.onnx"]
 
 
 def test_saved_styles_are_everybodys_until_they_are_forgotten(viewer):

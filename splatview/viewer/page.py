@@ -222,9 +222,9 @@ class Page:
         """Show a line to drag at the fraction `at` of the width; None: none."""
         self.run(f"__splatview.split({json.dumps(at)})")
 
-    def accept_files(self, limit: int) -> None:
-        """Take files of up to `limit` bytes that are dropped on the page, and send them to the door."""
-        self.run(f"({UPLOAD.rstrip()})({limit})")
+    def accept_files(self, limit: int, page: int) -> None:
+        """Take files of up to `limit` bytes that are dropped on the page, and send them to the door as those of `page`."""
+        self.run(f"({UPLOAD.rstrip()})({limit}, {page})")
 
     def choose_file(self) -> None:
         """Ask for files to send: right after a click, or the browser refuses."""

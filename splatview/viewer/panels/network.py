@@ -82,8 +82,9 @@ class Networks:
     def show(self, controls: Redrawing) -> None:
         """Put `controls` into the widgets, and draw with them; with their own network, if they name one."""
         self._numbers.show(controls)
-        self._turned(controls)
-        if controls.file and controls.file != self.controls.file:
+        self._turned(replace(controls, file=""))
+        if controls.file and (self._opened is None or controls.file != self._opened.controls.file):
+            self._find()
             known = next((entry for entry, path in self._files.items() if str(path) == controls.file), OTHER)
             self._choice.value = known
             if known == OTHER:

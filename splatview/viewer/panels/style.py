@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from splatview.stylize import Stylizer
@@ -88,6 +90,10 @@ class Style:
             self._look.put_beside("style")
             self._explain()
 
+    def draw_with(self, network: Path) -> None:
+        """Draw with the network of a file."""
+        self._take(replace(self._networks.controls, file=str(network)))
+
     def show(self) -> None:
         """The scene is another one."""
         with self._lock:
@@ -150,11 +156,12 @@ class Style:
 
     def _take(self, found: Any) -> None:
         """Draw with saved numbers, of whatever kind."""
-        self._kind.value = next((kind for kind, made in SAVED.items() if type(found) is made), DIFFUSION)
-        if self._kind.value in FILTERS:
-            self._filters.choose(self._kind.value)
-        self._chosen.show(found)
-        self._choose()
+        with self._lock:
+            self._kind.value = next((kind for kind, made in SAVED.items() if type(found) is made), DIFFUSION)
+            if self._kind.value in FILTERS:
+                self._filters.choose(self._kind.value)
+            self._chosen.show(found)
+            self._choose()
         self._look.choose("style")
 
     def _steady_turned(self, on: bool) -> None:
