@@ -448,6 +448,54 @@ def test_whoever_leaves_with_a_style_kept_somewhere_leaves_nothing(viewer):
         time.sleep(0.02)
 
 
+def test_the_next_page_begins_with_the_style_that_was_drawn_last(scene, tmp_path, monkeypatch):
+    """It is opened when it is turned on, and not before."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("SPLATVIEW_MODELS", str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "models" / f"{name}.onnx").write_bytes(tiny_onnx.mixed(-tiny_onnx.SAME, (1, 1, 1)))
+
+    async def first(client):
+        await opened(client)
+        assert value(client, "Kind") == "kuwahara"
+        await client.set("Kind", "halftone")
+        await client.until(lambda: "Sharpness" in client.widgets)
+        await client.set("Sharpness", 0.9)
+        await client.set("Steady", True)
+        await client.until(lambda: seen(client, "Newest counts"))
+
+    async def second(client):
+        await opened(client)
+        assert (value(client, "Kind"), value(client, "Sharpness"), value(client, "Steady")) == ("halftone", 0.9, True)
+        await client.set("Kind", "onnx")
+        await client.set("Network", "b.onnx")
+        await client.set("Width", 480)
+        await client.until(lambda: any("b.onnx: " in html for html in htmls(client)))
+
+    async def third(client):
+        await opened(client)
+        assert (value(client, "Kind"), value(client, "Network"), value(client, "Width")) == ("onnx", "b.onnx", 480)
+        await client.rest()
+        assert not any("b.onnx" in html for html in htmls(client)) and client.arrivals[-1].pixels[2, 2].max() < 60
+        await client.trigger("Style on or off")
+        await shows(client, lambda now: now[2, 2].min() > 200)
+
+    with Viewer(scene, ViewerSettings(port=0, open=False), key="ball") as viewer:
+        scripted(viewer, first)
+    with Viewer(scene, ViewerSettings(port=0, open=False), key="ball") as viewer:
+        for visit in (second, third):
+            scripted(viewer, visit)
+            nobody_left(viewer)
+        viewer.studio.remembered.set("Style", {"kind": "poem"})
+
+        async def last(client):
+            await opened(client)
+            assert value(client, "Kind") == "kuwahara"
+
+        scripted(viewer, last)
+
+
 def test_a_stylizer_that_takes_its_time_to_end_keeps_nobody_waiting():
     go_on = threading.Event()
 

@@ -159,6 +159,7 @@ class Session:
             self._styling = Styling(stylizer, needs)
             self._styling.changed = self._channel.renew
             self._styling.failed = self._style_failed
+            self._channel.renew()  # it may be waited for
         else:
             self._styling.use(stylizer, needs)
         if needs != self.view.style_needs:

@@ -15,6 +15,11 @@ NETWORK, DIFFUSION = "onnx", "diffusion"
 SAVED: dict[str, type] = {**FILTERS, NETWORK: Redrawing}  # and diffusion
 
 
+def kind_of(controls: Any) -> str:
+    """The kind that numbers are of."""
+    return next((kind for kind, made in SAVED.items() if type(controls) is made), DIFFUSION)
+
+
 class Styles(Library):
     """Those of `styles_file`. Any thread may call it."""
 

@@ -102,13 +102,18 @@ class Diffuser:
             self._closed = True
             end(self.stylizer)
 
-    def show(self, controls: Diffusing) -> None:
-        """Put `controls` into the widgets, and draw with them; the size stays, as it is what a frame costs."""
-        controls = replace(controls, size=self.controls.size)
+    def put(self, controls: Diffusing) -> None:
+        """Put `controls` into the widgets; the size stays, as it is what a frame costs."""
+        self.controls = replace(controls, size=self.controls.size)
         for handle, text in ((self._prompt, text_of(controls.prompt)), (self._negative, controls.negative)):
             if handle.value != text:
                 handle.value = text
-        self._turned(controls)
+        self._show_numbers()
+
+    def show(self, controls: Diffusing) -> None:
+        """Put `controls` into the widgets, and draw with them."""
+        self.put(controls)
+        self._turned(self.controls)
 
     # What the thread does that opens models.
 

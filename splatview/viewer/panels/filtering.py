@@ -36,10 +36,14 @@ class Filtering:
     def open(self) -> None:
         """It is always there."""
 
-    def show(self, controls: Any) -> None:
-        """Put `controls` into the widgets, and draw with them."""
+    def put(self, controls: Any) -> None:
+        """Put `controls` into the widgets."""
         self._values[self._name] = controls
         self._widgets.show(controls)
+
+    def show(self, controls: Any) -> None:
+        """Put `controls` into the widgets, and draw with them."""
+        self.put(controls)
         self._changed()
 
     def surprise(self) -> None:

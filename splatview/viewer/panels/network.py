@@ -79,17 +79,25 @@ class Networks:
         declared = Declared(self._channels.value, self._values.value)
         threading.Thread(target=self._open, args=(self._asked, named, declared), name="splatview-model", daemon=True).start()
 
+    def put(self, controls: Redrawing) -> bool:
+        """Put `controls` into the widgets; whether they name another network."""
+        self._numbers.show(controls)
+        self._redrawing = replace(controls, file="")
+        if not controls.file or (self._opened is not None and controls.file == self._opened.controls.file):
+            return False
+        self._find()
+        known = next((entry for entry, path in self._files.items() if str(path) == controls.file), OTHER)
+        self._choice.value = known
+        if known == OTHER:
+            self._path.value = controls.file
+        return True
+
     def show(self, controls: Redrawing) -> None:
         """Put `controls` into the widgets, and draw with them; with their own network, if they name one."""
-        self._numbers.show(controls)
-        self._turned(replace(controls, file=""))
-        if controls.file and (self._opened is None or controls.file != self._opened.controls.file):
-            self._find()
-            known = next((entry for entry, path in self._files.items() if str(path) == controls.file), OTHER)
-            self._choice.value = known
-            if known == OTHER:
-                self._path.value = controls.file
+        if self.put(controls):
             self.open(again=True)
+        else:
+            self._turned(controls)
 
     def surprise(self) -> None:
         """Other numbers; the width stays, as it is what a frame costs."""
@@ -133,6 +141,6 @@ class Networks:
         return path
 
     def _turned(self, controls: Redrawing) -> None:
-        self._redrawing = controls
+        self._redrawing = replace(controls, file="")
         if self._opened is not None:
             self._changed()

@@ -1,4 +1,4 @@
-"""Styles by name: saved, chosen again, and forgotten."""
+"""Styles that are kept: by name, saved, chosen again, and forgotten; and the one that was drawn last."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 from splatview.viewer.page import Page
 from splatview.viewer.panels.widgets import Question, hear, lines, press, said, show_if
+from splatview.viewer.remembered import Remembered
 from splatview.viewer.styles import Styles
 
 CHOOSE = "choose"
+LABEL = "Style"  # of what is remembered
 
 
 class SavedStyles:
@@ -82,3 +84,26 @@ class SavedStyles:
             self._styles.remove(name)
         except (KeyError, ValueError, OSError) as error:
             self._page.notify("Not forgotten", str(error))
+
+
+class LastStyle:
+    """The style that was drawn last, and whether it was steadied: what the next page of the scene begins with."""
+
+    def __init__(self, remembered: Remembered, styles: Styles) -> None:
+        self._remembered, self._styles = remembered, styles
+        self._entry: dict[str, Any] | None = None  # what is drawn
+
+    @property
+    def found(self) -> tuple[Any, bool] | None:
+        """None: none is remembered, or it is of another version."""
+        kept = self._remembered.memory.settings.get(LABEL)
+        try:
+            return self._styles.controls(kept), kept is not None and kept.get("steady") is True
+        except ValueError:
+            return None
+
+    def note(self, controls: Any, steady: bool) -> None:
+        """This is drawn now. What a page begins with is remembered already, or nobody chose it."""
+        before, self._entry = self._entry, {**self._styles.entry(controls), "steady": steady}
+        if before not in (None, self._entry):
+            self._remembered.set(LABEL, self._entry)

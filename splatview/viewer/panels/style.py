@@ -17,12 +17,12 @@ from splatview.viewer.panels.filtering import Filtering
 from splatview.viewer.panels.keys import on_key
 from splatview.viewer.panels.look import Look
 from splatview.viewer.panels.network import Networks
-from splatview.viewer.panels.saved import SavedStyles
+from splatview.viewer.panels.saved import LastStyle, SavedStyles
 from splatview.viewer.panels.where import Where
 from splatview.viewer.panels.widgets import hear, press, said, show_if, table
 from splatview.viewer.session import Session
 from splatview.viewer.studio import Studio
-from splatview.viewer.styles import DIFFUSION, NETWORK, SAVED
+from splatview.viewer.styles import DIFFUSION, NETWORK, kind_of
 
 KINDS = (*FILTERS, NETWORK, DIFFUSION)
 
@@ -36,7 +36,8 @@ class Style:
         self._lock = threading.RLock()  # of what is drawn: people, the scene and models that were opened change it, each on a thread
         self._drawn: Stylizer | None = None  # of the chosen kind, as it is drawn; None: it is being opened
         self._steadied = {NETWORK: True, DIFFUSION: True}  # kinds that flicker; the others as people left them
-        self._explained = False
+        self._explained = self._seen = False
+        self._last = LastStyle(studio.remembered, studio.styles)
         with gui.add_folder("Style", expand_by_default=False) as self.folder:
             self._on: Any = gui.add_checkbox("Stylise", False, hint="Key Y")
             self._beside = gui.add_button("Original beside it", color="gray", hint="Split screen: drag the line; key Shift+Y")
@@ -61,7 +62,7 @@ class Style:
         on_key(gui, "style", self.toggle)
         on_key(gui, "style beside", self.toggle_beside)
         look.heard = self._looked
-        self._choose()
+        self._restore()
 
     @property
     def _chosen(self) -> Any:
@@ -128,8 +129,11 @@ class Style:
         on = self._session.view.styles
         if self._on.value != on:
             self._on.value = on
-        if not on:
+        if on and not self._seen:
+            self._chosen.open()  # what was remembered is not yet
+        elif not on:
             said(self._figures, "")
+        self._seen = on
 
     def _off(self) -> None:
         if self._session.view.beside == "style":
@@ -144,25 +148,39 @@ class Style:
             self._page.notify(f"Style: {self._kind.value}", text)
         self._explained = True
 
-    def _choose(self) -> None:
+    def _restore(self) -> None:
+        """Begin with the style that was drawn last. What has to be opened is when it is turned on."""
+        if self._last.found is None:
+            self._choose()
+        else:
+            found, steady = self._last.found
+            self._steadied[kind_of(found)] = steady
+            self._put(found, opens=False)
+
+    def _choose(self, opens: bool = True) -> None:
         kind = self._kind.value
         for one in (self._filters, self._networks, self._diffuser):
             show_if(one is self._chosen, one.folder)
         if kind in FILTERS:
             self._filters.choose(kind)
         self._steady.value = self._steadied.get(kind, False)
-        self._chosen.open()
+        if opens:
+            self._chosen.open()
         self._use()
 
     def _take(self, found: Any) -> None:
         """Draw with saved numbers, of whatever kind."""
+        self._put(found)
+        self._look.choose("style")
+
+    def _put(self, found: Any, opens: bool = True) -> None:
+        """Choose the kind that `found` is of, with its numbers."""
         with self._lock:
-            self._kind.value = next((kind for kind, made in SAVED.items() if type(found) is made), DIFFUSION)
+            self._kind.value = kind_of(found)
             if self._kind.value in FILTERS:
                 self._filters.choose(self._kind.value)
-            self._chosen.show(found)
-            self._choose()
-        self._look.choose("style")
+            (self._chosen.show if opens else self._chosen.put)(found)
+            self._choose(opens)
 
     def _steady_turned(self, on: bool) -> None:
         self._steadied[self._kind.value] = on
@@ -179,6 +197,7 @@ class Style:
             self._drawn = stylizer
             if stylizer is not None:  # until it is there, what is shown goes on
                 self._session.set_style(*self._where.of(stylizer))
+                self._last.note(self._chosen.controls, bool(self._steady.value))
 
     def _keep(self) -> None:
         """What is drawn there now goes on being drawn there; what is chosen next is drawn elsewhere."""
