@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import weakref
+from dataclasses import replace
 
 import bench_viewer
 import cv2
@@ -545,3 +546,26 @@ def test_the_bench_tells_how_far_behind_pictures_are():
     with Viewer(bench_viewer.planet(20_000), ViewerSettings(port=0, up="z", open=False)) as viewer:
         behind = asyncio.run(measured(viewer.url))
     assert len(behind) > 5 and min(behind) > -0.05 and np.median(behind) < 1
+
+
+def test_a_page_that_leaves_as_it_is_told_something_is_no_reason_to_warn(viewer, monkeypatch):
+    """It was there when that was looked at; a warning is an error here."""
+
+    async def script(client):
+        await client.until(lambda: viewer.sessions and client.arrivals)
+        [(session, panel)] = viewer._sessions.values()
+        session.report(session._pacer.stats.snapshot(0.0, 0), session._sent)
+        return session, panel, session._sent
+
+    session, panel, picture = scripted(viewer, script)
+    nobody_left(viewer)
+    page = panel.page
+    monkeypatch.setattr(type(page), "open", True)
+    page.show(picture.jpeg, picture.depth_png, 1)
+    page.home()
+    page.notify("a", "b")
+    page.fault("a")
+    page.fault(None)
+    page.download("a", b"b")
+    snapshot = session._pacer.stats.snapshot(0.0, 0)
+    session.report(replace(snapshot, fps=99.0), picture)

@@ -194,7 +194,7 @@ class Page:
         """Put `picture` (JPEG) with `depth` (PNG in viser's packing) behind everything, at once; the page answers with `number`."""
         if not self.open:
             return
-        with self.client.atomic():
+        with self.perhaps_gone(), self.client.atomic():
             self._connection.queue_message(_messages.BackgroundImageMessage(format="jpeg", rgb_data=picture, depth_data=depth))
             self.run(f"__splatview.picture({number})")
         self.client.flush()
@@ -232,7 +232,8 @@ class Page:
 
     def download(self, name: str, content: bytes) -> None:
         if self.open:
-            self.client.send_file_download(name, content, save_immediately=True)
+            with self.perhaps_gone():
+                self.client.send_file_download(name, content, save_immediately=True)
 
     def fetch(self, address: str) -> None:
         """Save the file at `address` of the door, as if the person had clicked on a link to it."""
@@ -249,21 +250,24 @@ class Page:
 
     def notify(self, title: str, text: str) -> None:
         if self.open:
-            self.client.add_notification(title, text, auto_close_seconds=6.0)
+            with self.perhaps_gone():
+                self.client.add_notification(title, text, auto_close_seconds=6.0)
 
     def fault(self, text: str | None, what: str = "") -> None:
         """Say what is wrong ("": the picture could not be drawn) and why, until it is not any more (None)."""
         if not self.open:
             return
-        if (before := self._faults.pop(what, None)) is not None:
-            before.remove()
-        if text is not None:
-            self._faults[what] = self.client.add_notification(what or "The picture could not be drawn", text, color="red")
+        with self.perhaps_gone():
+            if (before := self._faults.pop(what, None)) is not None:
+                before.remove()
+            if text is not None:
+                self._faults[what] = self.client.add_notification(what or "The picture could not be drawn", text, color="red")
 
     def run(self, source: str) -> None:
         """Let the tab run `source`, if it is still there."""
         if self.open:
-            self._connection.queue_message(script(source))
+            with self.perhaps_gone():
+                self._connection.queue_message(script(source))
 
 
 class Notice:

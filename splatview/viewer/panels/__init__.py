@@ -72,8 +72,9 @@ class Panel:
         kept.keep(*self.look.settings, *self.select.settings, *self.move.settings, *self.drawing.settings, self.statistics.on)
 
     def _report(self, snapshot: Snapshot, picture: Picture) -> None:
-        self.statistics.show(snapshot, picture)
-        self.style.show_figures()
+        with self.page.perhaps_gone():
+            self.statistics.show(snapshot, picture)
+            self.style.show_figures()
 
     def _load(self, entry: Entry) -> None:
         """Take an operation's numbers into its folder, where they can be changed."""
