@@ -1,6 +1,7 @@
 """`bench --stylize`: what moves is told exactly, and the ways to steady a noisy style keep their order."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from drawn_planes import Card, drawn, looking, rays
 
 from splatview.cli import main
 from splatview.cli.flicker import Noisy, Painterly, figures
-from splatview.cli.flight import Motion
+from splatview.cli.flight import Motion, consensus
 
 WALL = Card((0, 0, 3))
 BOX = Card((0.1, 0, 1.6), (0.35, 0.3), phase=5.0)
@@ -51,6 +52,35 @@ def test_noise_is_the_same_from_every_start_and_another_in_every_picture():
     first, second = one.style(frame), one.style(frame)
     assert np.array_equal(two.style(frame), first)
     assert 5 < np.abs(first.astype(int) - second).mean() < 25
+
+
+def test_what_pictures_have_in_common_is_what_lies_on_the_surfaces():
+    frames = [seen_from((x, 0, -1), (0, 0, 2)) for x in (-0.2, -0.1, 0, 0.1, 0.2)]
+    plain = [frame.rgb8 for frame in frames]
+    noise = np.random.default_rng(0).normal(0, 12, (len(plain), *plain[0].shape))
+    clean, noisy = (
+        consensus(frames, pictures, lambda done: None)
+        for pictures in (plain, [np.clip(picture + one, 0, 255).astype(np.uint8) for picture, one in zip(plain, noise, strict=True)])
+    )
+    off = [np.abs(one - picture).mean() for one, picture in zip(clean, plain, strict=True)]
+    assert max(off) < 2, "what does not flicker stays"
+    left = [(one - other).std() for one, other in zip(noisy, clean, strict=True)]
+    assert max(left) < 0.6 * 12, "five pictures have less noise than one"
+    motions = [Motion.between(now, before) for before, now in pairwise(frames)]
+    flicker = [figures("", pictures, noisy, motions, 0.0).warp_error for pictures in (plain + noise, noisy)]
+    assert flicker[1] < flicker[0] / 3
+
+
+def test_ours_steadies_a_network(data, tmp_path):
+    report = tmp_path / "flicker.json"
+    words = ["--style", str(data / "weights" / "fns_mosaic.onnx"), "--size", "320x184", "--frames", "16", "--backend", "cpu"]
+    assert main(["bench", "--stylize", *words, "--json", str(report)]) == 0
+    rows = {row.pop("way"): row for row in json.loads(report.read_text())["ways"]}
+    raw, ours = rows["raw"], rows["ours"]
+    assert "without noise" not in rows and raw["warp_error"] > 5, "its own flicker is measured"
+    assert ours["warp_error"] < raw["warp_error"] / 3
+    assert ours["error"] < raw["error"] * 0.75
+    assert ours["error_uncovered"] < raw["error_uncovered"] * 1.02
 
 
 def test_ours_steadies_a_noisy_style_without_ghosts(capsys, tmp_path):

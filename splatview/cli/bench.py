@@ -32,8 +32,9 @@ class Command:
     """Measure how fast this machine draws a scene: the median milliseconds of a warm frame, whole and by stage, at several sizes.
 
     The first camera of --camera is used, or the default view. With --stylize, how much a style's pictures flicker, and what it takes to
-    steady them: on a fixed fly-through of the bundled stage, with noise in every picture. With --models, how fast diffusion models redraw a
-    picture of the bundled stage, how close quick ways come to many steps, and how fast the stage is drawn beside that.
+    steady them: on a fixed fly-through of the bundled stage, with noise in every picture of styles that do not flicker by themselves.
+    With --models, how fast diffusion models redraw a picture of the bundled stage, how close quick ways come to many steps, and how fast
+    the stage is drawn beside that.
     """
 
     scenes: ScenePaths
@@ -93,8 +94,9 @@ class Command:
         with waiting("steadying") as tell:
             rows = flicker.measure(frames, motions, style, tell)
         moved = sum(motion.pixels for motion in motions) / len(motions)
-        print(f"{self.style} with noise, {len(frames)} frames of {size}, {moved:.1f} pixels from one to the next")
-        flicker.print_table(rows)
+        noise = "" if flicker.flickers(style) else " with noise"
+        print(f"{self.style}{noise}, {len(frames)} frames of {size}, {moved:.1f} pixels from one to the next")
+        flicker.print_table(rows, style)
         return {"style": self.style, "width": size.width, "height": size.height, "pixels": moved, "ways": [asdict(row) for row in rows]}
 
     def redrawing(self, scene: Scene, draw: Renderer) -> dict[str, Any]:
