@@ -7,9 +7,10 @@ A picture of it, by whatever renderer: along a ray o + t d (|d| = 1, in the fiel
 `Marching.near`) to t_out, the samples are at t_k = distance(count(t_in) + 1/2 + k), k = 0, 1, ..., as long as t_k < t_out; those in
 `Occupancy` count. One of density s covers a = 1 - exp(-s (distance(x + 1/2) - distance(x - 1/2))) of what is behind it, if a is
 `Marching.least_alpha` or more, and is blended with the weight T a, front to back, T being the transmittance so far. One that would leave
-less of it than LAST_TRANSMITTANCE has all there is, and the ray ends: that is nearer to what lies behind it than nothing. The picture is the sum of the weights times colours, see `HashGrid.developed`; its depth is that of the samples along
-the view axis. Where there are cuts (`volumes.Cut`) the ray is followed in `reach_of` them, too, a sample's density is times what they
-leave there, and one of which they leave nothing does not count.
+less of it than LAST_TRANSMITTANCE has all there is, and the ray ends: that is nearer to what lies behind it than nothing is. The picture
+is the sum of the weights times colours, see `HashGrid.developed`; its depth is that of the samples along the view axis. Where there are
+cuts (`volumes.Cut`) the ray is followed in `reach_of` them, too, a sample's density is times what they leave there, and one of which they
+leave nothing does not count.
 
 A draft, of a detail q below 1, has samples at distance(count(t_in) + (1/2 + k) / q), each of which stands for 1/q steps, half of them
 before it: a picture is as bright as in full. A ray ends at `last_transmittance`, sooner.
