@@ -15,7 +15,7 @@ from splatview.stylize.accumulate import ANOTHER, Accumulation, History, _detail
 from splatview.stylize.carried import ALIKE, BLOCK, EACH, REACHES, TOLERANCE
 from splatview.stylize.warp import SOLID
 
-CUBIC = -0.75  # the a of Keys' cubic convolution (1981)
+CUBIC = -0.5  # the a of Keys' cubic convolution (1981)
 
 
 def nearness(frame: Frame) -> NDArray:

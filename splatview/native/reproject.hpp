@@ -4,8 +4,8 @@
 // Places are computed with a pixel to a lane. What is around one of them is read with a number of a tap to a lane, four taps at once: they
 // are neighbours in memory. Gathers, a tap of sixteen pixels to a register, take three times as long.
 
-constexpr float FAR_OUT = 2;         // pixels outside of a picture, from where on all taps are its edge
-constexpr float SHARPNESS = -0.75f;  // the a of Keys' cubic convolution, as OpenCV and PyTorch have it
+constexpr float FAR_OUT = 2;        // pixels outside of a picture, from where on all taps are its edge
+constexpr float SHARPNESS = -0.5f;  // the a of Keys' cubic convolution: OpenCV and PyTorch have -0.75, which keeps pictures less well
 
 // The factors of 1, t, t^2 and t^3 in the weight of each tap, t from the second to the third.
 constexpr float CUBIC[4][4] = {{0, SHARPNESS, -2 * SHARPNESS, SHARPNESS},
