@@ -182,6 +182,7 @@ private:
 }  // namespace
 
 NB_MODULE(_warps, m) {
+    nb::set_leak_warnings(false);  // a process that is cut off frees nothing, and that is none of its user's concern
     nb::class_<Warper>(m, "Warper")
         .def(nb::init<const std::string&, int>(), nb::arg("simd"), nb::arg("threads"))
         .def("average", &Warper::average, nb::arg("matrix"), nb::arg("depth").none(), nb::arg("alpha").none(), nb::arg("rendered"),
