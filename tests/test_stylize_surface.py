@@ -157,4 +157,4 @@ def test_an_empty_frame_has_a_surface_and_a_video_has_none():
     assert Surface.of(frame(np.zeros((36, 64, 3))), 36, 64) is None
     nothing = Surface.of(frame(np.zeros((36, 64, 3)), 0.0, view=view), 36, 64)
     assert nothing is not None and all(np.isfinite(one).all() for one in nothing.chart(8.0))
-    assert nothing.facing_of().min() > 0.5
+    assert nothing.facing.min() > 0.5

@@ -5,7 +5,7 @@ A pattern's values are spread evenly over 0 to 255, so what is inked where a ton
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +17,7 @@ from splatview.stylize.filters.bands import in_bands
 from splatview.stylize.filters.surface import WHOLE, Chart, Surface
 
 TILE = 256  # pixels of a texture's side
+PIXELS = 2 * TILE  # of its copy of half the size, twice in both directions
 BLENDS = 33  # steps of a blend for which a pattern's tones are known
 
 Pattern = Callable[[Chart], Bytes]
@@ -89,7 +90,12 @@ class Grain:
     seed: int = 0
 
     def __call__(self, chart: Chart) -> Bytes:
-        return _sampled(_grain(self.roughness, self.seed), chart)
+        return _sampled((self,), chart)[0]
+
+    @property
+    def tile(self) -> Bytes:
+        """[TILE, TILE], 0 to 255."""
+        return _grain(self.roughness, self.seed)
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,12 @@ class Strokes:
     seed: int = 0
 
     def __call__(self, chart: Chart) -> Bytes:
-        return _sampled(_strokes(self.seed), chart)
+        return _sampled((self,), chart)[0]
+
+    @property
+    def tile(self) -> Bytes:
+        """[TILE, TILE], 0 to 255."""
+        return _strokes(self.seed)
 
 
 @lru_cache(8)
@@ -124,21 +135,37 @@ def _strokes(seed: int) -> Bytes:
 
 
 def _even(heights: np.ndarray) -> Bytes:
-    """`heights` [TILE, TILE] by rank, 0 to 255; twice in both directions and a little more, so that nothing need be wrapped."""
+    """`heights` [TILE, TILE] by rank, 0 to 255."""
     ranks = np.empty(heights.size)
     ranks[np.argsort(heights, axis=None, kind="stable")] = np.arange(heights.size)
-    tile = (ranks.reshape(heights.shape) * (256 / heights.size)).astype(np.uint8)
-    return np.pad(tile, ((0, TILE + 1), (0, TILE + 1)), "wrap")
+    return (ranks.reshape(heights.shape) * (256 / heights.size)).astype(np.uint8)
 
 
-def _sampled(tile: Bytes, chart: Chart) -> Bytes:
-    """`tile` [2 TILE + 1, 2 TILE + 1] where the pixels lie, mixed with its own copy of half the size."""
-    across, down = ((one - np.floor(one)) * np.float32(TILE) for one in (chart.u, chart.v))
-    coarse = np.asarray(cv2.remap(tile, across, down, cv2.INTER_LINEAR), np.uint8)
-    if (chart.blend == 1).all():
-        return coarse
-    fine = np.asarray(cv2.remap(tile, 2 * across, 2 * down, cv2.INTER_LINEAR), np.uint8)
+def _sampled(textures: tuple[Grain | Strokes, ...], chart: Chart) -> list[Bytes]:
+    """One texture or two where the pixels lie, each mixed with its own copy of half the size."""
+    across, down = ((one - np.floor(one)) * np.float32(PIXELS) for one in (chart.u, chart.v))
+    found = cv2.split(cv2.remap(_four(textures[0], textures[-1]), across, down, cv2.INTER_LINEAR))
     # Two independent heights vary less when they are mixed: what is missing is made up for.
-    middle, rest = np.float32(127.5), 1 - chart.blend
-    mixed = ((coarse - middle) * chart.blend + (fine - middle) * rest) / cv2.magnitude(chart.blend, rest)
-    return np.asarray(cv2.convertScaleAbs(np.maximum(mixed, -middle), beta=127.5), np.uint8)
+    shares = chart.blend, 1 - chart.blend
+    length = cv2.magnitude(*shares)
+    weights = [share / length for share in shares]
+    middle = np.float32(127.5) * (1 - weights[0] - weights[1])
+    return [_mixed(found[2 * place : 2 * place + 2], weights, middle) for place in range(len(textures))]
+
+
+def _mixed(images: Sequence[np.ndarray], weights: Sequence[np.ndarray], more: np.ndarray) -> Bytes:
+    """The sum of `images` [h, W] of bytes times their `weights`, and `more`."""
+    first, second = (cv2.multiply(image, weight, dtype=cv2.CV_32F) for image, weight in zip(images, weights, strict=True))
+    first += second
+    return np.asarray(cv2.add(first, more, dtype=cv2.CV_8U), np.uint8)
+
+
+@lru_cache(8)
+def _four(first: Grain | Strokes, second: Grain | Strokes) -> Bytes:
+    """[PIXELS + 1, PIXELS + 1, 4] each texture at twice its size, and four times at its own: channels of one picture are read at once."""
+    channels = []
+    for tile in (first.tile, second.tile):
+        wrapped = np.pad(tile, (0, 1), "wrap")
+        between = np.arange(PIXELS + 1, dtype=np.float32) / 2
+        channels += [cv2.remap(wrapped, *np.meshgrid(between, between), cv2.INTER_LINEAR), np.pad(np.tile(tile, (2, 2)), (0, 1), "wrap")]
+    return np.dstack(channels)
