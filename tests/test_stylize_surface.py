@@ -1,5 +1,6 @@
 """Patterns on surfaces: they stay where they are in the world, whoever looks, and their size on the screen has ends."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -111,6 +112,25 @@ def test_a_pattern_sticks_to_the_floor_and_to_the_screen_only_if_there_is_none(p
     slid = np.abs(first[20:-20, overlap] - second[20:-20, overlap]).mean()
     assert stuck < 0.25 * slid
     assert (laid(pattern, 16.0, 40, 60, None) == laid(pattern, 16.0, 40, 60, None)).all()
+
+
+@given(yaw=st.floats(-3, 3), turn=st.floats(-0.2, 0.2), moved=st.tuples(*[st.floats(-50, 50)] * 3))
+def test_behind_everything_a_pattern_keeps_its_direction_wherever_the_camera_goes(yaw, turn, moved):
+    def looking(angle, eye=(0.0, 0.0, 0.0)):
+        return Camera.look_at(eye, np.add(eye, (np.sin(angle), np.cos(angle), 0.2)), (0, 0, 1), 0.6, 96, 64)
+
+    one, other = looking(yaw), looking(yaw + turn, moved)
+    first, second = (Surface.of(frame(np.zeros((64, 96, 3)), 0.0, view=view), 64, 96).chart(12.0) for view in (one, other))
+    y, x = np.mgrid[:64, :96] + 0.5
+    directions = one.unproject(np.stack([x, y], -1), np.ones((64, 96))) - one.position
+    pixels = seen_at(other, directions + other.position) - 0.5
+    inside = (pixels >= 0).all(-1) & (pixels <= (95, 63)).all(-1)
+    apart = np.abs(np.sort(np.abs(directions / np.linalg.norm(directions, axis=-1, keepdims=True)), -1) @ [[0], [-1], [1]])[..., 0]
+    inside &= apart > 0.1  # elsewhere another plane comes near
+    assume(inside.any())
+    for here, there in zip(first, second, strict=True):
+        found = cv2.remap(there, *pixels.astype(np.float32).transpose(2, 0, 1), cv2.INTER_LINEAR)
+        assert np.abs(found - here)[inside].max() < 0.02
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

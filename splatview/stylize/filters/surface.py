@@ -22,7 +22,7 @@ from splatview.stylize.filters.tones import blurred, resized
 STEP = 4  # directions are found on every fourth pixel: captured depth is rough
 SAME_SURFACE = 0.08  # of the depth: how far what is smoothed may lie from what is seen
 EDGE_ON = 0.08  # a cosine to the view
-FAR = np.float32(2.0**20)  # scene units: where nothing is
+FAR = np.float32(2.0**40)  # scene units from the eye: where nothing is, so that wherever the eye goes there it stays in its direction
 WHOLE = 25  # periods after which every pattern repeats: it may be turned by the angle of any Pythagorean triple of 25
 
 
@@ -67,11 +67,11 @@ class Surface:
         """Of some rows, for a pattern whose period is seen about `period` pixels long."""
         across, down = self.rays
         turn, eye = self.camera.camera_from_world[:3, :3].astype(np.float32), self.camera.position
-        z, faces_z, faces_x = self._z(rows), self.faces_z[rows], self.faces_x[rows]
         angle = float(period / self.camera.K[0, 0])
         farthest = max(self.reach, 1e-6) * float(np.sqrt(np.square(across).max() + np.square(down).max() + 1))
         down = down[rows]
         size = np.sqrt(across * across + (down * down + 1))
+        z, faces_z, faces_x = self._z(rows, FAR / size), self.faces_z[rows], self.faces_x[rows]
         size *= z
         size *= angle  # of a period there, in scene units: 2^e (1 + blend)
         bits = size.view(np.int32)
@@ -93,12 +93,12 @@ class Surface:
         """[H, W] the cosine between normal and view."""
         return resized(self.cosines, self.camera.height, self.camera.width)
 
-    def _z(self, rows: slice) -> Floats:
-        """[h, W] the smoother depth, but where what is seen lies apart from it."""
+    def _z(self, rows: slice, nothing: Floats) -> Floats:
+        """[h, W] the smoother depth, but where what is seen lies apart from it; `nothing` where nothing is."""
         seen, inverse = self.depth[rows], self.inverse[rows]
         z = seen.copy()
         cv2.copyTo(cv2.divide(1.0, inverse), cv2.inRange(seen * inverse, 1 / (1 + SAME_SURFACE), 1 / (1 - SAME_SURFACE)), z)
-        np.copyto(z, FAR, where=seen <= 0)
+        np.copyto(z, nothing, where=seen <= 0)
         return z
 
 
@@ -119,7 +119,8 @@ def _directions(inverse: Floats, camera: Camera) -> tuple[Floats, Floats]:
     a = cv2.Scharr(inverse, cv2.CV_32F, 1, 0, scale=camera.K[0, 0] / 32)
     b = cv2.Scharr(inverse, cv2.CV_32F, 0, 1, scale=camera.K[1, 1] / 32)
     c = inverse - across * a - down * b
-    c[inverse <= 0] = 1  # where nothing is, it faces us
+    for part, ray in ((a, across), (b, down), (c, 1)):
+        np.copyto(part, ray, where=inverse <= 0)  # where nothing is, it faces us
     length = np.sqrt(a * a + b * b + c * c)
     facing = np.abs(a * across + b * down + c) / (length * np.sqrt(across * across + (down * down + 1)))
     normal = cv2.merge([a / length, b / length, c / length])
