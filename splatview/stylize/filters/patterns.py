@@ -113,6 +113,17 @@ class Strokes:
         return _strokes(self.seed)
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two textures, a channel for each: together they take little more time than one."""
+
+    first: Grain | Strokes
+    second: Grain | Strokes
+
+    def __call__(self, chart: Chart) -> Bytes:
+        return np.asarray(cv2.merge(_sampled((self.first, self.second), chart)), np.uint8)
+
+
 @lru_cache(8)
 def _grain(roughness: float, seed: int) -> Bytes:
     spectrum = np.fft.rfft2(np.random.default_rng(seed).normal(size=(TILE, TILE)))
