@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stylized_frames import camera, frame, plane_depth
 
 from splatview.camera import Camera
-from splatview.stylize.filters.patterns import TILE, Dots, Grain, Strokes, laid
+from splatview.stylize.filters.patterns import TILE, Dots, Grain, Pair, Strokes, laid
 from splatview.stylize.filters.surface import WHOLE, Chart, Surface
 
 PLANES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
@@ -43,7 +43,7 @@ def world_points(view, surface):
 def test_a_period_is_as_long_as_asked_from_any_distance(axis, distance):
     view = facing(PLANES[axis], distance)
     chart = surface_of(view, PLANES[axis], 0.0).chart(12.0)
-    u, v, blend = (one[30:34, 46:50].astype(float) for one in chart)
+    u, v, blend = (one[30:34, 46:50].astype(float) for one in chart[:3])
     assume(np.ptp(blend) < 0.5)  # elsewhere the distance doubles here, and so does the period
     period = 1 / np.hypot(np.diff(u, axis=0).mean() + np.diff(u, axis=1).mean(), np.diff(v, axis=0).mean() + np.diff(v, axis=1).mean())
     period *= 2**0.5
@@ -82,7 +82,7 @@ def same_places(view, other, normal, offset, middle=False):
         keep = np.ones(points.shape[:2], bool)
     pixels = seen_at(other, points)
     inside = keep & (pixels > 12).all(-1) & (pixels < (other.width - 12, other.height - 12)).all(-1)
-    first, second = one.chart(12.0), two.chart(12.0)
+    first, second = one.chart(12.0)[:3], two.chart(12.0)[:3]
     x, y = (pixels[..., axis] - 0.5 for axis in (0, 1))
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     for i, j in np.argwhere(inside)[::17]:
@@ -120,7 +120,7 @@ def test_behind_everything_a_pattern_keeps_its_direction_wherever_the_camera_goe
         return Camera.look_at(eye, np.add(eye, (np.sin(angle), np.cos(angle), 0.2)), (0, 0, 1), 0.6, 96, 64)
 
     one, other = looking(yaw), looking(yaw + turn, moved)
-    first, second = (Surface.of(frame(np.zeros((64, 96, 3)), 0.0, view=view), 64, 96).chart(12.0) for view in (one, other))
+    first, second = (Surface.of(frame(np.zeros((64, 96, 3)), 0.0, view=view), 64, 96).chart(12.0)[:3] for view in (one, other))
     y, x = np.mgrid[:64, :96] + 0.5
     directions = one.unproject(np.stack([x, y], -1), np.ones((64, 96))) - one.position
     pixels = seen_at(other, directions + other.position) - 0.5
@@ -141,6 +141,27 @@ def test_far_from_the_origin_a_pattern_is_as_exact_as_near_it(pattern):
     far = surface_of(facing((0, 0, 1), 5.0, aside=(away, -away, 0)), (0, 0, 1), 0.0)
     a, b = (laid(pattern, 16.0, 64, 96, one).astype(int) for one in (near, far))
     assert (np.abs(a - b) > 8).mean() < 0.01
+
+
+@pytest.mark.parametrize("period", [20.0, 60.0, 140.0, 256.0])
+@pytest.mark.parametrize("texture", [Grain(0.5), Strokes()])
+def test_a_texture_is_no_finer_than_the_pixels(texture, period):
+    """Half a pixel aside it is nearly the same: it does not sparkle when it moves."""
+
+    def moved(pixels):
+        x, y = np.meshgrid((np.arange(200, dtype=np.float32) + np.float32(pixels)) / period, np.arange(200, dtype=np.float32) / period)
+        return texture(Chart(x, y, np.full_like(x, 0.6), period)).astype(int)
+
+    near, far = (np.abs(moved(pixels) - moved(0)).mean() for pixels in (0.5, 7.3))
+    assert near < 0.7 * far
+
+
+@given(blend=st.floats(0, 1), period=st.floats(10, 300))
+def test_two_textures_that_are_read_at_once_are_each_as_alone(blend, period):
+    y, x = np.mgrid[:40, :60].astype(np.float32) / np.float32(period)
+    chart = Chart(x, y, np.full_like(x, blend), period)
+    first, second = Strokes(), Grain(0.5, 2)
+    assert (Pair(first, second)(chart) == np.dstack([first(chart), second(chart)])).all()
 
 
 @pytest.mark.parametrize("blend", [0, 0.2, 2**0.5 - 1, 0.7, 1])

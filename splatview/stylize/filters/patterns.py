@@ -15,9 +15,9 @@ import numpy as np
 from splatview.arrays import Bytes, Floats
 from splatview.stylize.filters.bands import in_bands
 from splatview.stylize.filters.surface import WHOLE, Chart, Surface
+from splatview.stylize.filters.tones import resized
 
-TILE = 256  # pixels of a texture's side
-PIXELS = 2 * TILE  # of its copy of half the size, twice in both directions
+TILE, SMALLEST = 256, 16  # pixels of a texture's side
 BLENDS = 33  # steps of a blend for which a pattern's tones are known
 
 Pattern = Callable[[Chart], Bytes]
@@ -33,7 +33,7 @@ def laid(pattern: Pattern, period: float, height: int, width: int, surface: Surf
 @lru_cache(8)
 def _on_screen(pattern: Pattern, period: float, height: int, width: int) -> Bytes:
     u, v = np.meshgrid(np.arange(width, dtype=np.float32) / np.float32(period), np.arange(height, dtype=np.float32) / np.float32(period))
-    found = pattern(Chart(u, v, np.ones_like(u)))
+    found = pattern(Chart(u, v, np.ones_like(u), period))
     found.flags.writeable = False
     return found
 
@@ -146,16 +146,19 @@ def _strokes(seed: int) -> Bytes:
 
 
 def _even(heights: np.ndarray) -> Bytes:
-    """`heights` [TILE, TILE] by rank, 0 to 255."""
+    """`heights` [H, W] by rank, 0 to 255."""
     ranks = np.empty(heights.size)
     ranks[np.argsort(heights, axis=None, kind="stable")] = np.arange(heights.size)
     return (ranks.reshape(heights.shape) * (256 / heights.size)).astype(np.uint8)
 
 
 def _sampled(textures: tuple[Grain | Strokes, ...], chart: Chart) -> list[Bytes]:
-    """One texture or two where the pixels lie, each mixed with its own copy of half the size."""
-    across, down = ((one - np.floor(one)) * np.float32(PIXELS) for one in (chart.u, chart.v))
-    found = cv2.split(cv2.remap(_four(textures[0], textures[-1]), across, down, cv2.INTER_LINEAR))
+    """One texture or two where the pixels lie, each mixed with its own copy of half the size; about as fine as the pixels are."""
+    side = TILE
+    while side > SMALLEST and side * 0.7 > chart.pixels:
+        side //= 2
+    across, down = ((one - np.floor(one)) * np.float32(2 * side) for one in (chart.u, chart.v))
+    found = cv2.split(cv2.remap(_four(textures[0], textures[-1], side), across, down, cv2.INTER_LINEAR))
     # Two independent heights vary less when they are mixed: what is missing is made up for.
     shares = chart.blend, 1 - chart.blend
     length = cv2.magnitude(*shares)
@@ -171,12 +174,12 @@ def _mixed(images: Sequence[np.ndarray], weights: Sequence[np.ndarray], more: np
     return np.asarray(cv2.add(first, more, dtype=cv2.CV_8U), np.uint8)
 
 
-@lru_cache(8)
-def _four(first: Grain | Strokes, second: Grain | Strokes) -> Bytes:
-    """[PIXELS + 1, PIXELS + 1, 4] each texture at twice its size, and four times at its own: channels of one picture are read at once."""
+@lru_cache(16)
+def _four(first: Grain | Strokes, second: Grain | Strokes, side: int) -> Bytes:
+    """[2 side + 1, 2 side + 1, 4] each texture at twice its size, and four times at its own: channels of one picture are read at once."""
+    between = np.meshgrid(*[np.arange(2 * side + 1, dtype=np.float32) / 2] * 2)
     channels = []
-    for tile in (first.tile, second.tile):
-        wrapped = np.pad(tile, (0, 1), "wrap")
-        between = np.arange(PIXELS + 1, dtype=np.float32) / 2
-        channels += [cv2.remap(wrapped, *np.meshgrid(between, between), cv2.INTER_LINEAR), np.pad(np.tile(tile, (2, 2)), (0, 1), "wrap")]
+    for texture in (first, second):
+        tile = texture.tile if side == TILE else _even(resized(texture.tile, side, side, cv2.INTER_AREA))
+        channels += [cv2.remap(np.pad(tile, (0, 1), "wrap"), *between, cv2.INTER_LINEAR), np.pad(np.tile(tile, (2, 2)), (0, 1), "wrap")]
     return np.dstack(channels)

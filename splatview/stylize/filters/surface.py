@@ -32,6 +32,7 @@ class Chart(NamedTuple):
     u: Floats  # periods
     v: Floats
     blend: Floats  # at 0 the pattern is seen with half that period, towards 1 with this one
+    pixels: float = np.inf  # that a period is seen long, about
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ class Surface:
         np.copyto(x, y, where=(faces_x > 0) & ~from_above)
         x *= frequency
         w *= frequency
-        return Chart(x, w, blend)
+        return Chart(x, w, blend, period)
 
     @property
     def facing(self) -> Floats:
