@@ -53,7 +53,8 @@ def _most(
     library: Any, ids: Any, layers: Any, weights: Sequence[Any], splats: int, fields: Mapping[int, Sequence[Part]]
 ) -> tuple[Any, Any]:
     """`ids` and `layers` [H, W], which are of splats, with the index of the field that weighs most where it outweighs all splats."""
-    most, end = sum(weights[:splats], library.zeros_like(weights[0])).clip(min=LEAST), splats
+    of_splats: Any = sum(weights[:splats], library.zeros_like(weights[0]))
+    most, end = of_splats.clip(min=LEAST), splats
     for number, pieces in fields.items():
         begin, end = end, end + len(pieces)
         weight: Any = sum(weights[begin:end])

@@ -177,9 +177,9 @@ def _mixed(images: Sequence[np.ndarray], weights: Sequence[np.ndarray], more: np
 @lru_cache(16)
 def _four(first: Grain | Strokes, second: Grain | Strokes, side: int) -> Bytes:
     """[2 side + 1, 2 side + 1, 4] each texture at twice its size, and four times at its own: channels of one picture are read at once."""
-    between = np.meshgrid(*[np.arange(2 * side + 1, dtype=np.float32) / 2] * 2)
+    across, down = np.meshgrid(*[np.arange(2 * side + 1, dtype=np.float32) / 2] * 2)
     channels = []
     for texture in (first, second):
         tile = texture.tile if side == TILE else _even(resized(texture.tile, side, side, cv2.INTER_AREA))
-        channels += [cv2.remap(np.pad(tile, (0, 1), "wrap"), *between, cv2.INTER_LINEAR), np.pad(np.tile(tile, (2, 2)), (0, 1), "wrap")]
+        channels += [cv2.remap(np.pad(tile, (0, 1), "wrap"), across, down, cv2.INTER_LINEAR), np.pad(np.tile(tile, (2, 2)), (0, 1), "wrap")]
     return np.dstack(channels)

@@ -94,7 +94,7 @@ class Surface:
         """[H, W] the cosine between normal and view."""
         return resized(self.cosines, self.camera.height, self.camera.width)
 
-    def _z(self, rows: slice, nothing: Floats) -> Floats:
+    def _z(self, rows: slice, nothing: np.ndarray) -> Floats:
         """[h, W] the smoother depth, but where what is seen lies apart from it; `nothing` where nothing is."""
         seen, inverse = self.depth[rows], self.inverse[rows]
         z = seen.copy()
