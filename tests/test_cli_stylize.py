@@ -13,6 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import small_fields
 import tiny_onnx
 import tiny_videos
 from aiohttp import ClientSession, WSMsgType
@@ -26,14 +27,22 @@ from splatview.cli import inputs, kinds, main
 from splatview.cli.redrawing import Redrawing
 from splatview.cli.streaming import Stream
 from splatview.cli.targets import Pictures
-from splatview.formats import save_cameras
+from splatview.edit import archive
+from splatview.edit.document import Document
+from splatview.edit.editing import Editing
+from splatview.edit.operations import Delete, Hide, Place, SaveSet
+from splatview.edit.select import Range, Tools
+from splatview.edit.state import State
+from splatview.formats import load_cameras, save_cameras
+from splatview.geometry import Similarity
 from splatview.outputs.video import VideoReader
 from splatview.scene import Layer
 from splatview.stream.webcam import Webcam
 from splatview.stylize.filters import FILTERS
 from splatview.stylize.library import Library
-from splatview.stylize.masks import DepthRange, Mask, Masked
+from splatview.stylize.masks import DepthRange, Layers, Mask, Masked, Selection
 from splatview.stylize.temporal import Steady
+from splatview.viewer.desk import sources_of
 from splatview.viewer.panels.saved import SAVED, styles_file
 
 
@@ -130,8 +139,25 @@ USER_ERRORS = {
     "no such folder": (["{video}", "-o", "{tmp}/no/x.mp4"], "there is no folder"),
     "bad pattern": (["{video}", "-o", "{tmp}/%s%d.png"], "%04d"),
     "place of a video": (["{video}", "--where", "background", "-o", "{tmp}/x.mp4"], "--where is for scenes"),
-    "no such place": (["{scene}", "--where", "left", "-o", "{tmp}/x.png"], "expected background, depth NEAR FAR, or layer NAME"),
+    "no such place": (["{scene}", "--where", "left", "-o", "{tmp}/x.png"], "expected background, depth NEAR FAR, layer NAME, or selection"),
     "no such layer": (["{scene}", "--where", "layer", "cube", "-o", "{tmp}/x.png"], "expected one of ball"),
+    "no such layer among others": (["{scene}", "--where", "layer", "ball", "cube", "-o", "{tmp}/x.png"], "expected one of ball; got cube"),
+    "selection of a video": (["{video}", "--where", "selection", "opacity > 0", "-o", "{tmp}/x.mp4"], "--where is for scenes"),
+    "no expression": (
+        ["{scene}", "--where", "selection", "opacity <", "-o", "{tmp}/x.png"],
+        "selection: expected something behind <",
+    ),
+    "no attribute": (["{tmp}/no.ply", "--where", "selection", "opacty < 1", "-o", "{tmp}/x.png"], "did you mean opacity"),
+    "no such volume": (["{scene}", "--where", "selection", "within(box)", "-o", "{tmp}/x.png"], "--where selection: within(box): expected"),
+    "depth from no camera": (["{scene}", "--where", "selection", "depth < 3", "-o", "{tmp}/x.png"], "--where selection: depth: expected a"),
+    "selection of none": (["{scene}", "--where", "selection", "x > 9", "-o", "{tmp}/x.png"], "0 of 800 Gaussians are selected"),
+    "selection of nothing": (
+        ["{scene}", "--where", "selection", "-o", "{tmp}/x.png"],
+        "selected: expected an EXPRESSION",
+    ),
+    "selection of a field": (["{field}", "--where", "selection", "x > 0", "-o", "{tmp}/x.png"], "expected Gaussians, found none"),
+    "document and scene": (["{tmp}/no.splatview", "{scene}", "-o", "{tmp}/x.png"], "expected one document and nothing else"),
+    "no such document": (["{tmp}/no.splatview", "-o", "{tmp}/x.png"], "no.splatview"),
     "depth in words": (["{scene}", "--where", "depth", "near", "far", "-o", "{tmp}/x.png"], "two numbers"),
     "depth that ends before it begins": (
         ["{scene}", "--where", "depth", "5", "2", "-o", "{tmp}/x.png"],
@@ -157,8 +183,11 @@ def test_a_users_error_is_one_line_and_code_2(capfd, tmp_path, video, scene, nam
     for name_of in ("photos/a.png", "other/a.bmp"):
         Image.fromarray(clouds(9, 9)).save(tmp_path / name_of)
     words, message = USER_ERRORS[name]
+    field = tmp_path / "fox.ingp"
+    if "{field}" in words:
+        save(Scene({"fox": Layer(small_fields.ball())}), field)
     before = video.read_bytes()
-    assert stylize(*(word.format(tmp=tmp_path, video=video, scene=scene) for word in words)) == 2
+    assert stylize(*(word.format(tmp=tmp_path, video=video, scene=scene, field=field) for word in words)) == 2
     printed = capfd.readouterr()
     assert printed.err.startswith("splatview: ") and printed.err.count("\n") == 1 and message in printed.err, printed.err
     assert video.read_bytes() == before and not list(tmp_path.glob("x.*")) and not list(tmp_path.glob(".*"))
@@ -359,13 +388,11 @@ def test_a_diffusion_model_redraws_every_frame_of_a_video(tmp_path, video, tiny_
 
 def drawn(scene, cameras):
     options = RenderOptions(outputs=("rgb8", "alpha", "depth"))
-    draw, content = open_renderer("cpu"), load(scene)
+    draw, content = open_renderer("cpu"), scene if isinstance(scene, Scene) else load(scene)
     return [draw.render(content, camera, options) for camera in cameras]
 
 
 def test_a_scene_is_seen_from_the_cameras_of_a_path_and_steadied(tmp_path, scene, path_file):
-    from splatview.formats import load_cameras
-
     frames = drawn(scene, load_cameras(path_file))
     style = FILTERS["toon"]()
     for words, stylizer in ((["--no-steady"], style), ([], Steady(style))):
@@ -386,8 +413,6 @@ def test_a_scene_without_a_path_is_flown_around(capsys, tmp_path, scene):
 
 
 def test_what_is_not_meant_stays_as_it_is(tmp_path, scene, path_file):
-    from splatview.formats import load_cameras
-
     [first, *_] = drawn(scene, load_cameras(path_file))
     style = FILTERS["pixel"]()
     words = ["--camera", path_file, "--frames", "1", "--style", "pixel", "--where", "depth", "0", "3.9"]
@@ -399,6 +424,65 @@ def test_what_is_not_meant_stays_as_it_is(tmp_path, scene, path_file):
     np.testing.assert_array_equal(near, Masked((Mask(DepthRange(0, 3.9)), style)).style(first))
     np.testing.assert_array_equal(near[share == 0], first.rgb8[share == 0])
     np.testing.assert_array_equal(far[share == 0], style.style(first)[share == 0])
+
+
+def test_of_a_scene_what_an_expression_selects_is_redrawn(capsys, tmp_path, scene, path_file):
+    """As far as its Gaussians are seen, and of all layers; in the picture nothing else shows it."""
+    save(Scene({"other": Layer(coloured_ball(500, seed=1), Similarity(translation=(1.5, 0, 0)))}), tmp_path / "other.ply")
+    words = [scene, tmp_path / "other.ply", "--camera", path_file, "--frames", "1", "--style", "pixel"]
+    assert stylize(*words, "-o", tmp_path / "out.png", "--where", "selection", "z > p60 and not red > 0.5") == 0
+    content = load(scene).joined(load(tmp_path / "other.ply"))
+    masks = {}
+    for name, layer in content.layers.items():
+        z = layer.placement.apply(layer.splats.means)[:, 2]
+        masks[name] = (z > np.percentile(z, 60)) & ~(layer.splats.colours[:, 0] > 0.5)
+    count = sum(np.count_nonzero(mask) for mask in masks.values())
+    assert f"selected: {count} of 1,300 Gaussians\n" in capsys.readouterr().out
+    outputs = ("rgb8", "alpha", "depth", "coverage")
+    frame = open_renderer("cpu").render(content, load_cameras(path_file)[0], RenderOptions(outputs=outputs, tinted=masks, tint=None))
+    assert 0.02 < (frame.coverage > 0.5).mean() < 0.5
+    np.testing.assert_array_equal(picture(tmp_path / "out.png"), Masked((Mask(Selection()), FILTERS["pixel"]())).style(frame))
+    np.testing.assert_array_equal(frame.rgb8, drawn(content, [frame.camera])[0].rgb8)
+
+
+@pytest.fixture
+def document(tmp_path, scene):
+    """The ball without its lower third, a part of it hidden and another selected and kept, and moved."""
+    content = load(scene).read_from(str(scene))
+    editing = Editing(State(content), Tools(lambda: open_renderer("cpu"), lambda *_: Scene()), Document(sources_of(content)))
+    for query, operation in ((Range("z", -9, -0.3), Delete()), (Range("x", 0.5, 9.0), Hide())):
+        editing.select(query)
+        editing.do(operation)
+    editing.select(Range("y", -9, 0.0))
+    editing.do(SaveSet("front"))
+    editing.select(Range("z", 0.2, 9.0))
+    editing.do(Place("ball", Similarity(translation=(0.3, 0, 0))))
+    archive.write(tmp_path / "ball.splatview", editing.document)
+    return tmp_path / "ball.splatview", editing.state
+
+
+@pytest.mark.parametrize(
+    ("words", "of"),
+    [
+        ([], None),
+        (["--where", "selection"], "selected"),
+        (["--where", "selection", "within(front)"], "front"),
+        (["--where", "layer", "ball"], "all"),
+    ],
+)
+def test_a_document_is_redrawn_as_it_is_shown(capsys, tmp_path, document, path_file, words, of):
+    path, state = document
+    masks = {"selected": state.selected, "front": state.sets["front"]}.get(of, {})
+    options = RenderOptions(outputs=("rgb8", "alpha", "depth", "ids", "coverage"), hidden=state.undrawn, tinted=masks, tint=None)
+    frame, style = open_renderer("cpu").render(state.scene, load_cameras(path_file)[0], options), FILTERS["pixel"]()
+    place = {None: None, "all": Layers.named(state.scene, ["ball"])}.get(of, Selection())
+    expected = style.style(frame) if place is None else Masked((Mask(place), style)).style(frame)
+    assert stylize(path, "--camera", path_file, "--frames", "1", "--style", "pixel", "-o", tmp_path / "out.png", *words) == 0
+    np.testing.assert_array_equal(picture(tmp_path / "out.png"), expected)
+    assert (f"selected: {state.count(masks)} of " in capsys.readouterr().out) == bool(masks)
+    assert main(["render", str(path), "--camera", str(path_file), "-o", str(tmp_path / "as_it_is.png")]) == 0
+    np.testing.assert_array_equal(picture(tmp_path / "as_it_is_0000.png"), frame.rgb8)
+    assert (frame.rgb8 != drawn(state.scene, [frame.camera])[0].rgb8).any(), "the document changes something"
 
 
 # What is live

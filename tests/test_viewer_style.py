@@ -6,13 +6,16 @@ import asyncio
 import threading
 import time
 
+import cv2
 import numpy as np
 import pytest
 import tiny_onnx
+from small_fields import ball
 from test_viewer import coloured_ball, scripted
 
 from splatview import Camera, RenderOptions, Scene, open_renderer
 from splatview.edit.operations import Rename
+from splatview.geometry import Similarity
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
 from splatview.viewer.styling import Styling
@@ -303,6 +306,38 @@ def test_only_a_part_of_the_picture_is_redrawn(viewer):
         await shows(client, lambda now: now.shape == plain.shape and grey(now[:20, :20]) < 12 and grey(now[80:100, 150:170]) > 30)
 
     scripted(viewer, script)
+
+
+def test_of_two_fields_with_splats_between_one_is_redrawn_alone():
+    near, far = (Similarity(translation=(-0.5, y, z), scale=1.2) for y, z in ((-2.2, -0.9), (1.2, 0.1)))
+    layers = {
+        "red": Layer(ball(), near),
+        "splats": Layer(coloured_ball(), Similarity(scale=0.6)),
+        "blue": Layer(ball((0.1, 0.1, 0.9)), far),
+    }
+
+    async def script(client):
+        await client.until(lambda: "Stylise" in client.widgets and client.arrivals)
+        await client.orbit(-0.3, 5.0)
+        plain = (await client.rest()).pixels.astype(int)
+        saturated = {"red": np.abs(plain - [230, 26, 26]).max(-1) < 40, "blue": np.abs(plain - [26, 26, 230]).max(-1) < 40}
+        rest = (np.ptp(plain, -1) > 60) & ~saturated["red"] & ~saturated["blue"]
+        inner = {name: cv2.erode(mask.astype(np.uint8), np.ones((5, 5))) > 0 for name, mask in {**saturated, "splats": rest}.items()}
+        assert min(mask.mean() for mask in inner.values()) > 0.005, "the case shows nothing"
+        await client.set("Colour", 0)
+        await client.set("Radius", 1)
+        await client.set("Stylise", True)
+        for name in layers:
+            await client.set("Where", f"layer {name}")
+
+            def alone(now, name=name):
+                greys = {other: np.median(np.ptp(now[mask], -1)) for other, mask in inner.items()} if now.shape == plain.shape else {}
+                return greys and greys.pop(name) < 8 and min(greys.values()) > 60
+
+            await shows(client, alone)
+
+    with Viewer(Scene(layers), ViewerSettings(port=0, open=False, up="z")) as viewer:
+        scripted(viewer, script)
 
 
 def test_each_place_has_a_style_of_its_own(viewer):

@@ -16,12 +16,13 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from splatview.cli import inputs, kinds
 from splatview.cli.cameras import CameraFlags
+from splatview.cli.documents import DocumentFlags, tools_of
 from splatview.cli.drawing import colour
 from splatview.cli.ending import asked_to_end, ended_by_signals
 from splatview.cli.faults import UserError, one_line, users_fault
 from splatview.cli.flags import MAYBE_NUMBER, MaybeLevel
 from splatview.cli.inputs import Source
-from splatview.cli.loading import load_scenes, renderer
+from splatview.cli.loading import renderer
 from splatview.cli.places import WhereFlags
 from splatview.cli.streaming import Stream
 from splatview.cli.targets import Browser, check_name, target_of
@@ -72,9 +73,10 @@ class SceneFlags:
 class Command(Generic[F]):
     """Redraw a scene, pictures, a video or a webcam in a style.
 
-    INPUT is a scene (several are drawn together) with --camera, pictures (a folder or a pattern, too), a video, or the number of a webcam.
-    A scene without --camera is flown around once. Videos keep their times and their sound. Ctrl+C ends the recording of a webcam, which is
-    a whole video then; of a file that is not finished, no video is left, and of pictures those that are done.
+    INPUT is a scene (several are drawn together) or a document (.splatview) with --camera, pictures (a folder or a pattern, too), a video,
+    or the number of a webcam. A scene without --camera is flown around once. Videos keep their times and their sound. Ctrl+C ends the
+    recording of a webcam, which is a whole video then; of a file that is not finished, no video is left, and of pictures those that are
+    done.
 
     Example: splatview stylize walk.mp4 -o painted.mp4 --style oil --length 12
     Example: splatview stylize garden.ply --camera path.json -o garden.mp4 --style watercolour
@@ -82,7 +84,7 @@ class Command(Generic[F]):
     """
 
     inputs: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT [INPUT ...]", help_behavior_hint="")]
-    """Scene files, pictures, a video, or the number of a webcam."""
+    """Scene files, a document, pictures, a video, or the number of a webcam."""
     look: OmitArgPrefixes[F]
     """What can be turned of the style; `splatview stylize --style NAME --help` tells it of another one."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="OUTPUT", help_behavior_hint="")] = Path(BROWSER)
@@ -101,6 +103,7 @@ class Command(Generic[F]):
     places: OmitArgPrefixes[WhereFlags] = field(default_factory=WhereFlags)
     page: OmitArgPrefixes[PageFlags] = field(default_factory=PageFlags)
     scene: OmitArgPrefixes[SceneFlags] = field(default_factory=SceneFlags)
+    documents: OmitArgPrefixes[DocumentFlags] = field(default_factory=DocumentFlags)
     viewpoint: OmitArgPrefixes[CameraFlags] = field(default_factory=CameraFlags)
 
     def run(self) -> None:
@@ -198,10 +201,11 @@ class Command(Generic[F]):
         return (source if self.frames is None else inputs.limited(source, self.frames)), place
 
     def _scene(self, paths: Sequence[Path]) -> tuple[Source, Any]:
-        scene = load_scenes(paths, self.scene.level)
-        place, rate = self.places.place(scene), self._rate(RATE)
+        state = self.documents.state(paths, self.scene.level, self.scene.backend)
+        scene, place, rate = state.scene, self.places.place(state.scene), self._rate(RATE)
         outputs = tuple(dict.fromkeys(("rgb8", "alpha", "depth", *(place.needs if place else ()))))
-        options = RenderOptions(background=colour(self.scene.background), outputs=outputs)
+        selected = self.places.selected(state, tools_of(self.scene.backend))
+        options = RenderOptions(colour(self.scene.background), outputs=outputs, hidden=state.undrawn, tinted=selected, tint=None)
         cameras = self.viewpoint.cameras(scene)
         single = self.output.suffix.lower() in SUFFIXES and self.frames is None
         if self.viewpoint.camera is None and not single:

@@ -99,11 +99,11 @@ def overdraw_picture(overdraw: Ints) -> Bytes:
 
 
 def ids_picture(ids: Ints, layers: Ints) -> Bytes:
-    """A colour of its own [H, W, 3] for each Gaussian of each layer, black where there is none (-1)."""
+    """A colour of its own [H, W, 3] for each Gaussian of each layer and for each field, which has no ids (-1); black where no layer is."""
     mixed = ids.astype(np.uint32) * np.uint32(0x9E3779B1) + (layers + 1).astype(np.uint32) * np.uint32(0x85EBCA77)
     mixed = (mixed ^ mixed >> np.uint32(15)) * np.uint32(0x2C1B3C6D)  # a hash: neighbours by number get colours far apart
     colours = np.stack([mixed >> np.uint32(shift) for shift in (8, 16, 24)], -1).astype(np.uint8) >> 1
-    return np.where((ids >= 0)[..., None], colours + np.uint8(96), np.uint8(0))
+    return np.where((layers >= 0)[..., None], colours + np.uint8(96), np.uint8(0))
 
 
 def _encoded(suffix: str, pixels: NDArray, parameters: list[int]) -> bytes:
