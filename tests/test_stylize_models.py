@@ -16,7 +16,10 @@ from safetensors.torch import load_file, save_file
 from splatview.stylize import hub, models, tiny_autoencoder, weights
 from splatview.stylize.catalogue import KNOWN, Choice
 from splatview.stylize.denoise import Asked, Entering, Levels, StreamBatch
+from splatview.stylize.diffusing import Phrase
 from splatview.stylize.networks import waves
+from splatview.stylize.parts import Encoded
+from splatview.stylize.prompts import Prompts, Wanted
 from splatview.stylize.schedule import schedule, timesteps
 
 pytestmark = [
@@ -86,6 +89,42 @@ def test_sdxl_is_told_what_diffusers_tells_it(tiny_sd):
     at = Levels.of(schedule(model.table, model.family, timesteps(model.family, 0.5, 1)))
     arrived = StreamBatch(model.unet, model.prediction).push(entering, at, Asked(model.encode_text("a fox in oil").rows))
     assert torch.allclose(model.codec.decode(arrived.clean).clamp(0, 1), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+def test_no_negative_prompt_of_sdxl_is_what_it_is_for_diffusers(tiny_sd, tmp_path, zeros):
+    from diffusers import StableDiffusionXLPipeline
+
+    folder = Path(shutil.copytree(tiny_sd("xl"), tmp_path / "xl"))
+    change(folder / "model_index.json", force_zeros_for_empty_prompt=zeros)
+    with tiny_diffusion.quiet():
+        theirs = StableDiffusionXLPipeline.from_pretrained(folder, local_files_only=True)
+    model = load(folder)
+    for negative in ("", "grey"):
+        tokens, unwanted, pooled, pooled_unwanted = theirs.encode_prompt("a fox", negative_prompt=negative or None)
+        told = Prompts(model.encode_text, Wanted((Phrase("a fox"),), negative), unwanted=model.unwanted)
+        mine = told.now()
+        told.close()
+        assert torch.allclose(mine.prompt["tokens"], tokens, atol=1e-6) and torch.allclose(mine.prompt["pooled"], pooled, atol=1e-6)
+        assert torch.allclose(mine.negative["tokens"], unwanted, atol=1e-6)
+        assert torch.allclose(mine.negative["pooled"], pooled_unwanted, atol=1e-6)
+        assert mine.negative["tokens"].any() == mine.negative["pooled"].any() == (bool(negative) or not zeros)
+    assert model.encode_text("").rows["tokens"].any()  # asked for, nothing is a text as any other
+    assert not load(tiny_sd("turbo")).nothing_is_zeros
+
+
+def test_a_negative_prompt_of_nothing_passes_over_into_another():
+    rows = lambda text: Encoded({"tokens": torch.full((1, 2, 3), float(len(text)))})
+    clock = lambda: clock.now
+    clock.now = 0.0
+    prompts = Prompts(rows, Wanted((), ""), clock, lambda text: rows(text) if text else Encoded({"tokens": torch.zeros(1, 2, 3)}))
+    prompts.ask(Wanted((), "four", seconds=2))
+    assert prompts.settle(5)
+    seen = []
+    for clock.now in (0.0, 0.5, 1.0, 1.5, 2.0):
+        seen.append(float(prompts.now().negative["tokens"].mean()))
+    prompts.close()
+    assert seen == sorted(seen) and seen[0] == 0 and seen[-1] == 4 and len(set(seen)) == 5
 
 
 def test_a_distilled_scale_of_guidance_is_told_as_diffusers_tells_it():
@@ -255,6 +294,7 @@ def thin(path: Path) -> None:
     [
         (lambda folder: (folder / "model_index.json").unlink(), "pipeline; expected model_index.json"),
         (lambda folder: (folder / "unet" / "config.json").write_text("{"), "unet/config.json: Expecting"),
+        (lambda folder: (folder / "scheduler" / "scheduler_config.json").write_text("[]"), "expected settings by name, got \\[\\]"),
         (lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "unet: expected config.json and weights"),
         (lambda folder: (folder / "tokenizer" / "tokenizer.json").unlink(), "tokenizer: expected tokenizer.json"),
         (lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(), "scheduler: no scheduler_config.json"),

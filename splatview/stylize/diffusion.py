@@ -58,7 +58,7 @@ class Diffusion:
         self._acceleration = Acceleration(model, ways(self._around.accelerator, model))
         model = self._model = self._acceleration.model
         self.controls = controls or suited(model.family, model.distilled_guidance)
-        self._prompts = Prompts(model.encode_text, _wanted(self.controls), self._around.clock)
+        self._prompts = Prompts(model.encode_text, _wanted(self.controls), self._around.clock, model.unwanted)
         self._stream = StreamBatch(model.unet, model.prediction)
         self._cache: dict[str, tuple[Any, Any]] = {}  # of each kind of thing the last, with what it was made of
         self._last: tuple[Frame, Any] | None = None  # what was pushed last: the frame, and all that it depends on

@@ -47,4 +47,12 @@ class Model:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     hints: frozenset[str] = frozenset()  # of which it has ControlNets
     distilled_guidance: bool = False  # it is told the scale of guidance (condition "guidance" [1]) and needs no other
+    nothing_is_zeros: bool = False  # an empty negative prompt is told by zeros, as most SDXL models were trained with
     notes: tuple[str, ...] = ()  # for people: what is not as it could be
+
+    def unwanted(self, text: str) -> Encoded:
+        """A negative prompt as the network takes it."""
+        encoded = self.encode_text(text)
+        if text.strip() or not self.nothing_is_zeros:
+            return encoded
+        return Encoded({name: torch.zeros_like(row) for name, row in encoded.rows.items()})
