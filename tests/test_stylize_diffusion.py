@@ -218,18 +218,19 @@ def test_pictures_are_drawn_at_about_the_size_in_multiples_of_8(height, width, s
 # Noise
 
 
-def test_noise_may_come_with_the_frame(opened):
-    asked = []
+@pytest.mark.parametrize(("family", "ancestral", "noises"), [("lcm", False, 2), ("turbo", False, 1), ("turbo", True, 2)])
+def test_noise_may_come_with_the_frame(opened, family, ancestral, noises):
+    asked, kind = [], {"family": family, "ancestral": ancestral}
 
     def noise_of(frame, shape):
         asked.append(shape)
         return np.asarray(seeds.noise(7, shape))
 
-    given_noise = opened(replace(STILL, steps=2), Around(noise_of=noise_of))
+    given_noise = opened(replace(STILL, steps=2), Around(noise_of=noise_of), **kind)
     for _ in range(2):
         shown = given_noise.style(a_frame())
-    assert asked == [(8, 8, 12)] * 2
-    seeded = opened(replace(STILL, steps=2, seed=7))
+    assert asked == [(4 * noises, 8, 12)] * 2
+    seeded = opened(replace(STILL, steps=2, seed=7), **kind)
     for _ in range(2):
         expected = seeded.style(a_frame())
     assert close_to(shown, expected, 0)

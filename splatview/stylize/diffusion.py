@@ -25,7 +25,7 @@ from splatview.stylize.hints import HINTS
 from splatview.stylize.parts import Model
 from splatview.stylize.pictures import alike, blended, fitting, floats, rounded, sized
 from splatview.stylize.prompts import Prompts, Told, Wanted
-from splatview.stylize.schedule import at_indices, schedule, timesteps
+from splatview.stylize.schedule import at_indices, timesteps
 from splatview.stylize.similar import Similar
 
 Noise = Callable[[Frame, tuple[int, int, int]], Any]  # a frame, [C, h, w] -> Gaussian noise of that shape, array or tensor
@@ -35,7 +35,7 @@ Noise = Callable[[Frame, tuple[int, int, int]], Any]  # a frame, [C, h, w] -> Ga
 class Around:
     """What a stylizer is given beside its model."""
 
-    noise_of: Noise | None = None  # None: fixed noise of the seeds; it is asked for C times as many channels as there are steps
+    noise_of: Noise | None = None  # None: fixed noise of the seeds; it is asked for C channels, for each step that takes fresh noise
     similar: Similar | None = None  # of frames from outside
     accelerator: Accelerator = "auto"
     clock: Callable[[], float] = time.monotonic  # seconds
@@ -140,7 +140,7 @@ class Diffusion:
             self._stream.clear()
             return Result(frame, rounded(codec.decode(clean)), 0)
         hints = {hint: self._sent(HINTS[hint](frame, height, width)) for hint in self._hints(frame)}
-        entering = Entering(clean, self._noise(frame, len(levels), clean), hints, frame)
+        entering = Entering(clean, self._noise(frame, levels.noises, clean), hints, frame)
         arrived = self._stream.push(entering, levels, self._asked(told, tuple(hints)))
         return Result(arrived.entered.tag, rounded(codec.decode(arrived.clean)), arrived.steps)
 
@@ -175,17 +175,17 @@ class Diffusion:
 
         def make() -> Levels | None:
             steps = at_indices(key[2], length) if key[2] else timesteps(model.family, key[0], key[1], length)
-            return Levels.of(schedule(model.table, model.family, steps), model.device) if steps else None
+            return model.levels(steps) if steps else None
 
         return self._kept("levels", key, make)
 
-    def _noise(self, frame: Frame, steps: int, clean: Tensor) -> Tensor:
-        """Noise [S, 1, C, h, w] for the steps of `frame`, which is `clean` [1, C, h, w]."""
-        _, channels, height, width = shape = (steps, *clean.shape[1:])
+    def _noise(self, frame: Frame, count: int, clean: Tensor) -> Tensor:
+        """Noise [count, 1, C, h, w] for the steps of `frame`, which is `clean` [1, C, h, w]."""
+        _, channels, height, width = shape = (count, *clean.shape[1:])
         device = clean.device
         if self._around.noise_of is not None:
-            noise = self._around.noise_of(frame, (steps * channels, height, width))
-            return self._sent(noise).float().view(steps, 1, channels, height, width)
+            noise = self._around.noise_of(frame, (count * channels, height, width))
+            return self._sent(noise).float().view(count, 1, channels, height, width)
         controls = self.controls
         key = (controls.seed, controls.other_seed, controls.seed_mix, shape)
         one = lambda seed: seeds.noise(seed, shape).to(device)[:, None]

@@ -70,6 +70,7 @@ def load(choice: Choice) -> Model:
         device,
         frozenset(nets),
         network.config.time_cond_proj_dim is not None,
+        family == "turbo" and config.get("_class_name") == "EulerAncestralDiscreteScheduler",
         nothing_is_zeros,
         notes,
     )
