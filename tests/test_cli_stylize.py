@@ -314,7 +314,7 @@ class Late:
         self.given.append(frame)
         self.shown = self.given[max(0, len(self.given) - 3)]
         unfinished = len(self.given) < 3
-        return self.shown.rgb8 // (2 if unfinished else 1)
+        return np.broadcast_to(self.shown.rgb8[:1, :1] // (2 if unfinished else 1), frame.rgb8.shape)  # of the size of what is given
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
@@ -330,6 +330,24 @@ def test_every_frame_gets_its_own_picture_however_late(count, skipping):
     done += redrawing.rest()
     assert [one.shot for one in done] == shots
     of = [number - (skipping and number % 3 == 2) for number in range(count)]
+    assert [one.picture[0, 0, 0] for one in done] == [10 + 20 * number for number in of]
+
+
+@pytest.mark.parametrize("each", [1, 2, 3, 5])
+@pytest.mark.parametrize("skipping", [False, True])
+def test_pictures_of_many_sizes_keep_theirs_however_late(each, skipping):
+    """A picture has the size of the frame that is given, not of the one that it is of."""
+    sizes = [(4 + number // each, 6) for number in range(9)]
+    frames = [inputs.frame_of(np.full((*size, 3), 10 + 20 * number, np.uint8)) for number, size in enumerate(sizes)]
+    shots = [inputs.Shot(one, Fraction(number), "") for number, one in enumerate(frames)]
+    redrawing = Redrawing(Late(), live=False, similar=(lambda picture: picture[0, 0, 0] > 10) if skipping else None)
+    done = []
+    for shot in shots:
+        made = redrawing.work(shot)
+        done += (redrawing.instead(shot, None) or []) if made is None else made
+    done += redrawing.rest()
+    assert [one.shot for one in done] == shots and [one.picture.shape[:2] for one in done] == sizes
+    of = [number - skipping * (number % each) for number in range(9)]  # of another size, none is like the one before
     assert [one.picture[0, 0, 0] for one in done] == [10 + 20 * number for number in of]
 
 

@@ -52,6 +52,7 @@ def load(choice: Choice) -> Model:
         codec, notes = _codec(choice, folder, base, device)
         nets = {hint: _placed(_part(ControlNetModel, hub.located(name), dtype), device) for hint, name in map(_hinted, choice.controlnets)}
         table, prediction = _noise(config)
+        nothing_is_zeros = len(texts.encoders) > 1 and bool(_json(folder / weights.INDEX).get("force_zeros_for_empty_prompt", True))
     if codec.channels != network.config.in_channels:
         raise ValueError(
             f"{folder}: its denoiser takes {network.config.in_channels} channels, the autoencoder {codec.name} has {codec.channels}"
@@ -69,6 +70,8 @@ def load(choice: Choice) -> Model:
         device,
         frozenset(nets),
         network.config.time_cond_proj_dim is not None,
+        family == "turbo" and config.get("_class_name") == "EulerAncestralDiscreteScheduler",
+        nothing_is_zeros,
         notes,
     )
 
@@ -207,10 +210,14 @@ def _noise(config: Mapping[str, Any]) -> tuple[Floats, Prediction]:
 
 
 def _json(path: Path) -> Mapping[str, Any]:
+    """What is in a file of settings; nothing if it is not there."""
     try:
-        return json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.parent.name}/{path.name}: expected settings by name, got {found!r:.40}")
+    return found
 
 
 @contextmanager

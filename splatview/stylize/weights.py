@@ -17,6 +17,7 @@ from splatview.stylize.catalogue import Kind
 LARGEST_HEADER = 100 << 20  # bytes, as the format says
 BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F16": 16, "BF16": 16, "I16": 16, "U16": 16, "F32": 32, "I32": 32}
 BITS |= {"U32": 32, "F64": 64, "I64": 64, "U64": 64}
+INDEX = "model_index.json"
 LORA = "pytorch_lora_weights.safetensors"
 NEEDED = ("unet", "text_encoder", "tokenizer", "scheduler")
 MAYBE = ("text_encoder_2", "tokenizer_2")  # of SDXL
@@ -54,7 +55,7 @@ def look_through(folder: Path) -> Contents:
 
 def kind_of(folder: Path) -> Kind | None:
     """What kind of model lies in `folder`."""
-    if (folder / "model_index.json").is_file():
+    if (folder / INDEX).is_file():
         return "pipeline"
     if (folder / LORA).is_file():
         return "lora"
@@ -99,7 +100,7 @@ def _lacking(folder: Path, kind: Kind | None) -> Iterator[str]:
     if kind is None:
         yield "expected model_index.json (a pipeline), config.json (an autoencoder or a ControlNet) or a LoRA"
     elif kind == "pipeline":
-        index = _json(folder / "model_index.json")
+        index = _json(folder / INDEX)
         for part in [*NEEDED, *(part for part in MAYBE if index.get(part, [None])[0])]:
             yield from _lacking_part(folder, part)
     elif kind != "lora" and not (list(folder.glob("*.safetensors")) or list(folder.glob("*.pth"))):
