@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -332,6 +333,25 @@ def test_what_has_come_to_rest_is_shown_when_it_is_finished():
     [last] = redrawing.settle()
     assert first.shot is last.shot is shot and first.picture[0, 0, 0] == 45 and last.picture[0, 0, 0] == 90
     assert redrawing.settle() == []
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "png"])
+def test_a_disk_that_is_full_is_one_line_and_nothing_is_left(tmp_path, video, suffix):
+    """Files may have 1000 bytes; of what is so short some containers notice it only at the end."""
+    full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    words = [sys.executable, "-B", "-m", "splatview", "stylize", str(video), "-o", str(tmp_path / f"out.{suffix}"), "--frames", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=full)
+    assert (done.returncode, done.stderr) == (2, f"splatview: {tmp_path / f'out.{suffix}'}: File too large\n")
+    assert [one.name for one in tmp_path.iterdir()] == [video.name]
+
+
+def test_what_is_too_large_for_a_format_is_one_line(capfd, tmp_path):
+    Image.fromarray(np.zeros((2, 16500, 3), np.uint8)).save(tmp_path / "wide.png")
+    for target in ("a.webp", "a.mp4"):
+        assert stylize(tmp_path / "wide.png", "-o", tmp_path / target, "--radius", "1") == 2
+        err = capfd.readouterr().err
+        assert err.count("\n") == 1 and f"{target}: expected at most 16384" in err.replace("16383", "16384"), err
+    assert [one.name for one in tmp_path.iterdir()] == ["wide.png"]
 
 
 # Networks and diffusion

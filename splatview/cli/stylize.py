@@ -151,7 +151,7 @@ class Command(Generic[F]):
         live = source.live or self.live
         with users_fault(OSError, ImportError):
             target = target_of(self.output, source)
-        with asked_to_end() as asked, target:
+        with users_fault(OSError), asked_to_end() as asked, target:
             stream = Stream(source, stylizer, target, live=live, similar=similar)
             with waiting(f"redrawing {source.what}") as progress, closing(stream):
                 stream.start()
@@ -173,8 +173,7 @@ class Command(Generic[F]):
     def _judge(self, stream: Stream) -> None:
         """Raise what leaves nothing to be kept."""
         if stream.failed is not None:
-            with users_fault(OSError):
-                raise stream.failed
+            raise stream.failed
         if not stream.totals.shown:
             with users_fault(ValueError, OSError):
                 raise stream.broken or UserError(f"{' '.join(self.inputs)}: nothing came of it")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from splatview.cli.faults import UserError
+from splatview.cli.faults import UserError, users_fault
 from splatview.cli.inputs import Source
 from splatview.cli.pictures import nth, numbered
 from splatview.cli.redrawing import Styled
@@ -79,8 +79,11 @@ class Pictures:
         if alpha is not None and path.suffix.lower() in (".png", ".webp"):
             picture = np.dstack([picture, alpha])
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside(path) as part:
-            write_image(part, picture)
+        try:
+            with beside(path) as part:
+                write_image(part, picture)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from error
         self._first, self._last = self._first if self._count else path, path
         self._count, self._size = self._count + 1, picture.shape[1::-1]
         return styled
@@ -129,7 +132,8 @@ class Video:
         height, width = styled.picture.shape[:2]
         if self._writer is None:
             form = replace(self._source.form, width=width, height=height)
-            self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.sound))
+            with users_fault(ValueError):
+                self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.sound))
             self._size = width, height
         elif styled.shot.time <= self._last:  # of what is live, another picture of the same moment
             return
