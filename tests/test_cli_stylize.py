@@ -24,6 +24,7 @@ from tiny_videos import psnr, smooth
 
 from splatview import Camera, RenderOptions, Scene, load, open_renderer, save
 from splatview.cli import inputs, kinds, main
+from splatview.cli.faults import UserError
 from splatview.cli.redrawing import Redrawing
 from splatview.cli.streaming import Stream
 from splatview.cli.targets import Pictures
@@ -126,6 +127,9 @@ USER_ERRORS = {
     "two videos": (["{video}", "{video}"], "expected one video"),
     "itself": (["{video}", "-o", "{video}"], "written over"),
     "its own folder": (["{tmp}/photos", "-o", "{tmp}/photos"], "written over"),
+    "its own numbers": (["{tmp}/f_0000.png", "{tmp}/f_0001.png", "-o", "{tmp}/f_%04d.png"], "written over"),
+    "its own number": (["{tmp}/f_0000.png", "-o", "{tmp}/other/../f_%04d.png"], "written over"),
+    "numbers at its end": (["{tmp}/f_0001.png", "{tmp}/f_0000.png", "-o", "{tmp}/f.png"], "written over"),
     "one place for two": (["{tmp}/photos", "{tmp}/other", "-o", "{tmp}/out"], "several of the pictures"),
     "unknown target": (["{video}", "-o", "{tmp}/x.xyz"], ".webm"),
     "no such folder": (["{video}", "-o", "{tmp}/no/x.mp4"], "there is no folder"),
@@ -155,14 +159,14 @@ def test_a_users_error_is_one_line_and_code_2(capfd, tmp_path, video, scene, nam
         (tmp_path / text).write_text("neither pictures nor video")
     (tmp_path / "photos").mkdir()
     (tmp_path / "other").mkdir()
-    for name_of in ("photos/a.png", "other/a.bmp"):
+    for name_of in ("photos/a.png", "other/a.bmp", "f_0000.png", "f_0001.png"):
         Image.fromarray(clouds(9, 9)).save(tmp_path / name_of)
     words, message = USER_ERRORS[name]
-    before = video.read_bytes()
+    before = {one: one.read_bytes() for one in (video, tmp_path / "f_0000.png", tmp_path / "photos" / "a.png")}
     assert stylize(*(word.format(tmp=tmp_path, video=video, scene=scene) for word in words)) == 2
     printed = capfd.readouterr()
     assert printed.err.startswith("splatview: ") and printed.err.count("\n") == 1 and message in printed.err, printed.err
-    assert video.read_bytes() == before and not list(tmp_path.glob("x.*")) and not list(tmp_path.glob(".*"))
+    assert {one: one.read_bytes() for one in before} == before and not list(tmp_path.glob("x.*")) and not list(tmp_path.glob(".*"))
 
 
 def test_without_its_package_a_video_names_the_pip_line(video):
@@ -458,6 +462,12 @@ def test_a_webcam_gives_pictures_until_it_is_gone():
         found.extend(camera.pictures())
     assert len(found) == 5 and camera.rate == 25 and {640.0, 360.0} <= set(capture.told.values())
     np.testing.assert_array_equal(found[0], smooth(1))
+
+
+def test_a_pattern_that_makes_no_sense_is_told_of_a_webcam_before_it_begins(tmp_path):
+    source = inputs.of_webcam(0, None, opened=lambda number: Capture(count=1))
+    with pytest.raises(UserError, match="%04d"):
+        Pictures(tmp_path / "a%d%d.png", source)
 
 
 def test_that_there_is_no_webcam_is_said_with_those_that_are(tmp_path):

@@ -63,18 +63,16 @@ class Pictures:
         self.cut = False
         self._last = self._first = path
         self._size = (0, 0)
+        names = [self._named(file.name, place) for place, file in enumerate(source.files or (path,))]  # told here: a pattern of no sense
+        if {name.resolve() for name in names} & {file.resolve() for file in source.files}:
+            raise UserError(f"{path}: expected another place than that of the pictures, which would be written over")
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            if any(self._folder.resolve() == file.resolve().parent for file in source.files):
-                raise UserError(f"{path}: expected another folder than that of the pictures, which would be written over")
-            names = [self._named(file.name) for file in source.files]
             if twice := sorted({str(one) for one in names if names.count(one) > 1}):
                 raise UserError(f"{twice[0]}: several of the pictures would be written there; name them in several commands")
-        elif not self._single:
-            nth(path, 0)  # a pattern that makes no sense is told before anything is drawn
+            self._folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, styled: Styled) -> Styled:
-        path = self._named(styled.shot.name)
+        path = self._named(styled.shot.name, self._count)
         picture, alpha = styled.picture, styled.shot.alpha
         if alpha is not None and path.suffix.lower() in (".png", ".webp"):
             picture = np.dstack([picture, alpha])
@@ -93,9 +91,9 @@ class Pictures:
         names = str(self._last) if self._count == 1 else f"{self._first} .. {self._last}"
         return f"{names}: {self._size[0]} x {self._size[1]}, {self._count} picture{'s' * (self._count != 1)}"
 
-    def _named(self, name: str) -> Path:
+    def _named(self, name: str, place: int) -> Path:
         if self._folder is None:
-            return numbered(self._path, 1)[0] if self._single else nth(self._path, self._count)
+            return numbered(self._path, 1)[0] if self._single else nth(self._path, place)
         known = Path(name).suffix.lower() in SUFFIXES
         return self._folder / (name if known else f"{Path(name).stem}.png")
 
