@@ -235,3 +235,9 @@ class Command(Generic[F]):
 def command(arguments: Sequence[str]) -> Any:
     """The command with the flags of the style that the arguments name."""
     return Command[kinds.flags_of(kinds.chosen(arguments))]  # pyright: ignore[reportInvalidTypeArguments]
+
+
+def hint(flag: str) -> str:
+    """Which styles have a flag that the one that was named has not."""
+    names = kinds.with_flag(flag)
+    return f"it belongs to --style {' or '.join(names)}" if names else ""
