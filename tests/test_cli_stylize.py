@@ -7,6 +7,7 @@ import json
 import re
 import resource
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -16,10 +17,11 @@ import numpy as np
 import pytest
 import tiny_onnx
 import tiny_videos
-from aiohttp import ClientSession, WSMsgType
+from aiohttp import ClientSession, TCPConnector, WSMsgType
 from PIL import Image
 from stylized_frames import clouds, frame
 from test_viewer import coloured_ball
+from test_viewer_door import certificate
 from tiny_videos import psnr, smooth
 
 from splatview import Camera, RenderOptions, Scene, load, open_renderer, save
@@ -149,6 +151,9 @@ USER_ERRORS = {
     "no such network": (["{video}", "--style", "onnx", "--model", "{tmp}/no.onnx", "-o", "{tmp}/x.mp4"], "no.onnx"),
     "no such model": (["{video}", "--style", "diffusion", "--model", "some/thing", "-o", "{tmp}/x.mp4"], "some/thing"),
     "LoRA in words": (["{video}", "--style", "diffusion", "--lora", "a=b", "-o", "{tmp}/x.mp4"], "--lora"),
+    "no port": (["{video}", "--no-open", "--port", "65536"], "--port: expected 0 to 65535, got 65536"),
+    "half of https": (["{video}", "--no-open", "--tls-cert", "{tmp}/text.png"], "both or none"),
+    "no certificate": (["{video}", "--no-open", "--tls-cert", "{tmp}/text.png", "--tls-key", "{tmp}/text.png"], "text.png"),
     "foreign address": (["{video}", "--no-open", "--host", "192.0.2.1"], "192.0.2.1"),
 }
 
@@ -606,9 +611,9 @@ def test_the_recording_of_a_webcam_ends_as_a_whole_video(tmp_path, request):
     assert len(found) > 5 and (times > 0).all() and np.median(times) < 0.2
 
 
-async def look(url):
+async def look(url, trusted=None):
     """What the page is shown, and told."""
-    async with ClientSession() as client:
+    async with ClientSession(connector=TCPConnector(ssl=ssl.create_default_context(cafile=trusted) if trusted else True)) as client:
         async with client.get(url) as answer:
             assert answer.status == 200 and "<canvas" in await answer.text()
         async with client.ws_connect(f"{url}pictures") as page, asyncio.timeout(20):
@@ -623,12 +628,16 @@ async def look(url):
             return told
 
 
-@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_page_shows_a_video_over_and_over_until_it_is_ended(video, kind, code):
-    with started(video, "--style", "toon", "--port", "0", "--no-open") as process:
+@pytest.mark.parametrize(("kind", "code", "https"), [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, True)])
+def test_the_page_shows_a_video_over_and_over_until_it_is_ended(tmp_path, video, kind, code, https):
+    cert, key = certificate(tmp_path) if https else (None, None)
+    with started(
+        video, "--style", "toon", "--port", "0", "--no-open", *(["--tls-cert", cert, "--tls-key", key] if https else [])
+    ) as process:
         try:
-            (url,) = re.findall(r"http://\S+", process.stdout.readline())
-            told = asyncio.run(look(url))
+            (url,) = re.findall(r"https?://\S+", process.stdout.readline())
+            assert url.startswith("https") == https
+            told = asyncio.run(look(url.replace("127.0.0.1", "localhost"), cert))
             assert told["error"] == "" and {one["name"] for one in told["stages"]} == {"read", "style", "show"}
             time.sleep(0.5)  # longer than the video
             process.send_signal(kind)

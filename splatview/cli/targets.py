@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
@@ -162,8 +163,8 @@ class Browser:
 
     every, title = False, "show"
 
-    def __init__(self, listener: socket.socket) -> None:
-        self.window = Window(listener)
+    def __init__(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        self.window = Window(listener, tls=tls)
 
     def put(self, styled: Styled) -> Styled:
         original = styled.shot.frame.rgb8
