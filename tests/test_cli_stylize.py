@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import resource
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -16,14 +18,16 @@ import pytest
 import small_fields
 import tiny_onnx
 import tiny_videos
-from aiohttp import ClientSession, WSMsgType
+from aiohttp import ClientSession, TCPConnector, WSMsgType
 from PIL import Image
 from stylized_frames import clouds, frame
 from test_viewer import coloured_ball
+from test_viewer_door import certificate
 from tiny_videos import psnr, smooth
 
 from splatview import Camera, RenderOptions, Scene, load, open_renderer, save
 from splatview.cli import inputs, kinds, main
+from splatview.cli.faults import UserError
 from splatview.cli.redrawing import Redrawing
 from splatview.cli.streaming import Stream
 from splatview.cli.targets import Pictures
@@ -134,6 +138,9 @@ USER_ERRORS = {
     "two videos": (["{video}", "{video}"], "expected one video"),
     "itself": (["{video}", "-o", "{video}"], "written over"),
     "its own folder": (["{tmp}/photos", "-o", "{tmp}/photos"], "written over"),
+    "its own numbers": (["{tmp}/f_0000.png", "{tmp}/f_0001.png", "-o", "{tmp}/f_%04d.png"], "written over"),
+    "its own number": (["{tmp}/f_0000.png", "-o", "{tmp}/other/../f_%04d.png"], "written over"),
+    "numbers at its end": (["{tmp}/f_0001.png", "{tmp}/f_0000.png", "-o", "{tmp}/f.png"], "written over"),
     "one place for two": (["{tmp}/photos", "{tmp}/other", "-o", "{tmp}/out"], "several of the pictures"),
     "unknown target": (["{video}", "-o", "{tmp}/x.xyz"], ".webm"),
     "no such folder": (["{video}", "-o", "{tmp}/no/x.mp4"], "there is no folder"),
@@ -170,6 +177,9 @@ USER_ERRORS = {
     "no such network": (["{video}", "--style", "onnx", "--model", "{tmp}/no.onnx", "-o", "{tmp}/x.mp4"], "no.onnx"),
     "no such model": (["{video}", "--style", "diffusion", "--model", "some/thing", "-o", "{tmp}/x.mp4"], "some/thing"),
     "LoRA in words": (["{video}", "--style", "diffusion", "--lora", "a=b", "-o", "{tmp}/x.mp4"], "--lora"),
+    "no port": (["{video}", "--no-open", "--port", "65536"], "--port: expected 0 to 65535, got 65536"),
+    "half of https": (["{video}", "--no-open", "--tls-cert", "{tmp}/text.png"], "both or none"),
+    "no certificate": (["{video}", "--no-open", "--tls-cert", "{tmp}/text.png", "--tls-key", "{tmp}/text.png"], "text.png"),
     "foreign address": (["{video}", "--no-open", "--host", "192.0.2.1"], "192.0.2.1"),
 }
 
@@ -180,17 +190,17 @@ def test_a_users_error_is_one_line_and_code_2(capfd, tmp_path, video, scene, nam
         (tmp_path / text).write_text("neither pictures nor video")
     (tmp_path / "photos").mkdir()
     (tmp_path / "other").mkdir()
-    for name_of in ("photos/a.png", "other/a.bmp"):
+    for name_of in ("photos/a.png", "other/a.bmp", "f_0000.png", "f_0001.png"):
         Image.fromarray(clouds(9, 9)).save(tmp_path / name_of)
     words, message = USER_ERRORS[name]
     field = tmp_path / "fox.ingp"
     if "{field}" in words:
         save(Scene({"fox": Layer(small_fields.ball())}), field)
-    before = video.read_bytes()
+    before = {one: one.read_bytes() for one in (video, tmp_path / "f_0000.png", tmp_path / "photos" / "a.png")}
     assert stylize(*(word.format(tmp=tmp_path, video=video, scene=scene, field=field) for word in words)) == 2
     printed = capfd.readouterr()
     assert printed.err.startswith("splatview: ") and printed.err.count("\n") == 1 and message in printed.err, printed.err
-    assert video.read_bytes() == before and not list(tmp_path.glob("x.*")) and not list(tmp_path.glob(".*"))
+    assert {one: one.read_bytes() for one in before} == before and not list(tmp_path.glob("x.*")) and not list(tmp_path.glob(".*"))
 
 
 def test_without_its_package_a_video_names_the_pip_line(video):
@@ -381,6 +391,25 @@ def test_what_has_come_to_rest_is_shown_when_it_is_finished():
     assert redrawing.settle() == []
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "png"])
+def test_a_disk_that_is_full_is_one_line_and_nothing_is_left(tmp_path, video, suffix):
+    """Files may have 1000 bytes; of what is so short some containers notice it only at the end."""
+    full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    words = [sys.executable, "-B", "-m", "splatview", "stylize", str(video), "-o", str(tmp_path / f"out.{suffix}"), "--frames", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=full)
+    assert (done.returncode, done.stderr) == (2, f"splatview: {tmp_path / f'out.{suffix}'}: File too large\n")
+    assert [one.name for one in tmp_path.iterdir()] == [video.name]
+
+
+def test_what_is_too_large_for_a_format_is_one_line(capfd, tmp_path):
+    Image.fromarray(np.zeros((2, 16500, 3), np.uint8)).save(tmp_path / "wide.png")
+    for target in ("a.webp", "a.mp4"):
+        assert stylize(tmp_path / "wide.png", "-o", tmp_path / target, "--radius", "1") == 2
+        err = capfd.readouterr().err
+        assert err.count("\n") == 1 and f"{target}: expected at most 16384" in err.replace("16383", "16384"), err
+    assert [one.name for one in tmp_path.iterdir()] == ["wide.png"]
+
+
 # Networks and diffusion
 
 
@@ -542,6 +571,12 @@ def test_a_webcam_gives_pictures_until_it_is_gone():
     np.testing.assert_array_equal(found[0], smooth(1))
 
 
+def test_a_pattern_that_makes_no_sense_is_told_of_a_webcam_before_it_begins(tmp_path):
+    source = inputs.of_webcam(0, None, opened=lambda number: Capture(count=1))
+    with pytest.raises(UserError, match="%04d"):
+        Pictures(tmp_path / "a%d%d.png", source)
+
+
 def test_that_there_is_no_webcam_is_said_with_those_that_are(tmp_path):
     for number in (0, 2):
         (tmp_path / f"video{number}").touch()
@@ -678,9 +713,9 @@ def test_the_recording_of_a_webcam_ends_as_a_whole_video(tmp_path, request):
     assert len(found) > 5 and (times > 0).all() and np.median(times) < 0.2
 
 
-async def look(url):
+async def look(url, trusted=None):
     """What the page is shown, and told."""
-    async with ClientSession() as client:
+    async with ClientSession(connector=TCPConnector(ssl=ssl.create_default_context(cafile=trusted) if trusted else True)) as client:
         async with client.get(url) as answer:
             assert answer.status == 200 and "<canvas" in await answer.text()
         async with client.ws_connect(f"{url}pictures") as page, asyncio.timeout(20):
@@ -695,12 +730,16 @@ async def look(url):
             return told
 
 
-@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_page_shows_a_video_over_and_over_until_it_is_ended(video, kind, code):
-    with started(video, "--style", "toon", "--port", "0", "--no-open") as process:
+@pytest.mark.parametrize(("kind", "code", "https"), [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, True)])
+def test_the_page_shows_a_video_over_and_over_until_it_is_ended(tmp_path, video, kind, code, https):
+    cert, key = certificate(tmp_path) if https else (None, None)
+    with started(
+        video, "--style", "toon", "--port", "0", "--no-open", *(["--tls-cert", cert, "--tls-key", key] if https else [])
+    ) as process:
         try:
-            (url,) = re.findall(r"http://\S+", process.stdout.readline())
-            told = asyncio.run(look(url))
+            (url,) = re.findall(r"https?://\S+", process.stdout.readline())
+            assert url.startswith("https") == https
+            told = asyncio.run(look(url.replace("127.0.0.1", "localhost"), cert))
             assert told["error"] == "" and {one["name"] for one in told["stages"]} == {"read", "style", "show"}
             time.sleep(0.5)  # longer than the video
             process.send_signal(kind)

@@ -169,6 +169,17 @@ def test_places_that_cannot_be_written_are_told(tmp_path):
         VideoWriter(tmp_path / "nowhere" / "out.mp4", VideoForm(64, 36))
     with pytest.raises(ValueError, match=r"ends in \.mp4"):
         VideoWriter(tmp_path / "out.xyz", VideoForm(64, 36))
+    with pytest.raises(ValueError, match=r"out\.mp4: expected at most 16384 pixels a side.*got 16386 x 36"):
+        VideoWriter(tmp_path / "out.mp4", VideoForm(16386, 36))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_the_largest_pictures_that_a_container_holds_are_written(tmp_path, suffix):
+    most = CONTAINERS[suffix].largest
+    with VideoWriter(tmp_path / f"a{suffix}", VideoForm(most, 2)) as writer:
+        writer.write(Picture(np.zeros((2, most, 3), np.uint8), Fraction(0)))
+    assert read(tmp_path / f"a{suffix}")[0].width == most
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])

@@ -104,6 +104,12 @@ def overview() -> str:
     return "\n".join(f"  {name:<12} {kind.what}" for name, kind in KINDS.items())
 
 
+def with_flag(flag: str) -> list[str]:
+    """The styles that have the flag `flag`."""
+    shown = lambda name, field: flag == f"--{_flag(name, field).replace('_', '-')}"
+    return [name for name, kind in KINDS.items() if any(shown(name, one.name) for one in fields(kind.flags(name, kind.controls())))]
+
+
 def _known(name: str) -> tuple[str, Any]:
     """The kind of a style and its usual controls: those it comes with, or those that somebody saved in the viewer."""
     if name in KINDS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from splatview.cli.documents import DocumentFlags, tools_of
 from splatview.cli.drawing import colour
 from splatview.cli.ending import asked_to_end, ended_by_signals
 from splatview.cli.faults import UserError, one_line, users_fault
-from splatview.cli.flags import MAYBE_NUMBER, MaybeLevel
+from splatview.cli.flags import MAYBE_FILE, MAYBE_NUMBER, MaybeLevel
 from splatview.cli.inputs import Source
 from splatview.cli.loading import renderer
 from splatview.cli.places import WhereFlags
@@ -32,6 +33,7 @@ from splatview.frame import RenderOptions
 from splatview.framing import frame_scene
 from splatview.outputs.guard import announce, listen
 from splatview.outputs.images import SUFFIXES
+from splatview.outputs.tls import asked
 from splatview.render import Backend
 from splatview.stylize import Stylizer
 from splatview.stylize.similar import Similar
@@ -53,8 +55,17 @@ class PageFlags:
     """Of the page; 0: any free one."""
     host: str = "127.0.0.1"
     """The address that the page listens on; beyond this machine the printed address carries a token."""
+    tls_cert: Annotated[Path | None, MAYBE_FILE] = None
+    """A PEM file: serve the page over https, together with --tls-key."""
+    tls_key: Annotated[Path | None, MAYBE_FILE] = None
+    """A PEM file, not locked by a passphrase."""
     open: bool = True
     """Open the page in the default browser."""
+
+    def tls(self) -> ssl.SSLContext | None:
+        """What https needs; None: http is served. UserError if the files are no use."""
+        with users_fault(ValueError):
+            return asked(self.tls_cert, self.tls_key)
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,7 @@ class Command(Generic[F]):
 
     def _show(self, listener: socket.socket, source: Source, stylizer: Stylizer, similar: Any) -> None:
         """In the browser, until somebody ends it."""
-        target = Browser(listener)
+        target = Browser(listener, self.page.tls())
         stream = Stream(source, stylizer, target, live=True, forever=True, similar=similar)
         target.window.figures = lambda: stream.figures
         with target, closing(stream):
@@ -154,7 +165,7 @@ class Command(Generic[F]):
         live = source.live or self.live
         with users_fault(OSError, ImportError):
             target = target_of(self.output, source)
-        with asked_to_end() as asked, target:
+        with users_fault(OSError), asked_to_end() as asked, target:
             stream = Stream(source, stylizer, target, live=live, similar=similar)
             with waiting(f"redrawing {source.what}") as progress, closing(stream):
                 stream.start()
@@ -176,8 +187,7 @@ class Command(Generic[F]):
     def _judge(self, stream: Stream) -> None:
         """Raise what leaves nothing to be kept."""
         if stream.failed is not None:
-            with users_fault(OSError):
-                raise stream.failed
+            raise stream.failed
         if not stream.totals.shown:
             with users_fault(ValueError, OSError):
                 raise stream.broken or UserError(f"{' '.join(self.inputs)}: nothing came of it")
@@ -234,9 +244,18 @@ class Command(Generic[F]):
             raise UserError(f"--fps: expected 0.01 to 1000, got {self.fps:g}")
         if self.frames is not None and self.frames < 1:
             raise UserError(f"--frames: expected 1 or more, got {self.frames}")
+        if not 0 <= self.page.port <= 65535:
+            raise UserError(f"--port: expected 0 to 65535, got {self.page.port}")
+        self.page.tls()
         self.places.check()
 
 
 def command(arguments: Sequence[str]) -> Any:
     """The command with the flags of the style that the arguments name."""
     return Command[kinds.flags_of(kinds.chosen(arguments))]  # pyright: ignore[reportInvalidTypeArguments]
+
+
+def hint(flag: str) -> str:
+    """Which styles have a flag that the one that was named has not."""
+    names = kinds.with_flag(flag)
+    return f"it belongs to --style {' or '.join(names)}" if names else ""

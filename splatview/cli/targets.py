@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from splatview.cli.faults import UserError
+from splatview.cli.faults import UserError, users_fault
 from splatview.cli.inputs import Source
 from splatview.cli.pictures import nth, numbered
 from splatview.cli.redrawing import Styled
@@ -63,24 +64,25 @@ class Pictures:
         self.cut = False
         self._last = self._first = path
         self._size = (0, 0)
+        names = [self._named(file.name, place) for place, file in enumerate(source.files or (path,))]  # told here: a pattern of no sense
+        if {name.resolve() for name in names} & {file.resolve() for file in source.files}:
+            raise UserError(f"{path}: expected another place than that of the pictures, which would be written over")
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            if any(self._folder.resolve() == file.resolve().parent for file in source.files):
-                raise UserError(f"{path}: expected another folder than that of the pictures, which would be written over")
-            names = [self._named(file.name) for file in source.files]
             if twice := sorted({str(one) for one in names if names.count(one) > 1}):
                 raise UserError(f"{twice[0]}: several of the pictures would be written there; name them in several commands")
-        elif not self._single:
-            nth(path, 0)  # a pattern that makes no sense is told before anything is drawn
+            self._folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, styled: Styled) -> Styled:
-        path = self._named(styled.shot.name)
+        path = self._named(styled.shot.name, self._count)
         picture, alpha = styled.picture, styled.shot.alpha
         if alpha is not None and path.suffix.lower() in (".png", ".webp"):
             picture = np.dstack([picture, alpha])
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside(path) as part:
-            write_image(part, picture)
+        try:
+            with beside(path) as part:
+                write_image(part, picture)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from error
         self._first, self._last = self._first if self._count else path, path
         self._count, self._size = self._count + 1, picture.shape[1::-1]
         return styled
@@ -90,9 +92,9 @@ class Pictures:
         names = str(self._last) if self._count == 1 else f"{self._first} .. {self._last}"
         return f"{names}: {self._size[0]} x {self._size[1]}, {self._count} picture{'s' * (self._count != 1)}"
 
-    def _named(self, name: str) -> Path:
+    def _named(self, name: str, place: int) -> Path:
         if self._folder is None:
-            return numbered(self._path, 1)[0] if self._single else nth(self._path, self._count)
+            return numbered(self._path, 1)[0] if self._single else nth(self._path, place)
         known = Path(name).suffix.lower() in SUFFIXES
         return self._folder / (name if known else f"{Path(name).stem}.png")
 
@@ -129,7 +131,8 @@ class Video:
         height, width = styled.picture.shape[:2]
         if self._writer is None:
             form = replace(self._source.form, width=width, height=height)
-            self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.sound))
+            with users_fault(ValueError):
+                self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.sound))
             self._size = width, height
         elif styled.shot.time <= self._last:  # of what is live, another picture of the same moment
             return
@@ -160,8 +163,8 @@ class Browser:
 
     every, title = False, "show"
 
-    def __init__(self, listener: socket.socket) -> None:
-        self.window = Window(listener)
+    def __init__(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        self.window = Window(listener, tls=tls)
 
     def put(self, styled: Styled) -> Styled:
         original = styled.shot.frame.rgb8

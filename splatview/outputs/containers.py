@@ -21,6 +21,7 @@ class Container:
     sound: str  # the encoder for others
     sample_rate: int | None = None  # of that, None: as it was
     muxing: dict[str, str] = field(default_factory=dict)
+    largest: int = 16384  # pixels a side that the encoder takes
 
 
 _H264 = {"crf": "18", "preset": "veryfast", "bf": "0"}  # no B-frames: with uneven times, an mp4 would be told to be too short
@@ -33,7 +34,7 @@ CONTAINERS = {
     ".m4v": Container("mp4", "libx264", _H264, _MPEG4, "aac", muxing={"movflags": "faststart"}),
     ".mov": Container("mov", "libx264", _H264, _MPEG4 | {"pcm_s16le", "pcm_s24le"}, "aac"),
     ".mkv": Container("matroska", "libx264", _H264, _MPEG4 | _MORE, "aac"),
-    ".webm": Container("webm", "libvpx-vp9", _VP9, frozenset({"opus", "vorbis"}), "libopus", 48000),
+    ".webm": Container("webm", "libvpx-vp9", _VP9, frozenset({"opus", "vorbis"}), "libopus", 48000, largest=65536),
 }
 
 

@@ -130,13 +130,18 @@ class VideoWriter:
     """A video that is being written: inside of a `with`, at whose end the file is there, and nothing of it if that failed.
 
     `sound`: a video whose streams of sound go along, as they are where the container takes them. Pictures of an odd size get another row
-    or column, like the last, as H.264 wants it. `notes` says for people what else is not as it was. OSError if it cannot be written.
+    or column, like the last, as H.264 wants it. `notes` says for people what else is not as it was. OSError if it cannot be written,
+    ValueError if there is no video of that name or size.
     """
 
     def __init__(self, path: Path, form: VideoForm, sound: Path | None = None) -> None:
         kind = CONTAINERS.get(path.suffix.lower())
         if kind is None:
             raise ValueError(f"{path}: expected the name of a video, which ends in {', '.join(CONTAINERS)}")
+        if max(form.width, form.height) > kind.largest:
+            raise ValueError(
+                f"{path}: expected at most {kind.largest} pixels a side, as {kind.video} has it, got {form.width} x {form.height}"
+            )
         self.path = path
         self.count = 0
         self.notes: tuple[str, ...] = ()
