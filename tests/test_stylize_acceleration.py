@@ -232,6 +232,19 @@ def test_a_denoiser_of_sdxl_in_a_file(tmp_path):
     agrees(Flat(Denoiser(network).eval(), [name for name, _ in flat(given)]), [tensor for _, tensor in flat(given)], tmp_path)
 
 
+def test_more_rows_than_an_engine_takes_go_through_it_in_parts(model):
+    taken = []
+    run = engines.in_parts(
+        lambda *tensors: (taken.append({len(one) for one in tensors}), model.unet(*tensors[:2], {"tokens": tensors[2]}))[1], 4
+    )
+    for rows, parts in ((1, [1]), (4, [4]), (5, [4, 1]), (12, [4, 4, 4])):
+        taken.clear()
+        given = inputs(rows)
+        with torch.no_grad():
+            found, expected = run(*(tensor for _, tensor in flat(given))), model.unet(*given)
+        assert torch.allclose(found, expected, atol=1e-5) and taken == [{part} for part in parts]
+
+
 def test_an_engine_is_another_for_another_network_size_or_machine(model, tmp_path, monkeypatch):
     names = [name for name, _ in flat(inputs())]
     network = Flat(tiny_diffusion.unet(), names)

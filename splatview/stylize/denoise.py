@@ -90,6 +90,10 @@ class Flight:
     def fresh(self, step: int) -> Tensor:
         return self.entered.noise[min(step, len(self.entered.noise) - 1)]
 
+    def hint(self, name: str, newest: Tensor) -> Tensor:
+        """Its own, or if it has none, what the newest has."""
+        return self.entered.hints.get(name, _rows(newest[-1:], len(self.clean)))
+
 
 @dataclass(frozen=True, eq=False)
 class Arrived:
@@ -141,8 +145,7 @@ class StreamBatch:
         seen, anchors = torch.cat([flight.seen for flight in flights]), torch.cat([flight.anchor for flight in flights])
         fresh = torch.cat([flight.fresh(step) for step, flight in enumerate(flights, first)])
         x = at.signal * torch.cat([flight.clean for flight in flights]) + at.noise * (at.carried * seen + at.fresh * fresh)
-        named = flights[0].entered.hints.items()
-        hints = {name: torch.cat([flight.entered.hints.get(name, hint) for flight in flights]) for name, hint in named}
+        hints = {name: torch.cat([flight.hint(name, value) for flight in flights]) for name, value in flights[0].entered.hints.items()}
         extra = sum(counts[: asked.guidance.extra(len(counts), first)])
         seen, anchors = self._guided(x, anchors, hints, at, asked, extra)
         clean = at.out * (x - at.noise * seen) / at.signal + at.skip * x

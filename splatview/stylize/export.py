@@ -12,7 +12,7 @@ from torch import Tensor
 
 from splatview.stylize.acceleration import Flat
 
-MOST = 16  # rows that an exported network takes: two for each of eight steps
+MOST = 16  # rows that an exported network takes at a time: two for each of eight steps
 OPSET = 20
 LARGE = 1 << 30  # bytes of weights from which on they lie in a file of their own: the format ends at two of these
 OUTPUT = "output"
