@@ -164,7 +164,7 @@ class Frame:
 
 
 class Interrupted(Exception):
-    """A render was given up because its `Interrupt` was set."""
+    """What was to be made was given up because somebody wanted that: a render, for instance, whose `Interrupt` was set."""
 
 
 class Interrupt:

@@ -13,6 +13,7 @@ from test_viewer import coloured_ball, scripted
 
 from splatview import Camera, RenderOptions, Scene, open_renderer
 from splatview.edit.operations import Rename
+from splatview.frame import Interrupted
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
 from splatview.viewer.styling import Styling
@@ -250,6 +251,36 @@ def test_closing_leaves_no_thread(frame):
     assert not any(thread.name == "splatview-style" for thread in threading.enumerate())
 
 
+def test_a_style_that_is_told_to_end_is_no_fault_and_the_next_one_begins(frame):
+    class Endless:
+        """Works until it is told to end."""
+
+        def __init__(self):
+            self.begun, self.ended = threading.Event(), threading.Event()
+
+        def style(self, frame):
+            self.begun.set()
+            assert self.ended.wait(10)
+            raise Interrupted
+
+    endless, told = Endless(), []
+    styling = Styling(endless)
+    styling.failed = told.append
+    try:
+        now = frame()
+        styling.show(now)
+        assert endless.begun.wait(5)
+        styling.use(Negative())
+        endless.ended.set()
+        deadline = time.monotonic() + 5
+        while not np.array_equal(styling.show(now), 255 - now.rgb8) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert np.array_equal(styling.show(now), 255 - now.rgb8)
+        assert not told and (styling.figures[0].failed, styling.figures[0].skipped) == (0, 1)
+    finally:
+        styling.close()
+
+
 # The folder of the panel, by its widgets.
 
 
@@ -367,6 +398,41 @@ def test_a_network_of_a_file_below_the_root_redraws_and_one_elsewhere_does_not(s
 
     with Viewer(scene, ViewerSettings(port=0, open=False, root=root)) as viewer:
         scripted(viewer, script)
+
+
+def test_a_slow_network_ends_when_another_style_is_chosen_and_with_its_page(scene, tmp_path):
+    (tmp_path / "slow.onnx").write_bytes(tiny_onnx.slow(256))
+
+    async def script(client):
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        await client.rest()
+        await client.set("Kind", "onnx")
+        await client.set("Values", "0..1")
+        await client.set("ONNX file", "slow.onnx")
+        await client.until(lambda: any("slow.onnx: RGB, 0..1, CPU" in html for html in htmls(client)), 60)
+        await client.set("Stylise", True)
+        [session] = viewer.sessions
+        skipped = lambda: session.styling.figures[0].skipped
+        for number in (1, 2):
+            await client.until(lambda: busy(session))
+            await client.set("Kind", "toon")
+            await client.until(lambda number=number: skipped() == number)
+            await client.until(lambda: not busy(session))
+            await client.set("Kind", "onnx")
+        await client.until(lambda: busy(session))
+        return session
+
+    def busy(session):
+        counts = session.styling.figures[0]
+        return counts.captured > counts.processed + counts.skipped + counts.failed + counts.dropped
+
+    with Viewer(scene, ViewerSettings(port=0, open=False, root=tmp_path)) as viewer:
+        session = scripted(viewer, script)
+        deadline = time.monotonic() + 10
+        while busy(session) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        counts = session.styling.figures[0]
+    assert counts.skipped == 3 and not counts.failed
 
 
 def htmls(client):

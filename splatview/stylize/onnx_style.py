@@ -55,7 +55,11 @@ class Network(Protocol):
         ...
 
     def __call__(self, rgb8: Bytes) -> Floats:
-        """[H, W, 3] sRGB, 0..255 and a little beyond, of `rgb8` [H, W, 3], whose sides are LEAST_SIDE or more."""
+        """[H, W, 3] sRGB, 0..255 and a little beyond, of `rgb8` [H, W, 3], whose sides are LEAST_SIDE or more; Interrupted by `end`."""
+        ...
+
+    def end(self, for_good: bool = False) -> None:
+        """Have calls that are in progress given up, by any thread; `for_good`: and all that come later."""
         ...
 
 
@@ -66,8 +70,12 @@ class OnnxStyle:
         self.network = network
         self.controls = controls
 
+    def close(self) -> None:
+        """Nothing is redrawn any more, and what is in progress is given up."""
+        self.network.end(for_good=True)
+
     def style(self, frame: Frame) -> Bytes:
-        """[H, W, 3] sRGB."""
+        """[H, W, 3] sRGB; Interrupted if it was closed, or its network was told to end."""
         rgb8, controls = frame.rgb8, self.controls
         height, width = rgb8.shape[:2]
         seen_width = min(width, controls.width)

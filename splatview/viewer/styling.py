@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from splatview.arrays import Bytes
-from splatview.frame import Frame
+from splatview.frame import Frame, Interrupted
 from splatview.stream.stages import Counts, Pace, Stage
 from splatview.stylize import Stylizer, settled, shown_by
 from splatview.stylize.carried import Carrier
@@ -109,13 +109,14 @@ class Styling:
 
     # What its own thread does.
 
-    def _style(self, frame: Frame) -> Styled:
+    def _style(self, frame: Frame) -> Styled | None:
         if not self._behind:
             self._behind = True
             step_behind()
-        with self._using:
+        with self._using, suppress(Interrupted):  # it was told to end, and another one comes, or none
             picture = self._stylizer.style(frame)
             return Styled(shown_by(self._stylizer, frame), picture, frame, settled(self._stylizer))
+        return None
 
     def _styled(self, styled: Styled) -> None:
         with self._told:

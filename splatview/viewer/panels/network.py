@@ -58,6 +58,21 @@ class Networks:
         declared = Declared(self._channels.value, self._values.value)
         threading.Thread(target=self._open, args=(self._asked, named, declared), name="splatview-model", daemon=True).start()
 
+    def leave(self) -> None:
+        """Let somebody else have the network; it is opened once more."""
+        self._opened = None
+        self.open()
+
+    def rest(self) -> None:
+        """Nobody wants what it is in the middle of."""
+        if self._opened is not None:
+            self._opened.network.end()
+
+    def close(self) -> None:
+        self._asked += 1  # one that is being opened comes too late
+        if self._opened is not None:
+            self._opened.close()
+
     def show(self, controls: Redrawing) -> None:
         """Put `controls` into the widgets, and draw with them."""
         self._numbers.show(controls)
@@ -76,8 +91,12 @@ class Networks:
             if opened is None:
                 self._page.notify("No network", text)
             else:
-                self._opened = opened
-                self._changed()
+                before, self._opened = self._opened, opened
+                try:
+                    self._changed()
+                finally:
+                    if before is not None:
+                        before.close()
 
     def _found(self, named: str) -> Path:
         """ValueError if it is not a file that a page may name."""

@@ -146,6 +146,7 @@ class Style:
         """The page has gone."""
         self._let_go()
         self._diffuser.close()
+        self._networks.close()
 
     def _choose(self) -> None:
         kind = self._kind.value
@@ -161,6 +162,8 @@ class Style:
             self._steady.value = True  # they flicker
             (self._networks if kind == NETWORK else self._diffuser).open()
         self._use()
+        if kind != NETWORK:
+            self._networks.rest()
 
     def _surprise(self) -> None:
         if self._kind.value == DIFFUSION:
@@ -218,6 +221,8 @@ class Style:
         said(self._kept, self._kept.content + lines([kept]))
         if self._kind.value == DIFFUSION:
             self._diffuser.leave()  # with its own prompt; the next one has another
+        elif self._kind.value == NETWORK:
+            self._networks.leave()
         self._where.value, self._rest.value = EVERYWHERE, False
         self._choose()
 
