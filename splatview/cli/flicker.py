@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import cv2
 import numpy as np
 
 from splatview.arrays import Bytes, Doubles, Floats
+from splatview.cli import kinds
 from splatview.cli.flight import Motion
 from splatview.frame import Frame
 from splatview.stylize import Stylizer
-from splatview.stylize.filters import FILTERS
 from splatview.stylize.onnx_style import open_onnx
 from splatview.stylize.temporal import Steady
 from splatview.stylize.warp import between, nearness, places
@@ -96,16 +97,18 @@ WAYS: dict[str, Way] = {
     "warp, depth test": lambda stylizer: Averaged(stylizer, warped=True, tested=True),
     "ours": Steady,
 }
-STYLES: dict[str, Callable[[], Stylizer]] = {"painterly": Painterly, **FILTERS}
+PAINTERLY = "painterly"
 
 
-def style_of(name: str) -> Stylizer:
-    """The style of a name, or of the ONNX file that it is the path of; ValueError if there is none."""
-    if name in STYLES:
-        return STYLES[name]()
+def style_of(name: str, flags: Any) -> Stylizer:
+    """The style of a name with its flags, or of the ONNX file that it is the path of; ValueError if there is none."""
+    if name == PAINTERLY:
+        return Painterly()
+    if name in kinds.KINDS:
+        return kinds.opened(name, flags)
     if name.lower().endswith(".onnx"):
         return open_onnx(Path(name))
-    raise ValueError(f"--style: expected one of {', '.join(STYLES)}, or an .onnx file; got {name!r}")
+    raise ValueError(f"--style: expected one of {', '.join((PAINTERLY, *kinds.KINDS))}, or an .onnx file; got {name!r}")
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,9 @@ class Figures:
 
     way: str
     warp_error: float  # to the picture before, moved as the scene does, where both see it
-    error: float  # to the same style without noise
+    error: float  # to the same style without noise, or what it is on average over noise
     error_uncovered: float  # the same, of what was hidden before
-    frame_ms: float  # median, without the stylizer's own
+    frame_ms: float  # median; of a way to steady without the stylizer's own
 
 
 def measure(frames: Sequence[Frame], motions: Sequence[Motion], style: Stylizer, tell: Callable[[float, str], None]) -> list[Figures]:
@@ -127,13 +130,20 @@ def measure(frames: Sequence[Frame], motions: Sequence[Motion], style: Stylizer,
     rows = [figures("without noise", reference, reference, motions, 0.0)]
     for number, (name, way) in enumerate(WAYS.items()):
         tell(number / len(WAYS), name)
-        steady, pictures, spent = way(Given(noise)), [], []
-        for frame in frames:
-            started = time.perf_counter()
-            pictures.append(steady.style(frame))
-            spent.append(1000 * (time.perf_counter() - started))
-        rows.append(figures(name, pictures, reference, motions, median(spent[1:])))
+        rows.append(steadied(name, way, frames, motions, noise, reference))
     return rows
+
+
+def steadied(
+    name: str, way: Way, frames: Sequence[Frame], motions: Sequence[Motion], pictures: Sequence[Bytes], reference: Sequence[Bytes]
+) -> Figures:
+    """What a way makes of `pictures`, the style of `frames`."""
+    steady, found, spent = way(Given(pictures)), [], []
+    for frame in frames:
+        started = time.perf_counter()
+        found.append(steady.style(frame))
+        spent.append(1000 * (time.perf_counter() - started))
+    return figures(name, found, reference, motions, median(spent[1:]))
 
 
 def figures(name: str, pictures: Sequence[Bytes], reference: Sequence[Bytes], motions: Sequence[Motion], frame_ms: float) -> Figures:
@@ -152,7 +162,7 @@ def _mean(parts: list[Doubles]) -> float:
     return float(values.mean()) if values.size else 0.0
 
 
-def print_table(rows: Sequence[Figures]) -> None:
+def print_table(rows: Sequence[Figures], explained: str = EXPLAINED) -> None:
     """Write the figures for people."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -165,4 +175,4 @@ def print_table(rows: Sequence[Figures]) -> None:
         cost = f"{row.frame_ms:.1f}" if row.frame_ms >= 0.05 else ""
         table.add_row(row.way, f"{row.warp_error:.2f}", f"{row.error:.2f}", f"{row.error_uncovered:.2f}", cost)
     Console().print(table)
-    print(EXPLAINED)
+    print(explained)

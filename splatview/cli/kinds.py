@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from tyro.conf import UseAppendAction, arg
 
@@ -17,9 +17,12 @@ from splatview.stylize.catalogue import DEFAULT, Choice
 from splatview.stylize.controls import sliders
 from splatview.stylize.diffusing import Diffusing, phrases_of, text_of
 from splatview.stylize.filters import FILTERS
-from splatview.stylize.noise import CarriedNoise, HashedNoise
+from splatview.stylize.noise import CarriedNoise, HashedNoise, Noise
 from splatview.stylize.onnx_style import Channels, Declared, Redrawing, Values, open_onnx
 from splatview.stylize.opening import PACKAGES, open_diffusion
+
+if TYPE_CHECKING:
+    from splatview.stylize.diffusion import Diffusion
 
 TAKEN = ("size",)  # names of flags of the command: a style's own carries its name, --halftone-size
 
@@ -37,10 +40,10 @@ class Kind:
     more: Callable[[Any], Sequence[Flag]] = lambda value: ()  # flags beside them, of a value that says what is usual
     without: tuple[str, ...] = ()  # fields that are no flags
 
-    def flags(self, name: str, value: Any) -> type:
-        """A dataclass of the flags; what is not given is as `value` has it."""
+    def flags(self, name: str, value: Any, without: Sequence[str] = ()) -> type:
+        """A dataclass of the flags, but for those `without`; what is not given is as `value` has it."""
         hints, ends = get_type_hints(self.controls), sliders(self.controls)
-        made = list(self.more(value))
+        made = [one for one in self.more(value) if one[0] not in without]
         for one in fields(self.controls):
             if one.name not in self.without:
                 text = one.metadata.get("help", "")
@@ -66,9 +69,9 @@ class Kind:
         return self.controls(**told)
 
 
-def chosen(arguments: Sequence[str]) -> str:
-    """The style that a command line names, before anything else of it is read."""
-    name, words = next(iter(KINDS)), iter(arguments)
+def chosen(arguments: Sequence[str], usual: str = "") -> str:
+    """The style that a command line names, before anything else of it is read; `usual` (the first one) if it names none."""
+    name, words = usual or next(iter(KINDS)), iter(arguments)
     for word in words:
         if word == "--style":
             name = next(words, "")
@@ -77,17 +80,23 @@ def chosen(arguments: Sequence[str]) -> str:
     return name
 
 
-def flags_of(name: str) -> type:
-    """The flags of the style `name`; UserError if there is none such."""
+def flags_of(name: str, without: Sequence[str] = ()) -> type:
+    """The flags of the style `name`, but for those `without`; UserError if there is none such."""
     kind, usual = _known(name)
-    return KINDS[kind].flags(kind, usual)
+    return KINDS[kind].flags(kind, usual, without)
 
 
 def opened(name: str, flags: Any) -> Stylizer:
     """The stylizer of the style `name`; UserError if it cannot be had, or a number is none of its."""
-    kind, usual = _known(name)
     with users_fault(ValueError, OSError, ImportError):
-        return KINDS[kind].open(KINDS[kind].value(kind, flags, usual), flags)
+        return KINDS[_known(name)[0]].open(controls_of(name, flags), flags)
+
+
+def controls_of(name: str, flags: Any) -> Any:
+    """The controls of the style `name` that `flags` tell; UserError for a number that is none of its."""
+    kind, usual = _known(name)
+    with users_fault(ValueError):
+        return KINDS[kind].value(kind, flags, usual)
 
 
 def overview() -> str:
@@ -145,14 +154,18 @@ def _diffusion_flags(value: Diffusing) -> Sequence[Flag]:
 
 
 def _diffusion(controls: Diffusing, flags: Any) -> Stylizer:
+    noise = {"surfaces": CarriedNoise, "world": HashedNoise}.get(flags.grain)
+    return diffusion(controls, flags, noise(controls.seed) if noise else None)
+
+
+def diffusion(controls: Diffusing, flags: Any, noise: Noise | None) -> Diffusion:
+    """The diffusion stylizer that `flags` tell, with its noise from `noise`."""
     choice = Choice(flags.model, flags.vae, tuple(map(_lora, flags.lora)), flags.controlnet, flags.device)
     need("the diffusion stylizer", "stylize", *PACKAGES)
     hub.located(flags.model)  # before torch comes, which takes seconds
     from splatview.stylize.diffusion import Around
 
-    noise = {"surfaces": CarriedNoise, "world": HashedNoise}.get(flags.grain)
-    around = Around(noise(controls.seed) if noise else None, accelerator=flags.accelerator)
-    return open_diffusion(choice, controls, around)
+    return open_diffusion(choice, controls, Around(noise, accelerator=flags.accelerator))
 
 
 def _lora(text: str) -> tuple[str, float]:

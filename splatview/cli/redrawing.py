@@ -94,6 +94,7 @@ class Redrawing:
         done: list[Styled] = []
         if shown is self._over:  # what came before these still comes out
             return done
+        self._over = None
         while len(self._waiting) > 1 and self._waiting[0][0].frame is not shown:
             done += self._first()
         while len(self._waiting) > KEPT:  # nothing changes, and so their picture is the one before's
