@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +184,28 @@ def test_texts_are_encoded_whole_or_what_is_lost_is_told(tiny_sd):
     assert model.encode_text("a fox").rows["tokens"].shape == (1, 77, 16) and model.encode_text("a fox").lost == ""
     assert model.encode_text(("a" * 75) + " end").lost == "end"
     assert torch.equal(model.encode_text("A  FOX").rows["tokens"], model.encode_text("a fox").rows["tokens"])
+
+
+def test_several_threads_may_have_texts_encoded_at_once(tiny_sd, monkeypatch):
+    """Tokenizers remember how they were asked to cut and to fill up."""
+    encode, at_once = load(tiny_sd("turbo")).encode_text, []
+
+    def tokenize(self, text, **how):
+        at_once.append(threading.get_ident())
+        time.sleep(0.01)
+        assert set(at_once) == {threading.get_ident()}, "another thread's settings"
+        found = call(self, text, **how)
+        at_once.pop()
+        return found
+
+    call = type(encode.tokenizers[0]).__call__
+    texts = [f"{'abc ' * (30 * number)}{number}" for number in range(4)]
+    expected = [encode(text) for text in texts]
+    monkeypatch.setattr(type(encode.tokenizers[0]), "__call__", tokenize)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(encode, texts))
+    for one, other in zip(found, expected, strict=True):
+        assert one.lost == other.lost and torch.equal(one.rows["tokens"], other.rows["tokens"])
 
 
 def test_tokens_are_those_of_clip(data, tmp_path):
