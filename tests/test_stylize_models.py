@@ -389,6 +389,22 @@ def test_a_tokenizer_that_is_read_wrongly_is_refused(copied):
         load(copied)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_said_in_a_line(tiny_sd):
+    with pytest.raises(ValueError, match=r"the device cuda: PyTorch .* finds no GPU") as error:
+        models.load(Choice(str(tiny_sd("turbo")), device="cuda"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_device_that_has_no_room_is_said_in_a_line(tiny_sd, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(models, "_placed", full)
+    with pytest.raises(ValueError, match=r"turbo.*: CUDA out of memory\. Tried to allocate"):
+        load(tiny_sd("turbo"))
+
+
 def test_a_controlnet_needs_to_be_told_what_it_is_shown(tiny_sd):
     with pytest.raises(ValueError, match="HINT=MODEL"):
         load(tiny_sd("turbo"), controlnets=("mine",))
