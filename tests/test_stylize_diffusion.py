@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -213,11 +214,11 @@ def test_a_picture_has_the_size_of_its_frame(opened):
         assert stylizer.style(a_frame(height=height, width=width)).shape == (height, width, 3)
 
 
-@given(st.integers(1, 4000), st.integers(1, 4000), st.sampled_from([256, 512, 1024]))
+@given(st.integers(1, 4000), st.integers(1, 4000), st.sampled_from([64, 256, 512, 1024]))
 def test_pictures_are_drawn_at_about_the_size_in_multiples_of_8(height, width, size):
     high, wide = fitting(height, width, size)
-    assert high % 8 == wide % 8 == 0 and min(high, wide) >= 64
-    if max(height, width) < 4 * min(height, width):
+    assert high % 8 == wide % 8 == 0 and min(high, wide) >= 64 and high * wide <= 4 * size**2  # of a line, too
+    if size >= 256 and max(height, width) < 4 * min(height, width):
         assert abs(np.log(high * wide / size**2)) < 0.1
 
 
@@ -316,6 +317,26 @@ def test_frames_go_on_while_a_prompt_is_encoded(asked):
     asked.go.set()
     assert asked.settle(5) and number(asked) == 3
     assert len(asked.encoded) <= 4  # what lies in between is left out
+
+
+def test_what_two_ask_for_at_once_is_encoded_in_the_order_in_which_it_counts(asked, monkeypatch):
+    """Or what is waited for would never be there."""
+    put, first = asked._box.put, threading.Event()
+
+    def slow(wanted):
+        if not first.is_set():
+            first.set()
+            time.sleep(0.1)
+        put(wanted)
+
+    monkeypatch.setattr(asked._box, "put", slow)
+    thread = threading.Thread(target=asked.ask, args=(Wanted((Phrase("1"),)),))
+    thread.start()
+    assert first.wait(5)
+    asked.ask(Wanted((Phrase("2"),)))
+    thread.join()
+    time.sleep(0.1)
+    assert asked.settle(5) and number(asked) == 2 and not asked.pending
 
 
 def test_prompts_pass_over_in_their_time(asked):

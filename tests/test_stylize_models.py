@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +184,28 @@ def test_texts_are_encoded_whole_or_what_is_lost_is_told(tiny_sd):
     assert model.encode_text("a fox").rows["tokens"].shape == (1, 77, 16) and model.encode_text("a fox").lost == ""
     assert model.encode_text(("a" * 75) + " end").lost == "end"
     assert torch.equal(model.encode_text("A  FOX").rows["tokens"], model.encode_text("a fox").rows["tokens"])
+
+
+def test_several_threads_may_have_texts_encoded_at_once(tiny_sd, monkeypatch):
+    """Tokenizers remember how they were asked to cut and to fill up."""
+    encode, at_once = load(tiny_sd("turbo")).encode_text, []
+
+    def tokenize(self, text, **how):
+        at_once.append(threading.get_ident())
+        time.sleep(0.01)
+        assert set(at_once) == {threading.get_ident()}, "another thread's settings"
+        found = call(self, text, **how)
+        at_once.pop()
+        return found
+
+    call = type(encode.tokenizers[0]).__call__
+    texts = [f"{'abc ' * (30 * number)}{number}" for number in range(4)]
+    expected = [encode(text) for text in texts]
+    monkeypatch.setattr(type(encode.tokenizers[0]), "__call__", tokenize)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(encode, texts))
+    for one, other in zip(found, expected, strict=True):
+        assert one.lost == other.lost and torch.equal(one.rows["tokens"], other.rows["tokens"])
 
 
 def test_tokens_are_those_of_clip(data, tmp_path):
@@ -362,6 +387,22 @@ def test_a_tokenizer_that_is_read_wrongly_is_refused(copied):
     CLIPTokenizer(vocab_file="anything", merges_file="anything").save_pretrained(copied / "tokenizer")
     with pytest.raises(ValueError, match="its tokenizer has"):
         load(copied)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_said_in_a_line(tiny_sd):
+    with pytest.raises(ValueError, match=r"the device cuda: PyTorch .* finds no GPU") as error:
+        models.load(Choice(str(tiny_sd("turbo")), device="cuda"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_device_that_has_no_room_is_said_in_a_line(tiny_sd, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(models, "_placed", full)
+    with pytest.raises(ValueError, match=r"turbo.*: CUDA out of memory\. Tried to allocate"):
+        load(tiny_sd("turbo"))
 
 
 def test_a_controlnet_needs_to_be_told_what_it_is_shown(tiny_sd):

@@ -435,6 +435,36 @@ def test_a_network_of_a_file_below_the_root_redraws_and_one_elsewhere_does_not(s
         scripted(viewer, script)
 
 
+def test_a_network_that_is_kept_in_a_place_and_forgotten_goes_on_elsewhere(scene, tmp_path):
+    (tmp_path / "negative.onnx").write_bytes(tiny_onnx.mixed(-tiny_onnx.SAME, (1, 1, 1)))
+
+    async def script(client):
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        await client.orbit(0.7)
+        await client.rest()
+        await client.set("Kind", "onnx")
+        await client.set("Values", "0..1")
+        await client.set("Channels", "RGB")
+        await client.set("ONNX file", "negative.onnx")
+        await client.until(lambda: any("negative.onnx: RGB, 0..1, CPU" in html for html in htmls(client)))
+        await client.set("Steady", False)
+        await client.set("Stylise", True)
+        await shows(client, lambda now: now[2, 2].min() > 200)
+        await client.set("Where", "the background")
+        await client.press("Keep it there, and choose another")
+        await client.set("Kind", "onnx")
+        await shows(client, lambda now: now[2, 2].min() > 200)
+        await client.press("Forget those kept")
+        await client.set("Kind", "kuwahara")
+        await shows(client, lambda now: now[2, 2].max() < 60)
+        await client.set("Kind", "onnx")
+        await shows(client, lambda now: now[2, 2].min() > 200)
+        return viewer.sessions[0].styling.figures[0].failed
+
+    with Viewer(scene, ViewerSettings(port=0, open=False, root=tmp_path)) as viewer:
+        assert scripted(viewer, script) == 0
+
+
 def test_a_slow_network_ends_when_another_style_is_chosen_and_with_its_page(scene, tmp_path):
     (tmp_path / "slow.onnx").write_bytes(tiny_onnx.slow(256))
 

@@ -28,7 +28,7 @@ OTHERS = 1000  # seeds of its noises begin here
 EXPLAINED = """\
 Levels of 0..255. Warp error: to the picture before, moved as the scene does; it is low for ghosts, too.
 Error: to the mean over {noises} other noises. Uncovered: the same, of what something hid in the frame before.
-ms: of the style, or of what is done with its pictures."""
+Noise that stays where it is has an error that no average takes away. ms: of the style, or of what is done with its pictures."""
 
 
 class Fresh:

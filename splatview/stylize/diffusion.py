@@ -116,7 +116,7 @@ class Diffusion:
         if not (similar and before is not None and before[1] == depends):
             self._last = None  # until it has gone well
             still = before is not None and alike(before[0], frame)
-            self._go_on(frame, controls, told, still, still and before[1] == depends)
+            self._go_on(frame, controls, told, still, before is not None and still and before[1] == depends)
             self._last = frame, depends
         return self._picture(frame, controls.mix)
 

@@ -52,17 +52,18 @@ def load(choice: Choice) -> Model:
         codec, notes = _codec(choice, folder, base, device)
         nets = {hint: _placed(_part(ControlNetModel, hub.located(name), dtype), device) for hint, name in map(_hinted, choice.controlnets)}
         table, prediction = _noise(config)
+        denoiser = Denoiser(_placed(network, device), nets).eval()
+        for encoder in texts.encoders:
+            encoder.to(device)
         nothing_is_zeros = len(texts.encoders) > 1 and bool(_json(folder / weights.INDEX).get("force_zeros_for_empty_prompt", True))
     if codec.channels != network.config.in_channels:
         raise ValueError(
             f"{folder}: its denoiser takes {network.config.in_channels} channels, the autoencoder {codec.name} has {codec.channels}"
         )
-    for encoder in texts.encoders:
-        encoder.to(device)
     return Model(
         name_of(choice.model),
         family or "lcm",
-        Denoiser(_placed(network, device), nets).eval(),
+        denoiser,
         codec,
         texts,
         table,
@@ -77,8 +78,11 @@ def load(choice: Choice) -> Model:
 
 
 def device_of(name: str) -> torch.device:
-    """The device that `name` means; auto: a GPU if there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    """The device that `name` means; auto: a GPU if there is one. ValueError: it is not there."""
+    there = torch.cuda.is_available()
+    if name.startswith("cuda") and not there:
+        raise ValueError(f"the device {name}: PyTorch {torch.__version__} finds no GPU that it can use; auto takes the processor then")
+    return torch.device(("cuda" if there else "cpu") if name == "auto" else name)
 
 
 def dtype_on(device: torch.device) -> torch.dtype:

@@ -40,7 +40,7 @@ def load_network(path: Path, declared: Declared = FOUND_OUT, threads: int | None
 
 
 class Calls:
-    """Calls that are in progress, on any thread. They end where the network has its next node."""
+    """Calls that are in progress, on any thread. Once they are closed they end where the network has its next node, and no other begins."""
 
     def __init__(self) -> None:
         self._changing = threading.Lock()
@@ -60,15 +60,15 @@ class Calls:
             yield options
         except Exception:  # onnxruntime's have no class of their own
             if options.terminate:
-                raise Interrupted("the network was told to end") from None
+                raise Interrupted("the network was closed") from None
             raise
         finally:
             with self._changing:
                 self._now.remove(options)
 
-    def end(self, for_good: bool) -> None:
+    def close(self) -> None:
         with self._changing:
-            self._over = self._over or for_good
+            self._over = True
             for options in self._now:
                 options.terminate = True
 
@@ -114,8 +114,11 @@ class OnnxNetwork:
         rows, columns = self.graph.source.size or (height, width)
         return np.asarray(cv2.resize(self._redrawn(cv2.resize(rgb8, (columns, rows))), (width, height)), np.float32)
 
-    def end(self, for_good: bool = False) -> None:
-        self.calls.end(for_good)
+    def close(self) -> None:
+        self.calls.close()
+
+    def again(self) -> OnnxNetwork:
+        return replace(self, calls=Calls())
 
     def _redrawn(self, rgb8: np.ndarray) -> Floats:
         scale, offset = (np.float32(one) for one in SCALES[self.convention.values])

@@ -97,9 +97,10 @@ class Prompts:
 
     def ask(self, wanted: Wanted) -> None:
         """Pass over to `wanted` as soon as it is encoded."""
-        if wanted != self._asked:
-            self._asked = wanted
-            self._box.put(wanted)
+        with self._lock:  # what is put in last is what is waited for
+            if wanted != self._asked:
+                self._asked = wanted
+                self._box.put(wanted)
 
     def now(self) -> Told:
         """What holds at this moment."""

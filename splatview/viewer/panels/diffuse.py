@@ -87,7 +87,7 @@ class Diffuser:
     def _open(self, model: str, grain: Grain, accelerator: str) -> None:
         try:
             stylizer = open_diffusion(Choice(model, controlnets=hub.controlnets(model)), self.controls, self._around(grain, accelerator))
-        except (MissingExtra, OSError, ValueError) as error:
+        except (MissingExtra, OSError, ValueError, RuntimeError) as error:  # of drivers, for instance
             self._opening = None
             with self._page.perhaps_gone():
                 self._state.content = lines([str(error)])

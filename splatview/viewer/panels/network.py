@@ -59,14 +59,16 @@ class Networks:
         threading.Thread(target=self._open, args=(self._asked, named, declared), name="splatview-model", daemon=True).start()
 
     def leave(self) -> None:
-        """Let somebody else have the network; it is opened once more."""
-        self._opened = None
-        self.open()
+        """Let somebody else have the stylizer, who closes it; the next one is of the same network."""
+        if self._opened is not None:
+            self._opened = OnnxStyle(self._opened.network.again())
 
     def rest(self) -> None:
-        """Nobody wants what it is in the middle of."""
-        if self._opened is not None:
-            self._opened.network.end()
+        """Nobody wants what stylizers of it are in the middle of."""
+        before = self._opened
+        self.leave()
+        if before is not None:
+            before.close()
 
     def close(self) -> None:
         self._asked += 1  # one that is being opened comes too late
