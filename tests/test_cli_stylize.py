@@ -47,7 +47,7 @@ from splatview.stylize.library import Library
 from splatview.stylize.masks import DepthRange, Layers, Mask, Masked, Selection
 from splatview.stylize.temporal import Steady
 from splatview.viewer.desk import sources_of
-from splatview.viewer.panels.saved import SAVED, styles_file
+from splatview.viewer.styles import SAVED, styles_file
 
 
 def picture(path):
@@ -121,6 +121,15 @@ def test_styles_that_were_saved_in_the_viewer_are_known_by_name(capsys, monkeypa
     with pytest.raises(SystemExit):
         stylize("--style", "winter", "--help")  # one that comes with the viewer
     assert "deep winter" in " ".join(capsys.readouterr().out.replace("\u2502", "").split())
+
+
+def test_a_saved_network_brings_its_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "negative.onnx").write_bytes(tiny_onnx.mixed(-np.eye(3), (1, 1, 1)))
+    Library(styles_file(), SAVED).save("night", SAVED["onnx"](file=str(tmp_path / "negative.onnx")))
+    Image.fromarray(clouds(64, 96)).save(tmp_path / "in.png")
+    assert stylize(tmp_path / "in.png", "-o", tmp_path / "out.png", "--style", "night", "--values", "0..1") == 0
+    assert np.abs(picture(tmp_path / "out.png").astype(int) - (255 - clouds(64, 96))).max() <= 2
 
 
 USER_ERRORS = {

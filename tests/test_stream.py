@@ -343,6 +343,13 @@ def test_a_thread_draws_what_is_asked_and_runs_tasks_and_ends():
     assert not any(thread.name == "splatview-render" for thread in threading.enumerate())
 
 
+def test_what_waits_for_its_turn_is_cancelled_at_the_end(pipeline):
+    """Whoever waits for it would wait for ever."""
+    waiting = pipeline.call(lambda: 1)
+    pipeline.close()
+    assert waiting.cancelled() and not pipeline.step()
+
+
 sizes = st.floats(LEAST, 1)
 times = st.floats(0.1, 1000)
 

@@ -94,6 +94,20 @@ def test_closing_wakes_whoever_waits_for_room():
     stuck.set()
 
 
+def test_stopping_waits_for_nothing_that_is_under_way():
+    begun, go_on = threading.Event(), threading.Event()
+    stage = Stage("slow", lambda value: (begun.set(), go_on.wait(5))[1], lambda value: None)
+    stage.start()
+    stage.put(1)
+    assert begun.wait(5)
+    began = time.monotonic()
+    stage.stop()
+    assert time.monotonic() - began < 0.1, "whoever is waited for, the page of somebody who leaves keeps all others waiting"
+    go_on.set()
+    stage.close()
+    assert not stage._thread.is_alive()
+
+
 def test_a_slot_for_each_value_is_refused_once_it_is_closed():
     box = Latest()
     assert box.put_each(1)

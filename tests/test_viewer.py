@@ -203,6 +203,28 @@ def test_every_setting_changes_the_picture_and_only_once(visit, setting):
     assert len(page.did) == count
 
 
+def test_of_two_threads_that_want_a_picture_the_newest_scene_wins(visit, monkeypatch):
+    """The camera moves as the scene changes: whoever read the scene first asks first."""
+    session, _, _ = visit
+    world, made, read = session._world, session._request, threading.Event()
+
+    def slow(camera):
+        request = made(camera)
+        if not read.is_set():
+            read.set()
+            time.sleep(0.2)
+        return request
+
+    monkeypatch.setattr(session, "_request", slow)
+    moving = threading.Thread(target=session.refresh)
+    moving.start()
+    read.wait(5)
+    world.show(world.scene.shown("twin", True)).result(5)
+    session.refresh()
+    moving.join()
+    assert session._pacer._newest.scene is world.scene
+
+
 def test_render_size_is_of_the_window(visit):
     session, _, rest = visit
     session.change(render_size=0.5)
@@ -232,8 +254,9 @@ def test_a_held_key_is_one_press(visit):
 def test_a_screenshot_is_the_renderers_own_picture(visit, scene):
     session, page, rest = visit
     done = session.screenshot(200, 100)
-    rest()
-    done.result(5)
+    while not done.done():
+        rest()
+    done.result()
     _, name, png = page.last("download")
     wanted = open_renderer("cpu").render(scene, session.camera(200, 100), RenderOptions(near=NEAR / RADIUS, outputs=("rgb8", "depth"))).rgb8
     assert name == "splatview_200x100.png" and np.array_equal(decoded(png), wanted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 import tiny_diffusion
@@ -46,7 +48,6 @@ def test_prompts_are_written_with_bars_and_weights(text, phrases):
 def test_a_model_is_opened_and_redraws_and_its_numbers_are_live(viewer):
     async def script(client):
         await client.until(lambda: "Kind" in client.widgets and client.arrivals)
-        assert client.widgets["Model"][1]["options"] == ["ours/tiny"]
         await client.orbit(0.7)
         plain = (await client.rest()).pixels.astype(int)
 
@@ -57,7 +58,7 @@ def test_a_model_is_opened_and_redraws_and_its_numbers_are_live(viewer):
 
         await client.set("Kind", "diffusion")
         await client.until(lambda: any("ours/tiny on cpu" in html for html in htmls(client)), 60)
-        assert client.widgets["Steady"][1]["value"] is True
+        assert client.widgets["Model"][1]["options"] == ["ours/tiny"] and client.widgets["Steady"][1]["value"] is True
         await client.set("Steady", False)
         await client.set("Stylise", True)
         first = await changed(plain)
@@ -83,11 +84,51 @@ def test_a_style_is_saved_and_chosen_again(viewer):
         await client.set("Radius", 9.5)
         await client.set("Style name", "broad")
         await client.press("Save this style")
-        await client.until(lambda: "broad" in client.widgets["Saved styles"][1]["options"])
-        await client.set("Radius", 2)
-        await client.set("Saved styles", "broad")
-        await client.until(lambda: client.widgets["Radius"][1]["value"] == 9.5)
+        await client.until(lambda: "broad (kuwahara)" in client.widgets["Saved styles"][1]["options"])
+        for _ in range(2):  # once more after it was changed
+            await client.set("Radius", 2)
+            await client.set("Saved styles", "broad (kuwahara)")
+            await client.until(lambda: client.widgets["Radius"][1]["value"] == 9.5)
         await client.until(lambda: viewer.sessions[0].view.shown == "style")
+
+    scripted(viewer, script)
+
+
+def test_numbers_that_change_nothing_are_not_seen_and_seeds_can_be_given(viewer):
+    async def script(client):
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        await client.set("Kind", "diffusion")
+        await client.until(lambda: any("ours/tiny on cpu" in html for html in htmls(client)), 60)
+        labels = "Not", "Delta", "Depth", "Edges", "Seed mix", "Other seed"
+
+        def seen():
+            return {label for label in labels if client.widgets[label][1]["visible"]}
+
+        assert not seen(), "without guidance, ControlNets and noise of the screen"
+        await client.set("Guidance", "initialize")
+        await client.until(lambda: seen() == {"Not", "Delta"})
+        await client.set("Guidance", "full")
+        await client.until(lambda: seen() == {"Not"})
+        await client.set("Grain sticks to", "the screen")
+        await client.until(lambda: seen() == {"Not", "Seed mix", "Other seed"})
+        await client.set("Seed", 7)
+        async with asyncio.timeout(10):
+            while viewer.sessions[0].styling.stylizer._stylizer.controls.seed != 7:
+                await asyncio.sleep(0.02)
+
+    scripted(viewer, script)
+
+
+def test_a_model_that_fails_in_a_way_that_nobody_thought_of_may_be_opened_again(viewer, monkeypatch):
+    async def script(client):
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        with monkeypatch.context() as patch:
+            patch.setattr("splatview.viewer.panels.diffuse.open_diffusion", lambda *_: 1 / 0)
+            await client.set("Kind", "diffusion")
+            await client.until(lambda: any(text == "division by zero" for _, text in client.notices.values()), 60)
+        await client.set("Kind", "oil")
+        await client.set("Kind", "diffusion")
+        await client.until(lambda: any("ours/tiny on cpu" in html for html in htmls(client)), 60)
 
     scripted(viewer, script)
 

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+import tiny_onnx
 from aiohttp import ClientSession
 from chromium import CHROMIUM, CHROMIUM_FLAGS, LAUNCHER
 from hypothesis import given
@@ -116,7 +117,7 @@ class Reader:
         self.got, self.go_on, self.error = [], threading.Event(), None
         self.go_on.set()
 
-    def __call__(self, path):
+    def __call__(self, path, page):
         future = Future()
 
         def read():
@@ -321,7 +322,7 @@ def test_the_server_holds_no_file_in_memory(tmp_path):
 
     seen = []
 
-    def read(path):
+    def read(path, page):
         future = Future()
         seen.append(path.stat().st_size)
         future.set_result("x")
@@ -368,6 +369,7 @@ def files(tmp_path_factory):
     save(Scene({"twin": Layer(coloured_ball(200, seed=1))}), folder / "twin.ply")
     (folder / "broken <b>.ply").write_bytes((folder / "twin.ply").read_bytes()[:2000])
     (folder / "large.ply").write_bytes(bytes(1_200_000))
+    (folder / "negative.onnx").write_bytes(tiny_onnx.mixed(-tiny_onnx.SAME, (1, 1, 1)))
     return folder
 
 
@@ -392,9 +394,10 @@ DROP = """(names) => {
 
 @pytest.mark.xdist_group("browser")
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser: expected Chromium at {CHROMIUM}")
-def test_files_are_dropped_on_the_page_or_chosen(chromium, files):
+def test_files_are_dropped_on_the_page_or_chosen(chromium, files, monkeypatch, tmp_path):
     from base64 import b64encode
 
+    monkeypatch.setenv("SPLATVIEW_MODELS", str(tmp_path / "models"))
     with Viewer(Scene({"ball": Layer(coloured_ball(300))}), ViewerSettings(port=0, up="z", open=False, upload_limit_mb=1)) as viewer:
         tab = chromium.new_page(viewport={"width": 800, "height": 500})
         complaints = []
@@ -412,6 +415,14 @@ def test_files_are_dropped_on_the_page_or_chosen(chromium, files):
         broken = rows.filter(has_text="broken <b>.ply")
         tab.wait_for_function("() => !/waiting|reading|MB of/.test(document.querySelector('#splatview-files').innerText)")
         assert "/tmp" not in broken.inner_text() and "expected" in broken.inner_text()
+        assert list(viewer.scene.layers) == ["ball", "twin"]
+
+        drop("negative.onnx")
+        rows.filter(has_text="added as the network negative.onnx").wait_for()
+        deadline = time.monotonic() + 20
+        while not (viewer.sessions[0].view.shown == "style" and viewer.sessions[0].styling.figures[0].processed):
+            assert time.monotonic() < deadline, "the page that sent it draws with it"
+            tab.wait_for_timeout(30)
         assert list(viewer.scene.layers) == ["ball", "twin"]
 
         drop("large.ply")

@@ -234,6 +234,34 @@ def test_of_previews_that_come_too_fast_the_newest_is_shown(world, scene):
     assert applied == [99] and world.scene.layers["a"].placement.scale == 100.0
 
 
+def test_a_preview_that_is_ended_just_as_it_is_shown_is_not_seen_for_ever(world, scene):
+    ended = []
+
+    class Number(int):
+        """Whoever compares it is overtaken by somebody who ends the preview."""
+
+        __hash__ = int.__hash__
+
+        def __eq__(self, other):
+            if not ended:
+                ended.append(threading.Thread(target=world.end_preview))
+                ended[0].start()
+                ended[0].join(0.2)
+            return int.__eq__(self, other)
+
+        def __ne__(self, other):
+            return not self == other
+
+    def state():
+        world._previews = Number(world._previews)
+        return State(Scene())
+
+    world.preview_state(state)
+    world.call(lambda: None).result(5)
+    ended[0].join()
+    assert world.scene is scene
+
+
 def test_a_preview_that_cannot_be_shows_nothing(world, scene):
     world.preview(Place("nobody", Similarity()))
     world.call(lambda: None).result()

@@ -115,7 +115,7 @@ def _known(name: str) -> tuple[str, Any]:
     if name in KINDS:
         return name, KINDS[name].controls()
     from splatview.stylize.library import Library
-    from splatview.viewer.panels.saved import SAVED, styles_file
+    from splatview.viewer.styles import SAVED, styles_file
 
     library = Library(styles_file(), SAVED)
     with users_fault(ValueError, OSError):
@@ -139,7 +139,7 @@ def _told(name: str, kind: Any, default: Any, text: str, **more: Any) -> Flag:
 
 def _network_flags(value: Any) -> Sequence[Flag]:
     return (
-        _told("model", Path, None, "The ONNX file", metavar="FILE"),
+        _told("model", Path, Path(value.file) if value.file else None, "The ONNX file", metavar="FILE"),
         _told("channels", Channels, "auto", "The order of colours that it wants; auto: as it says, or as is found out"),
         _told("values", Values, "auto", "The range of numbers that it wants"),
     )
@@ -190,6 +190,7 @@ KINDS: dict[str, Kind] = {
         Redrawing,
         lambda controls, flags: open_onnx(flags.model, Declared(flags.channels, flags.values), controls),
         _network_flags,
+        ("file",),
     ),
     "diffusion": Kind("A diffusion model, told in words.", Diffusing, _diffusion, _diffusion_flags, ("prompt", "transition")),
 }

@@ -25,6 +25,14 @@ PATIENCE = 0.3  # seconds that closing waits for the drawing thread; it is a dae
 log = logging.getLogger(__name__)
 
 
+def _do(future: Future[Any], task: Callable[[], Any]) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(task())
+        except Exception as error:
+            future.set_exception(error)
+
+
 def logged(turn: Turn[Any], error: Exception) -> None:
     log.error("could not draw or send a picture", exc_info=error)
 
@@ -117,7 +125,7 @@ class Pipeline:
         self.clock = clock
         self.changed = threading.Condition()
         self._channels: deque[Channel[Any, Any]] = deque()
-        self._tasks: deque[Callable[[], None]] = deque()
+        self._tasks: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -158,20 +166,13 @@ class Pipeline:
                 one.drawing[1].set()
 
     def call(self, task: Callable[[], T], *, at_once: bool = False) -> Future[T]:
-        """Run `task` on the drawing thread, between two pictures; `at_once`: pictures at rest make way for it."""
+        """Run `task` on the drawing thread, between two pictures; `at_once`: pictures at rest make way for it. Cancelled by `close`."""
         future: Future[T] = Future()
-
-        def run() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(task())
-                except Exception as error:
-                    future.set_exception(error)
-
         with self.changed:
             if self._closed:
                 future.cancel()
-            self._tasks.append(run)
+                return future
+            self._tasks.append((future, task))
             for channel in self._channels if at_once else ():
                 if channel.drawing is not None and channel.drawing[0].still:
                     channel.drawing[1].set()
@@ -186,7 +187,10 @@ class Pipeline:
                 if channel.drawing is not None:
                     channel.drawing[1].set()
             self._channels.clear()
+            waiting, self._tasks = self._tasks, deque()
             self.changed.notify_all()
+        for future, _ in waiting:
+            future.cancel()
         if self._thread is not None:
             self._thread.join(PATIENCE)
 
@@ -198,7 +202,7 @@ class Pipeline:
             late = next((one for one in self._channels if one.ready is not None and one.pacer.may_send(now)), None)
             found = None if task or late else self._next(now)
         if task:
-            task()
+            _do(*task)
         elif late:
             late.flush()
         elif found:

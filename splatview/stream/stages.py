@@ -177,12 +177,16 @@ class Stage(Generic[A, B]):
         counts = self.counts
         return counts.captured == counts.processed + counts.skipped + counts.failed + counts.dropped
 
-    def close(self) -> None:
-        """Stop; what lies there is left."""
+    def stop(self) -> None:
+        """Begin nothing more; what lies there is left."""
         self._closed = True
         self._inbox.close()
         with self._idle:
             self._idle.notify_all()
+
+    def close(self) -> None:
+        """Stop, and wait a little for what is under way."""
+        self.stop()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(PATIENCE)
 

@@ -50,8 +50,17 @@ class Library:
 
     def names(self) -> list[str]:
         """Those that people saved, then those that come with it."""
+        return list(self.kinds())
+
+    def kinds(self) -> dict[str, str]:
+        """The kind of each, by name in the order of `names`."""
         saved = self._saved()
-        return [*sorted(saved), *(name for name in BUILT_IN if name not in saved)]
+        own = {name: str(saved[name].get("kind")) for name in sorted(saved)}
+        return own | {name: "diffusion" for name in BUILT_IN if name not in own}
+
+    def own(self) -> frozenset[str]:
+        """The names of those that people saved."""
+        return frozenset(self._saved())
 
     def load(self, name: str) -> Any:
         """The controls that were saved as `name`; KeyError if there are none."""
@@ -62,12 +71,24 @@ class Library:
         """Keep `controls` as `name`, in the place of what had this name."""
         if not (name.strip() and len(name) <= LONGEST and name.isprintable()):
             raise ValueError(f"the name of a style: expected 1 to {LONGEST} characters in one line, got {name!r:.120}")
+        self._write({**self._saved(), name: self.entry(controls)})
+
+    def entry(self, controls: Any) -> dict[str, Any]:
+        """`controls` as JSON has them; ValueError if they are of none of the kinds."""
         kind = next((kind for kind, made in self._kinds.items() if type(controls) is made), None)
         if kind is None:
             raise ValueError(
                 f"a style: expected a value of {', '.join(made.__name__ for made in self._kinds.values())}, got {controls!r:.120}"
             )
-        self._write({**self._saved(), name: {"kind": kind, "controls": msgspec.to_builtins(controls)}})
+        return {"kind": kind, "controls": msgspec.to_builtins(controls)}
+
+    def controls(self, entry: Any) -> Any:
+        """And back; ValueError if they are none."""
+        found = entry if isinstance(entry, Mapping) else {}
+        kind = self._kinds.get(str(found.get("kind")))
+        if kind is None:
+            raise ValueError(f"unknown kind, {found.get('kind')!r:.40}")
+        return msgspec.convert(found.get("controls"), kind)
 
     def remove(self, name: str) -> None:
         """Forget what people saved as `name`; KeyError if they did not."""
@@ -91,12 +112,9 @@ class Library:
         return styles
 
     def _value(self, name: str, saved: Mapping[str, Any]) -> Any:
-        kind = self._kinds.get(str(saved.get("kind")))
-        if kind is None:
-            raise ValueError(f"{self.path}: the style {name!r} is of an unknown kind, {saved.get('kind')!r:.40}")
         try:
-            return msgspec.convert(saved.get("controls"), kind)
-        except (msgspec.ValidationError, ValueError) as error:
+            return self.controls(saved)
+        except ValueError as error:  # msgspec's are
             raise ValueError(f"{self.path}: the style {name!r}: {error}") from None
 
     def _write(self, styles: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from splatview.arrays import Bytes, Floats
 from splatview.extras import need
 from splatview.frame import Frame
-from splatview.stylize.controls import check, slider
+from splatview.stylize.controls import check, option, slider
 
 LEAST_SIDE = 64  # pixels that a network sees at least: some mirror 40 of them at their borders
 
@@ -38,6 +38,7 @@ class Redrawing:
 
     width: int = slider(320, 96, 1920, 16, "of what the network sees, at most the frame's; the frame gets what it changed")
     strength: float = slider(1.0, 0, 1.5, 0.05, "how much of what the network changed is changed")
+    file: str = option("", "its ONNX file, where a saved style is to find it again")
 
     def __post_init__(self) -> None:
         check(self)

@@ -6,6 +6,7 @@ import itertools
 import secrets
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from splatview.outputs.guard import announce, listen
 from splatview.render import open_renderer
 from splatview.scene import Scene
 from splatview.stream.pipeline import Pipeline
+from splatview.viewer import networks
 from splatview.viewer.desk import Desk
 from splatview.viewer.door import Door
 from splatview.viewer.editor import Editor
@@ -90,13 +92,15 @@ class Viewer:
                 self.world, self.desk, self.placing, loading, remembered, Worker("splatview-doctor"), settings.root, limit > 0
             )
             self.studio.live.changed = self._training_changed
+            self.studio.styles.changed = self._styles_changed
             loading.learn(scene)
             secret = secrets.token_urlsafe(24)
             self._server = start_viser(secret)
             self._set_home()
             self._server.on_client_connect(self._connected)
             self._server.on_client_disconnect(self._gone)
-            self._uploads = Uploads(limit, lambda path: loading.add(path, stays=False)) if limit else None
+            self._networks = Worker("splatview-networks")
+            self._uploads = Uploads(limit, self._received) if limit else None
             self._door = Door(listener, self._server.get_port(), secret, self._uploads, settings.tls(), self.studio.downloads)
             self._door.start()
         except BaseException:
@@ -137,6 +141,10 @@ class Viewer:
         for _, panel in self._open_pages():
             panel.training_changed()
 
+    def _styles_changed(self) -> None:
+        for _, panel in self._open_pages():
+            panel.styles_changed()
+
     def _bookmarks_changed(self) -> None:
         for _, panel in self._open_pages():
             panel.bookmarks_changed()
@@ -157,7 +165,7 @@ class Viewer:
         self._closed.set()
         for session in self.sessions:
             session.close()  # first: a picture that is being drawn is given up
-        parts = self.studio.close, self._door.close, self._stop_viser, self._pipeline.close, self._packer.close
+        parts = self.studio.close, self._networks.close, self._door.close, self._stop_viser, self._pipeline.close, self._packer.close
         closing = [threading.Thread(target=part, name="splatview-close", daemon=True) for part in parts]  # each may have to wait a little
         for one in closing:
             one.start()
@@ -202,11 +210,26 @@ class Viewer:
         page.on_held(session.camera_held)
         page.on_picked(session.point_picked)
         if self._uploads is not None:
-            page.accept_files(self._uploads.limit)
+            page.accept_files(self._uploads.limit, client.client_id)
         page.on_split(session.split_moved)
         session.refresh()
         if not page.open:  # it left in the meantime
             self._leave(client.client_id)
+
+    def _received(self, path: Path, page: str) -> Future[str]:
+        """A file was sent from a page: layers for everybody, or a network that this page draws with from now on."""
+        if path.suffix.lower() != networks.SUFFIX:
+            return self.studio.loading.add(path, stays=False)
+
+        def take() -> str:
+            place = networks.kept(path)
+            with self._lock:
+                panel = next((panel for client, (_, panel) in self._sessions.items() if str(client) == page), None)
+            if panel is not None:
+                panel.network_arrived(place)
+            return f"the network {place.name}"
+
+        return self._networks.call(take)
 
     async def _gone(self, client: viser.ClientHandle) -> None:
         self._leave(client.client_id)
@@ -215,8 +238,10 @@ class Viewer:
         with self._lock:
             session, panel = self._sessions.pop(client_id, (None, None))
         if session is not None and panel is not None:
-            panel.close()
-            session.close()
+            try:
+                panel.close()
+            finally:
+                session.close()
 
 
 def serve(

@@ -139,7 +139,7 @@ class Page:
         self.scene = client.scene
         self._connection = client._websock_connection
         self._window: tuple[int, int] | None = None
-        self._fault: viser.NotificationHandle | None = None
+        self._faults: dict[str, viser.NotificationHandle] = {}  # that are shown, by what is wrong
         buffer = self._connection.get_message_buffer()
         before, buffer.message_event = buffer.message_event, Pulse()
         before.set()  # whoever waits for it goes on, and waits for the other from then on
@@ -222,9 +222,9 @@ class Page:
         """Show a line to drag at the fraction `at` of the width; None: none."""
         self.run(f"__splatview.split({json.dumps(at)})")
 
-    def accept_files(self, limit: int) -> None:
-        """Take files of up to `limit` bytes that are dropped on the page, and send them to the door."""
-        self.run(f"({UPLOAD.rstrip()})({limit})")
+    def accept_files(self, limit: int, page: int) -> None:
+        """Take files of up to `limit` bytes that are dropped on the page, and send them to the door as those of `page`."""
+        self.run(f"({UPLOAD.rstrip()})({limit}, {page})")
 
     def choose_file(self) -> None:
         """Ask for files to send: right after a click, or the browser refuses."""
@@ -251,13 +251,14 @@ class Page:
         if self.open:
             self.client.add_notification(title, text, auto_close_seconds=6.0)
 
-    def fault(self, text: str | None) -> None:
-        """Say what keeps the picture from being drawn, until there is nothing any more (None)."""
-        if self._fault is not None:
-            self._fault.remove()
-        self._fault = None
-        if text is not None and self.open:
-            self._fault = self.client.add_notification("The picture could not be drawn", text, color="red")
+    def fault(self, text: str | None, what: str = "") -> None:
+        """Say what is wrong ("": the picture could not be drawn) and why, until it is not any more (None)."""
+        if not self.open:
+            return
+        if (before := self._faults.pop(what, None)) is not None:
+            before.remove()
+        if text is not None:
+            self._faults[what] = self.client.add_notification(what or "The picture could not be drawn", text, color="red")
 
     def run(self, source: str) -> None:
         """Let the tab run `source`, if it is still there."""

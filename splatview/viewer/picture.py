@@ -115,7 +115,7 @@ def draw(
         pixels = np.concatenate([left[:, :cut], right[:, cut:]], axis=1)
         stages = dict.fromkeys(stage for one in frames for stage in one.timings)  # one whose splats were there already has none of theirs
         timings = {stage: sum(one.timings.get(stage, 0.0) for one in frames) for stage in stages}
-    if "style" in (view.shown, view.beside):
+    if view.styles:
         timings = {**timings, "style": styles_ms}
     return frame if timings is frame.timings else replace(frame, timings=timings), pixels
 

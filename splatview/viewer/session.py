@@ -7,8 +7,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,18 +26,21 @@ from splatview.stream.resolution import Guard
 from splatview.stream.stats import Snapshot
 from splatview.stylize import Stylizer
 from splatview.viewer.faults import Faults
-from splatview.viewer.picture import Picture, Recent, Saved, draw, encoded
+from splatview.viewer.picture import Picture, Recent, Saved, Styled, draw, encoded
 from splatview.viewer.preview import Preview
 from splatview.viewer.settings import Draw
 from splatview.viewer.space import NEAR, Pose, point_under, world_camera
 from splatview.viewer.styling import Styling
+from splatview.viewer.turns import TakingTurns
 from splatview.viewer.view import Request, Shown, View
+from splatview.viewer.worker import Worker
 from splatview.viewer.world import World
 
 LARGEST = 8192  # pixels a side of a screenshot
 REPORT = 0.5  # seconds between two reports while pictures flow
 REPEAT = 0.25  # seconds in which a held key's repetitions are one press
 PICK_WIDTH = 320  # pixels of the picture that finds what was clicked on where the browser draws
+SLOW_MS = 500.0  # a style that takes longer is told of before a screenshot is made in it
 SEEN = 32  # pictures whose cameras are kept: a stroke that begins on one is told a little later
 SERVER_DRAWS: dict[Draw, Draws] = {"server": "always", "hybrid": "at rest", "browser": "never"}
 
@@ -59,7 +63,7 @@ class PageLike(Protocol):
     def split(self, at: float | None) -> None: ...
     def download(self, name: str, content: bytes) -> None: ...
     def notify(self, title: str, text: str) -> None: ...
-    def fault(self, text: str | None) -> None: ...
+    def fault(self, text: str | None, what: str = "") -> None: ...
 
 
 class Session:
@@ -80,9 +84,11 @@ class Session:
         self._faults = Faults()
         self._styling: Styling | None = None
         self._recent: Recent | None = None  # while pictures are styled: what comes of a picture at rest later is laid over the same frame
+        self._photos = Worker("splatview-screenshot")
         self._leaving = Interrupt()
         self._guard = Guard()
         self._lock = threading.Lock()
+        self._wanting = threading.Lock()  # or of two threads the one with the older request might ask last
         self._sent: Picture | None = None
         self.resting_seconds = 0.0  # that drawing pictures at rest has taken, all together
         self._seen: Picture | None = None  # the last one that the page shows
@@ -151,22 +157,22 @@ class Session:
     def set_style(self, stylizer: Stylizer, needs: tuple[Output, ...] = ()) -> None:
         """Let the view "style" show pictures of `stylizer`, which needs these outputs of frames beside the usual ones."""
         if self._styling is None:
-            self._styling = Styling(stylizer)
+            self._styling = Styling(stylizer, needs)
             self._styling.changed = self._channel.renew
             self._styling.failed = self._style_failed
+            self._channel.renew()  # it may be waited for
         else:
-            self._styling.use(stylizer)
+            self._styling.use(stylizer, needs)
         if needs != self.view.style_needs:
             self.change(style_needs=needs)
 
     def _style_failed(self, error: Exception | None) -> None:
         """The pictures go on as they are."""
-        self._page.fault(
-            None if error is None else f"The style failed: {str(error) or type(error).__name__}. The picture is shown without it."
-        )
-        if error is not None:
+        if error is None:
+            self._page.fault(None, "The style failed")
+        else:
+            self._page.fault(f"{(str(error) or type(error).__name__).rstrip('. ')}. The picture is shown without it.", "The style failed")
             log.error("the style failed", exc_info=error)
-        self._channel.renew()
 
     @property
     def budget_ms(self) -> float:
@@ -184,6 +190,13 @@ class Session:
 
     def set_fov(self, fov_y: float) -> None:
         self._page.set_fov(fov_y)
+
+    @property
+    def middle_depth(self) -> float | None:
+        """Half of what the last picture shows is nearer: scene units along the view axis; None: it shows nothing."""
+        sent = self._sent
+        depth = np.zeros(0) if sent is None else sent.depth[sent.depth > 0]
+        return float(np.median(depth)) if len(depth) else None
 
     def home(self) -> None:
         self._page.home()
@@ -205,17 +218,17 @@ class Session:
 
     def refresh(self) -> None:
         """Want the picture that fits the camera, the view and the scene as they are now."""
-        width, height = (max(1, round(side * self.view.render_size)) for side in self._page.size)
-        try:
-            camera = self.camera(min(width, LARGEST), min(height, LARGEST))
-        except ValueError:  # a page may send anything
-            return
-        if self.preview is not None:
-            with self._lock:
+        with self._wanting:
+            width, height = (max(1, round(side * self.view.render_size)) for side in self._page.size)
+            try:
+                camera = self.camera(min(width, LARGEST), min(height, LARGEST))
+            except ValueError:  # a page may send anything
+                return
+            if self.preview is not None:
                 self._channel.limit(SERVER_DRAWS[self.preview.settle(self.view)])
-        request = self._request(camera)
-        self._channel.expect_fields(bool(request.scene.visible_fields))
-        self._channel.ask(request)
+            request = self._request(camera)
+            self._channel.expect_fields(bool(request.scene.visible_fields))
+            self._channel.ask(request)
 
     def world_changed(self) -> None:
         """The scene is another one."""
@@ -268,30 +281,29 @@ class Session:
         return self._pipeline.call(find, at_once=True)
 
     def screenshot(self, width: int, height: int) -> Future[None]:
-        """Draw the view at `width` x `height` and hand it to the browser as a PNG."""
+        """Draw the view at `width` x `height` and hand it to the browser as a PNG; everybody's pictures go on meanwhile."""
         width, height = (min(max(1, side), LARGEST) for side in (width, height))
         request = self._request(self.camera(width, height))
-        done: Future[None] = Future()
+        turns = TakingTurns(self._renderer, self._pipeline)
 
-        def save(drawn: Future[bytes]) -> None:
-            error = CancelledError("the viewer was closed") if drawn.cancelled() else drawn.exception()
-            if error is None:
-                self._page.download(f"splatview_{width}x{height}.png", drawn.result())
-                done.set_result(None)
-            else:
-                self._page.notify("No screenshot", str(error))
-                done.set_exception(error)
+        def take() -> None:
+            try:
+                styling = self._styling if request.view.styles else None
+                if styling is not None and styling.figures[1].p50_ms > SLOW_MS:
+                    self._page.notify("Screenshot", "It is redrawn in the style first, which takes a while.")
+                styled = None if styling is None else styling.exactly
+                pixels = draw(turns, request, request.camera, self._leaving, styled=styled)[1]
+                self._page.download(f"splatview_{width}x{height}.png", encode_png(pixels))
+            except Exception as error:
+                self._page.notify("No screenshot", str(error) or "the viewer was closed")
+                raise
 
-        def png() -> bytes:
-            styled = None if self._styling is None else self._styling.exactly
-            return encode_png(draw(self._renderer, request, request.camera, self._leaving, styled=styled)[1])
-
-        self._pipeline.call(png).add_done_callback(save)
-        return done
+        return self._photos.call(take)
 
     def close(self) -> None:
         """Let go of everything that was drawn for the page, and of what is being drawn."""
         self._leaving.set()
+        self._photos.close(0.0)
         self._channel.close()
         if self._styling is not None:
             self._styling.close()
@@ -314,9 +326,7 @@ class Session:
         if turn.scale < 1:
             camera = camera.resized(max(1, round(camera.width * turn.scale)), max(1, round(camera.height * turn.scale)))
         saved = Saved(None if turn.still else self._guard.limit, turn.detail, turn.share)
-        styles = self._styling is not None and "style" in (request.view.shown, request.view.beside)
-        self._recent = (self._recent or Recent(self._renderer)) if styles else None
-        styled = self._styling.show if self._styling is not None else None
+        styled = self._styled_by(request.view, turn.still)
         frame, pixels = draw(self._recent or self._renderer, request, camera, interrupt, saved, styled)
         if interrupt.is_set:
             raise Interrupted
@@ -326,6 +336,17 @@ class Session:
             self._guard.observe(sum(frame.timings.values()), blending, self.budget_ms, turn.smallest)
         encoder = getattr(self._renderer, "encode_jpeg", None)  # where it draws on a GPU
         return encoded(frame, pixels, self._placing.scale, None if turn.still else turn.quality, saved, encoder)
+
+    def _styled_by(self, view: View, still: bool) -> Styled | None:
+        """What gives a frame's style, if the view shows any; otherwise the stylizer rests."""
+        if self._styling is None:
+            return None
+        if view.styles:
+            self._recent = self._recent or Recent(self._renderer)
+            return partial(self._styling.show, still=still)
+        self._recent = None
+        self._styling.pause()
+        return None
 
     def _failed(self, turn: Turn[Request], error: Exception) -> None:
         if self._faults.note(error, turn):

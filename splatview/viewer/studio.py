@@ -11,6 +11,7 @@ from splatview.viewer.downloads import Downloads
 from splatview.viewer.live import Live
 from splatview.viewer.loading import Loading
 from splatview.viewer.remembered import Remembered
+from splatview.viewer.styles import Styles
 from splatview.viewer.worker import Worker
 from splatview.viewer.world import World
 
@@ -29,6 +30,7 @@ class Studio:
     uploads: bool = True  # whether pages may send files
     downloads: Downloads = field(default_factory=Downloads)
     live: Live = field(default_factory=Live)
+    styles: Styles = field(default_factory=Styles)
     exporting: Worker = field(default_factory=lambda: Worker("splatview-export"))
 
     def close(self) -> None:

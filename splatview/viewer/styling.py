@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from splatview.arrays import Bytes
-from splatview.frame import Frame, Interrupted
+from splatview.frame import Frame, Interrupted, Output
 from splatview.stream.stages import Counts, Pace, Stage
 from splatview.stylize import Stylizer, settled, shown_by
 from splatview.stylize.carried import Carrier
 
 MOST_CALLS = 64  # for one picture: no stylizer needs as many
-NICE = 5  # how far the stylizer's thread stands behind the others
+NICE, LEAST = 5, 19  # how far the stylizer's thread stands behind the others; as far as it goes
 PROMPT_MS = 12.0  # a stylizer that mostly takes no longer is waited for, up to twice as long
 
 
@@ -32,6 +32,7 @@ class Styled:
     picture: Bytes
     given: Frame  # that made the stylizer give it
     settled: bool
+    by: Stylizer
 
     @cached_property
     def carrier(self) -> Carrier:
@@ -40,19 +41,21 @@ class Styled:
 
 
 class Styling:
-    """Redraws frames. `show` is called by the drawing thread, the others by any."""
+    """Redraws frames. `show` and `pause` are called by the drawing thread, the others by any."""
 
-    def __init__(self, stylizer: Stylizer) -> None:
+    def __init__(self, stylizer: Stylizer, needs: tuple[Output, ...] = ()) -> None:
+        """`needs`: what the stylizer wants of frames, beside what all have."""
         self.changed: Callable[[], None] = lambda: None  # the frame that was shown last has a style, or a better one, by now
-        self.failed: Callable[[Exception | None], None] = lambda error: None  # None: it works again
-        self._stylizer = stylizer
+        self.failed: Callable[[Exception | None], None] = lambda error: None  # None: it works again, or nobody wants it to; must not wait
+        self._stylizer, self._needs = stylizer, needs
         self._stage: Stage[Frame, Styled] = Stage("style", self._style, self._styled)
         self._stage.failed = self._broke
         self._told = threading.Condition()
         self._using = threading.Lock()
         self._asked: Frame | None = None  # what the stage is to redraw
+        self._still = False  # it is of a view at rest
         self._newest: Styled | None = None
-        self._broken = False
+        self._fault: str | None = None  # what it fails with
         self._waited_for = False
         self._shown = 0
         self._started = False
@@ -62,26 +65,33 @@ class Styling:
     def stylizer(self) -> Stylizer:
         return self._stylizer
 
-    def use(self, stylizer: Stylizer) -> None:
-        """Take another one from the next frame on; a picture at rest is redrawn."""
+    def use(self, stylizer: Stylizer, needs: tuple[Output, ...] = ()) -> None:
+        """Take another one from the next frame on; the frame that is shown is redrawn, if it has what is needed."""
         with self._told:
-            self._stylizer, self._asked = stylizer, None
-        self._stage.forget_times()
-        self.changed()
+            self._stylizer, self._needs = stylizer, needs
+            self._stage.forget_times()
+            if self._asked is not None and self._has_all(self._asked):
+                self._stage.put(self._asked)
+            else:
+                self._asked = None
 
-    def show(self, frame: Frame) -> Bytes:
-        """[H, W, 3] what is to be seen of `frame` now; the frame itself as long as there is no style at all."""
+    def show(self, frame: Frame, still: bool = True) -> Bytes:
+        """[H, W, 3] what is to be seen of `frame` now; the frame itself as long as there is no style at all.
+
+        `still`: of a view at rest, which is redrawn until the stylizer has settled. In motion another frame follows.
+        """
         with self._told:
             if not self._started:
                 self._started = True
                 self._stage.start()
-            if self._asked is not frame:
+            newest, comes_to_rest, self._still = self._newest, still and not self._still, still
+            unsettled = newest is not None and newest.given is frame and not newest.settled
+            if self._asked is not frame or (comes_to_rest and unsettled):
                 self._asked = frame
                 self._stage.put(frame)
-            pace = self._stage.pace
-            if 0 < pace.p50_ms <= PROMPT_MS:
+            if 0 < self._stage.pace.p50_ms <= PROMPT_MS:
                 self._waited_for = True
-                self._told.wait_for(lambda: self._broken or self._is_of(frame), 2e-3 * PROMPT_MS)
+                self._told.wait_for(lambda: self._fault is not None or self._is_given(frame), 2e-3 * PROMPT_MS)
                 self._waited_for = False
             newest = self._newest
             self._shown += newest is not None
@@ -89,14 +99,23 @@ class Styling:
             return frame.rgb8
         return newest.picture if newest.frame is frame else newest.carrier.onto(frame)
 
+    def pause(self) -> None:
+        """No picture shows a style: what is under way is finished, and that is all. The newest style stays, for when it is turned on."""
+        with self._told:
+            self._asked = None
+            fault, self._fault = self._fault, None
+            if fault is not None:
+                self.failed(None)
+
     def exactly(self, frame: Frame) -> Bytes:
         """[H, W, 3] the style of `frame`, however long it takes."""
+        stylizer = self._stylizer
         with self._using:
-            picture = self._stylizer.style(frame)
+            picture = stylizer.style(frame)
             for _ in range(MOST_CALLS):
-                if settled(self._stylizer):
+                if settled(stylizer):
                     break
-                picture = self._stylizer.style(frame)
+                picture = stylizer.style(frame)
             return picture
 
     @property
@@ -105,7 +124,7 @@ class Styling:
         return self._stage.counts, self._stage.pace, self._shown
 
     def close(self) -> None:
-        self._stage.close()
+        self._stage.stop()  # without waiting: it is called where everybody's messages come in
 
     # What its own thread does.
 
@@ -113,37 +132,53 @@ class Styling:
         if not self._behind:
             self._behind = True
             step_behind()
+        with self._told:
+            stylizer, fits = self._stylizer, self._has_all(frame)
+        if not fits:  # it was drawn for the stylizer before; one for this comes
+            return None
         with self._using, suppress(Interrupted):  # it was told to end, and another one comes, or none
-            picture = self._stylizer.style(frame)
-            return Styled(shown_by(self._stylizer, frame), picture, frame, settled(self._stylizer))
+            picture = stylizer.style(frame)
+            return Styled(shown_by(stylizer, frame), picture, frame, settled(stylizer), stylizer)
         return None
 
     def _styled(self, styled: Styled) -> None:
         with self._told:
-            mended, self._broken = self._broken, False
+            mended, self._fault = self._fault is not None, None
             self._newest = styled
             now = self._asked is styled.given
-            unseen = now and not (self._waited_for and styled.frame is styled.given)
+            again = now and self._still and not styled.settled and styled.by is self._stylizer  # another one was given it by `use`
+            unseen = now and not self._waited_for
             self._told.notify_all()
-        if mended:
-            self.failed(None)
-        if now and not styled.settled:
+            if mended:
+                self.failed(None)
+        if again:
             self._stage.put(styled.given)
         if unseen:
             self.changed()
 
     def _broke(self, error: Exception) -> None:
         with self._told:
-            told, self._newest, self._broken = self._broken, None, True
+            fault = repr(error)
+            told = fault == self._fault or self._asked is None  # the latter: nobody wants it any more
+            self._newest = None
+            if self._asked is not None:
+                self._fault = fault
             self._told.notify_all()
+            if not told:
+                self.failed(error)
         if not told:
-            self.failed(error)
+            self.changed()
 
-    def _is_of(self, frame: Frame) -> bool:
-        return self._newest is not None and self._newest.frame is frame
+    def _has_all(self, frame: Frame) -> bool:
+        return all(output in frame.images for output in self._needs)
+
+    def _is_given(self, frame: Frame) -> bool:
+        """Whether the newest style is what the stylizer made when it was given `frame`."""
+        return self._newest is not None and self._newest.given is frame and self._newest.by is self._stylizer
 
 
 def step_behind() -> None:
     """Let other threads go first where cores are few: the drawing's above all. Threads that this one starts do the same."""
     with suppress(AttributeError, OSError):  # not where threads have no numbers of their own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(os.getpriority(os.PRIO_PROCESS, thread) + NICE, LEAST))

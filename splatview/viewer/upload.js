@@ -1,7 +1,8 @@
 // Files that are dropped on the page or chosen with a button, sent to the server one after another, with their progress.
-// Run with the most bytes that a file may have. A page outlives a lost connection, so a second run only brings the limit up to date.
-(limit) => {
-  if (window.__splatviewFiles) { window.__splatviewFiles.limit = limit; return; }
+// Run with the most bytes that a file may have, and with what the server calls the page. A page outlives a lost connection, so a second
+// run only brings both up to date.
+(limit, page) => {
+  if (window.__splatviewFiles) { Object.assign(window.__splatviewFiles, { limit, page }); return; }
   const element = (parent, kind, style, text = "") => {
     const made = parent.appendChild(document.createElement(kind));
     made.style.cssText = style;
@@ -12,7 +13,7 @@
   list.id = "splatview-files";
   const veil = element(document.body, "div",
     "position:fixed;inset:0;z-index:999;display:none;place-items:center;pointer-events:none;" +
-    "font:20px sans-serif;color:white;background:rgba(30,60,110,.5)", "Drop files to add them as layers");
+    "font:20px sans-serif;color:white;background:rgba(30,60,110,.5)", "Drop scenes to add them as layers, or an ONNX network to draw with");
   const waiting = [];
   let busy = false;
 
@@ -46,7 +47,7 @@
     };
     request.onerror = () => shown.fail("the connection was lost");
     request.onloadend = () => { busy = false; shown.cancel = () => {}; next(); };
-    request.open("POST", `/upload?name=${encodeURIComponent(file.name)}`);
+    request.open("POST", `/upload?name=${encodeURIComponent(file.name)}&page=${window.__splatviewFiles.page}`);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.responseType = "json";
     request.send(file);
@@ -85,5 +86,5 @@
     input.onchange = () => add(input.files);
     input.click();
   };
-  window.__splatviewFiles = { limit, choose, add };
+  window.__splatviewFiles = { limit, page, choose, add };
 }

@@ -18,7 +18,7 @@ SILENCE = 60.0  # seconds without a byte after which an upload is given up
 AT_ONCE = 4  # uploads; more are asked to come again
 LONGEST_NAME = 120  # bytes; file systems take 255, and layers are named by it
 
-Received = Callable[[Path], Future[str]]  # reads a file in a thread of its own, and gives what it was added as
+Received = Callable[[Path, str], Future[str]]  # reads a file of a page in a thread of its own, and gives what it was added as
 
 
 def plain_name(name: str) -> str:
@@ -48,7 +48,7 @@ class Uploads:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answers `POST /upload?name=...` with {"added": name} once the file was read, or {"error": text}."""
+        """Answers `POST /upload?name=...&page=...` with {"added": name} once the file was read, or {"error": text}."""
         if self._running >= AT_ONCE:
             return _refused(503, f"{AT_ONCE} files are being sent already: try again when one of them is done")
         self._running, self._count = self._running + 1, self._count + 1
@@ -57,7 +57,7 @@ class Uploads:
         try:
             self._check_room(request.content_length or 0)
             await self._save(request, path)
-            return await self._read(path)
+            return await self._read(path, request.query.get("page", ""))
         except _Refused as refused:
             return _refused(refused.status, str(refused))
         except (ConnectionError, TimeoutError, web.RequestPayloadError):  # cancelled, or the page is gone
@@ -88,9 +88,9 @@ class Uploads:
         if not size:
             raise _Refused(400, "the file is empty")
 
-    async def _read(self, path: Path) -> web.Response:
+    async def _read(self, path: Path, page: str) -> web.Response:
         try:
-            return web.json_response({"added": await asyncio.wrap_future(self._received(path))})
+            return web.json_response({"added": await asyncio.wrap_future(self._received(path, page))})
         except Exception as error:  # of the file, mostly; whoever reads it logs what is our fault
             return _refused(422, (str(error) or type(error).__name__).replace(str(path), path.name))
 
@@ -102,7 +102,7 @@ class Uploads:
             raise _Refused(507, f"the server's disk has no room for {size / 1e6:,.0f} MB")
 
 
-def _nobody(path: Path) -> Future[str]:
+def _nobody(path: Path, page: str) -> Future[str]:
     raise ValueError("the viewer was closed")
 
 

@@ -43,6 +43,11 @@ class View:
     selection: Marked = "tint"  # how selected Gaussians are shown
     style_needs: tuple[Output, ...] = ()  # what the style is made of, beside the picture
 
+    @property
+    def styles(self) -> bool:
+        """Whether a style is to be seen."""
+        return "style" in (self.shown, self.beside)
+
     def options(self, near: float, shown: tuple[Shown, ...]) -> RenderOptions:
         """How to draw what is `shown`, all of one style; `near` in world units."""
         wanted: list[Output] = [output for one in shown for output in (*OUTPUTS[one], *(self.style_needs if one == "style" else ()))]

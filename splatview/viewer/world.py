@@ -257,9 +257,11 @@ class World:
                 shown = state()
             except (ValueError, Cancelled):
                 return
-            if number == self._previews:
+            with self._lock:  # or one that has just been ended would be seen for ever
+                if number != self._previews:
+                    return
                 self._preview = shown
-                self._changed()
+            self._changed()
 
         self._worker.call(lambda: self._busy(work, "Previewing"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from splatview.edit.document import Entry
 from splatview.edit.operations import Grade, Paint, Relight
@@ -120,6 +121,16 @@ class Panel:
                 self.training = TrainingFolder(self.page, self._live)
             else:
                 self.training.show()
+
+    def network_arrived(self, path: Path) -> None:
+        """Draw with a network that the person has sent."""
+        with self.page.perhaps_gone():
+            self.style.draw_with(path)
+
+    def styles_changed(self) -> None:
+        """Show the saved styles as they are now."""
+        with self.page.perhaps_gone():
+            self.style.saved.show()
 
     def bookmarks_changed(self) -> None:
         """Show the saved views as they are now."""
