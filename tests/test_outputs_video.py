@@ -15,6 +15,7 @@ import tiny_videos
 from tiny_videos import psnr, smooth
 
 from splatview.outputs.containers import CONTAINERS, Picture, VideoForm
+from splatview.outputs.rising import Rising
 from splatview.outputs.video import VideoReader, VideoWriter
 
 
@@ -192,6 +193,48 @@ def test_a_video_that_breaks_off_says_where_after_what_there_is(tmp_path, suffix
     with pytest.raises(ValueError, match="breaks off after") as raised, VideoReader(tmp_path / f"cut.{suffix}") as video:
         found.extend(video.pictures())
     assert 10 < len(found) < 60 and f"cut.{suffix}" in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_video_that_begins_late_is_whole(tmp_path):
+    for name in ("a.mkv", "a.mp4"):
+        source = tiny_videos.write(tmp_path / name, count=10, times=[700 + 40 * number for number in range(10)])
+        assert [float(one.time) for one in read(source)[1]] == pytest.approx([0.7 + 0.04 * number for number in range(10)])
+
+
+def test_times_go_on_where_videos_were_put_together(tmp_path):
+    """Of a broadcast as a file there may be several, one after another, and each begins at its own time."""
+    part = tiny_videos.write(tmp_path / "a.ts", count=50, sound="aac")
+    (tmp_path / "twice.ts").write_bytes(2 * part.read_bytes())
+    times = [one.time for one in read(part)[1]]
+    step = Fraction(1, 25)
+    assert [one.time for one in read(tmp_path / "twice.ts")[1]] == [*times, *(one + times[-1] + step - times[0] for one in times)]
+    for suffix in ("mp4", "mkv", "webm"):
+        copied(tmp_path / "twice.ts", tmp_path / f"b.{suffix}")
+        begin, end = tiny_videos.span(tmp_path / f"b.{suffix}")
+        assert begin == pytest.approx(float(times[0]), abs=0.1) and end == pytest.approx(float(times[0]) + 4, abs=0.1), suffix
+
+
+def test_sound_that_begins_late_or_changes_its_kind_is_encoded_anew(tmp_path):
+    tiny_videos.write(tmp_path / "late.mkv", count=50, sound="flac", silence=1.0)
+    for suffix in ("mov", "webm"):
+        copied(tmp_path / "late.mkv", tmp_path / f"b.{suffix}")
+        assert tiny_videos.span(tmp_path / f"b.{suffix}")[0] == pytest.approx(1, abs=0.03)
+    for name, layout in (("one.ts", "mono"), ("other.ts", "stereo")):
+        tiny_videos.write(tmp_path / name, count=50, sound="mp2", layout=layout)
+    (tmp_path / "both.ts").write_bytes((tmp_path / "one.ts").read_bytes() + (tmp_path / "other.ts").read_bytes())
+    copied(tmp_path / "both.ts", tmp_path / "b.mp4")
+    begin, end = tiny_videos.span(tmp_path / "b.mp4")
+    assert end - begin == pytest.approx(4, abs=0.15) and tiny_videos.loudness(tmp_path / "b.mp4") > 0.1
+
+
+@pytest.mark.parametrize("least", [0, 1])
+def test_times_that_rise_stay_and_all_others_are_made_to(least):
+    rising = Rising(1000, least)
+    times = [7, 47, 87, 300, 1500]
+    assert [rising.of(time, 40) for time in times] == times
+    assert [rising.of(time, 40) for time in (1500, 1460, None, 1700)] == [1500 + least, 1500 + 2 * least, 1540 + 2 * least, 1700]
+    assert [rising.of(time, 40) for time in (7, 47, 2000)] == [1740, 1780, 3733], "a jump back"
+    assert [Rising(1000).of(None, 40), Rising(1000).of(-80, 40)] == [0, -80]
 
 
 def test_what_is_no_video_is_one_line(tmp_path):

@@ -19,6 +19,7 @@ from splatview.arrays import Bytes
 from splatview.extras import MissingExtra
 from splatview.outputs.beside import beside
 from splatview.outputs.containers import CONTAINERS, Container, Picture, VideoForm
+from splatview.outputs.rising import Rising
 from splatview.outputs.sound import Sound
 
 try:
@@ -78,8 +79,14 @@ class VideoReader:
         stream = self._stream
         if stream.duration and stream.time_base:
             return stream.duration * Fraction(stream.time_base)
-        told = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
-        return 3600 * int(told[1]) + 60 * int(told[2]) + Fraction(told[3]) if told else None
+        told = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska, where it is when they end
+        return 3600 * int(told[1]) + 60 * int(told[2]) + Fraction(told[3]) - self._begin if told else None
+
+    @property
+    def _begin(self) -> Fraction:
+        """When the first picture comes, in seconds."""
+        stream = self._stream
+        return stream.start_time * Fraction(stream.time_base) if stream.start_time and stream.time_base else Fraction(0)
 
     @property
     def count(self) -> int | None:
@@ -93,19 +100,19 @@ class VideoReader:
     def pictures(self) -> Iterator[Picture]:
         """The pictures from here on, upright, their times rising. ValueError where the file breaks off."""
         form, colours = self.form, VideoReformatter()
+        rising, step = Rising(float(1 / form.time_base)), max(1, round(1 / form.rate / form.time_base))
         last: Fraction | None = None
         count, frame = 0, self._first
         while frame is not None:
-            time = None if frame.pts is None else frame.pts * Fraction(frame.time_base or form.time_base)
-            if time is None or (last is not None and time <= last):
-                time = Fraction(0) if last is None else last + 1 / form.rate if time is None else last + form.time_base
-            last = time
-            yield Picture(_upright(frame, colours), time)
+            last = rising.of(frame.pts, step) * form.time_base
+            yield Picture(_upright(frame, colours), last)
             count += 1
             frame = next(self._frames, None)
-        begin = self._stream.start_time * form.time_base if self._stream.start_time else Fraction(0)
-        if self.seconds and last is not None and last - begin < self.seconds - max(SHORT, 3 / form.rate):
-            raise ValueError(f"{self.path}: the video breaks off after {count} pictures ({float(last):.1f} of {float(self.seconds):.1f} s)")
+        whole, begin = self.seconds, self._begin
+        if whole and last is not None and last - begin < whole - max(SHORT, 3 / form.rate):
+            raise ValueError(
+                f"{self.path}: the video breaks off after {count} pictures ({float(last - begin):.1f} of {float(whole):.1f} s)"
+            )
 
     def close(self) -> None:
         self._container.close()
