@@ -245,6 +245,13 @@ def test_a_video_keeps_its_times_and_its_sound(capsys, tmp_path):
     assert re.search(r"read [\d.]+/[\d.]+, style [\d.]+/[\d.]+, write [\d.]+/[\d.]+", printed)
 
 
+def test_what_is_left_out_of_a_video_is_told(capsys, tmp_path):
+    source = tiny_videos.write(tmp_path / "in.mkv", sound="flac", subtitles=["hello"])
+    assert stylize(source, "-o", tmp_path / "out.mov") == 0
+    printed = capsys.readouterr().out
+    assert "\nnote: its sound is flac" in printed and "\nnote: its subtitles are subrip, which mov does not hold: left out\n" in printed
+
+
 def test_frames_of_a_video_become_pictures_and_pictures_a_video(tmp_path, video):
     assert stylize(video, "-o", tmp_path / "f_%03d.png", "--frames", "4", "--style", "toon") == 0
     names = [f"f_{number:03d}.png" for number in range(4)]

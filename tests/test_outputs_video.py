@@ -135,6 +135,52 @@ def test_all_streams_of_sound_go_along(tmp_path):
     assert [first, second] == tiny_videos.sounds(tmp_path / "a.mp4") and first[1] != second[1]
 
 
+TEXTS = ["hello", "☃ & co", "good bye"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "codec"),
+    [("a.mkv", "b.mkv", "subrip"), ("a.mp4", "b.mp4", "mov_text"), ("a.mp4", "b.mov", "mov_text"), ("a.webm", "b.mkv", "webvtt")],
+)
+@pytest.mark.parametrize("sound", [True, False])
+def test_subtitles_that_the_container_holds_stay_as_they_are(tmp_path, source, target, codec, sound):
+    webm = source.endswith("webm")
+    audio = ("libopus" if webm else "aac") if sound else None
+    tiny_videos.write(tmp_path / source, count=50, video="libvpx" if webm else "libx264", sound=audio, subtitles=TEXTS)
+    assert copied(tmp_path / source, tmp_path / target) == ()
+    expected = [(text, 0.5 * place) for place, text in enumerate(TEXTS)]
+    for name in (source, target):
+        [(found, _, texts)] = tiny_videos.subtitles(tmp_path / name)
+        assert (found, texts) == (codec, expected), name
+    before, after = (tiny_videos.sounds(tmp_path / name) for name in (source, target))
+    assert [one[:3] for one in before] == [one[:3] for one in after] and len(after) == sound
+
+
+def test_subtitles_that_it_does_not_hold_are_left_out_and_that_is_said(tmp_path):
+    tiny_videos.write(tmp_path / "a.mkv", count=50, sound="aac", subtitles=TEXTS)
+    assert copied(tmp_path / "a.mkv", tmp_path / "b.mp4") == ("its subtitles are subrip, which mp4 does not hold: left out",)
+    assert tiny_videos.subtitles(tmp_path / "b.mp4") == [] and len(tiny_videos.sounds(tmp_path / "b.mp4")) == 1
+
+
+def test_subtitles_that_come_after_the_end_are_cut_off_as_the_sound_is(tmp_path):
+    source = tiny_videos.write(tmp_path / "a.mkv", count=50, sound="aac", subtitles=TEXTS)
+    with VideoReader(source) as video, VideoWriter(tmp_path / "b.mkv", video.form, source) as writer:
+        for _, picture in zip(range(20), video.pictures(), strict=False):
+            writer.write(picture)
+        writer.along_until = Fraction(20, 25)
+    [(_, _, texts)] = tiny_videos.subtitles(tmp_path / "b.mkv")
+    assert [text for text, _ in texts] == TEXTS[:2] and tiny_videos.span(tmp_path / "b.mkv")[1] == pytest.approx(0.8, abs=0.1)
+
+
+def test_people_find_their_language(tmp_path):
+    source = tiny_videos.write(tmp_path / "a.mkv", count=20, sound="flac", streams=2, subtitles=TEXTS, languages=("fra", "eng", "ita"))
+    for target in ("b.mkv", "b.mov"):  # as it is, and encoded anew
+        copied(source, tmp_path / target)
+        with av.open(str(tmp_path / target)) as container:
+            assert [one.metadata.get("language") for one in container.streams.audio] == ["fra", "eng"]
+            assert [one.metadata.get("language") for one in container.streams.subtitles] == ["ita"] * (target == "b.mkv")
+
+
 @pytest.mark.parametrize(("suffix", "codec"), [(".webm", "opus"), (".mp4", "aac")])
 def test_other_sound_is_encoded_anew_and_that_is_said(tmp_path, suffix, codec):
     tiny_videos.write(tmp_path / "a.mov", count=25, sound="pcm_s16le")
@@ -151,7 +197,7 @@ def test_sound_ends_where_it_is_told_to(tmp_path):
     with VideoReader(source) as video, VideoWriter(tmp_path / "b.mp4", video.form, source) as writer:
         for _, picture in zip(range(10), video.pictures(), strict=False):
             writer.write(picture)
-        writer.sound_until = Fraction(10, 25)
+        writer.along_until = Fraction(10, 25)
     whole, part = tiny_videos.sounds(source)[0][2], tiny_videos.sounds(tmp_path / "b.mp4")[0][2]
     assert part == pytest.approx(whole / 5, abs=2)
 

@@ -34,6 +34,7 @@ def write(
     layout="mono",
     subtitles=(),
     silence=0.0,
+    languages=(),
 ):
     """A video of `count` frames; `times` in thousandths of a second; `sound`: the codec of a sine as long as the video.
 
@@ -48,6 +49,8 @@ def write(
             stream.set_display_rotation(rotation)
         sounds = [container.add_stream(sound, rate=RATES.get(sound, 44100), layout=layout) for _ in range(streams)] if sound else []
         text = _written(container, path) if subtitles else None
+        for one, language in zip([*sounds, text], languages, strict=False):
+            one.metadata["language"] = language
         for place, one in enumerate(subtitles):
             container.mux(_subtitle(text, one, place))
         for number in range(count):

@@ -47,7 +47,7 @@ class Source:
     count: int | None = None  # about; None: nobody knows
     form: VideoForm = field(default_factory=lambda: VideoForm(1, 1))  # all but its size
     live: bool = False
-    sound: Path | None = None
+    along: Path | None = None  # a video, whose sound and subtitles go along
     scene: Scene | None = None
     files: tuple[Path, ...] = ()  # not to be written over
     close: Callable[[], None] = lambda: None
@@ -116,7 +116,7 @@ def of_video(path: Path, size: Size | None) -> Source:
                 return
             before += last + 1 / form.rate
 
-    return Source(str(path), values, lambda shot: float(shot.time), count=count, form=form, sound=path, files=(path,))
+    return Source(str(path), values, lambda shot: float(shot.time), count=count, form=form, along=path, files=(path,))
 
 
 def of_webcam(number: int, size: Size | None, clock: Callable[[], float] = time.monotonic, **how: Any) -> Source:

@@ -84,11 +84,13 @@ class Command(Generic[F]):
     """Redraw a scene, pictures, a video or a webcam in a style.
 
     INPUT is a scene (several are drawn together) with --camera, pictures (a folder or a pattern, too), a video, or the number of a webcam.
-    A scene without --camera is flown around once. Videos keep their times and their sound. Ctrl+C ends the recording of a webcam, which is
-    a whole video then; of a file that is not finished, no video is left, and of pictures those that are done.
+    A scene without --camera is flown around once. Videos keep their times, their sound and their subtitles. Ctrl+C ends the recording of a
+    webcam, which is a whole video then; of a file that is not finished, no video is left, and of pictures those that are done.
 
     Example: splatview stylize walk.mp4 -o painted.mp4 --style oil --length 12
+
     Example: splatview stylize garden.ply --camera path.json -o garden.mp4 --style watercolour
+
     Example: splatview stylize 0 --style toon
     """
 

@@ -106,7 +106,7 @@ class Pictures:
 
 
 class Video:
-    """A video file, with the sound of the source if it has any. It is there when it is finished, and not before."""
+    """A video file, with the sound and the subtitles of the source if it has any. It is there when it is finished, and not before."""
 
     every, title = True, "write"
 
@@ -119,7 +119,7 @@ class Video:
         self._opened = ExitStack()
         self._writer: Any = None
         self._last = Fraction(0)
-        self.cut = False  # if so, neither is its sound
+        self.cut = False  # if so, neither are its sound and its subtitles
 
     def put(self, styled: Styled) -> Styled:
         with self._using:
@@ -132,7 +132,7 @@ class Video:
         if self._writer is None:
             form = replace(self._source.form, width=width, height=height)
             with users_fault(ValueError):
-                self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.sound))
+                self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.along))
             self._size = width, height
         elif styled.shot.time <= self._last:  # of what is live, another picture of the same moment
             return
@@ -154,7 +154,7 @@ class Video:
         with self._using:  # whoever is writing still is let end
             self._closed = True
             if self._writer is not None and self.cut:
-                self._writer.sound_until = self._last + 1 / self._source.form.rate
+                self._writer.along_until = self._last + 1 / self._source.form.rate
             self._opened.__exit__(kind, error, trace)
 
 

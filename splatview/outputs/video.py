@@ -20,7 +20,7 @@ from splatview.extras import MissingExtra
 from splatview.outputs.beside import beside
 from splatview.outputs.containers import CONTAINERS, Container, Picture, VideoForm
 from splatview.outputs.rising import Rising
-from splatview.outputs.sound import Sound
+from splatview.outputs.tracks import Tracks
 
 try:
     import av
@@ -136,12 +136,12 @@ class VideoReader:
 class VideoWriter:
     """A video that is being written: inside of a `with`, at whose end the file is there, and nothing of it if that failed.
 
-    `sound`: a video whose streams of sound go along, as they are where the container takes them. Pictures of an odd size get another row
+    `along`: a video whose sound and subtitles go along, as they are where the container takes them. Pictures of an odd size get another row
     or column, like the last, as H.264 wants it. `notes` says for people what else is not as it was. OSError if it cannot be written,
     ValueError if there is no video of that name or size.
     """
 
-    def __init__(self, path: Path, form: VideoForm, sound: Path | None = None) -> None:
+    def __init__(self, path: Path, form: VideoForm, along: Path | None = None) -> None:
         kind = CONTAINERS.get(path.suffix.lower())
         if kind is None:
             raise ValueError(f"{path}: expected the name of a video, which ends in {', '.join(CONTAINERS)}")
@@ -152,7 +152,7 @@ class VideoWriter:
         self.path = path
         self.count = 0
         self.notes: tuple[str, ...] = ()
-        self.sound_until: Fraction | None = None  # seconds; None: to its end
+        self.along_until: Fraction | None = None  # seconds; None: to its end
         self._form, self._colours = form, VideoReformatter()
         self._odd = form.height % 2, form.width % 2
         with ExitStack() as opened, self._faults():
@@ -161,11 +161,11 @@ class VideoWriter:
                 _closing(av.open(str(part.absolute()), "w", format=kind.format, container_options=kind.muxing))
             )
             self._stream = self._added(kind)
-            self._sound = None if sound is None else opened.enter_context(Sound(_opened(sound), self._container, kind, av))
+            self._tracks = None if along is None else Tracks(opened.enter_context(_opened(along)), self._container, kind, av)
             self._opened = opened.pop_all()
 
     def write(self, picture: Picture) -> None:
-        """The next picture, of the form's size, after the one before; sound that belongs before it goes first."""
+        """The next picture, of the form's size, after the one before; sound and subtitles that belong before it go first."""
         rgb8 = np.pad(picture.rgb8, ((0, self._odd[0]), (0, self._odd[1]), (0, 0)), "edge") if any(self._odd) else picture.rgb8
         with self._faults():
             frame = self._colours.reformat(
@@ -176,8 +176,8 @@ class VideoWriter:
                 interpolation=EXACT,
             )
             frame.pts, frame.time_base = round(picture.time / self._form.time_base), self._form.time_base
-            if self._sound is not None:
-                self._sound.write(picture.time)
+            if self._tracks is not None:
+                self._tracks.write(picture.time)
             self._container.mux(self._stream.encode(frame))
             self.count += 1
 
@@ -191,10 +191,10 @@ class VideoWriter:
                 return
             with self._opened:
                 self._container.mux(self._stream.encode(None))
-                if self._sound is not None:
-                    self._sound.write(self.sound_until)
-                    self._sound.end()
-                    self.notes = self._sound.notes
+                if self._tracks is not None:
+                    self._tracks.write(self.along_until)
+                    self._tracks.end()
+                    self.notes = self._tracks.notes
 
     def _added(self, kind: Container) -> Any:
         form = self._form
