@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -144,6 +145,12 @@ USER_ERRORS = {
         ["{scene}", "--where", "depth", "5", "2", "-o", "{tmp}/x.png"],
         "depth: expected 0 <= NEAR < FAR, got 5 2",
     ),
+    "place before what is redrawn": (["--where", "depth", "0", "5", "{scene}", "-o", "{tmp}/x.png"], "before --where"),
+    "cameras of a video": (["{video}", "--camera", "{tmp}/no.json", "-o", "{tmp}/x.mp4"], "--camera is for scenes, and"),
+    "cameras that are none": (["{scene}", "--camera", "{tmp}/f_0000.png", "-o", "{tmp}/x.mp4"], "expected a JSON camera file"),
+    "background of a picture": (["{tmp}/f_0000.png", "--background", "red", "-o", "{tmp}/x.png"], "--background is for scenes"),
+    "level of a picture": (["{tmp}/f_0000.png", "--level", "0", "-o", "{tmp}/x.png"], "--level is for scenes"),
+    "pace of a video": (["{video}", "--fps", "12", "-o", "{tmp}/x.mp4"], "--fps is for scenes and pictures"),
     "feather of nothing": (["{video}", "--feather", "5", "-o", "{tmp}/x.mp4"], "--where"),
     "both": (["{video}", "--steady", "--no-steady", "-o", "{tmp}/x.mp4"], "--no-steady"),
     "no frames": (["{video}", "--frames", "0", "-o", "{tmp}/x.mp4"], "--frames"),
@@ -415,6 +422,11 @@ def test_a_scene_without_a_path_is_flown_around(capsys, tmp_path, scene):
     found = pictures(tmp_path / "orbit.mp4")
     assert [one.time for one in found] == [Fraction(number, 8) for number in range(8)]
     assert "draw " in capsys.readouterr().out
+    assert stylize(scene, "-o", tmp_path / "o_%d.png", "--size", "64x64", "--fps", "0.4", "--up", "z", "--no-steady") == 0, "some pictures"
+    for number in range(4):
+        assert psnr(picture(tmp_path / f"o_{number}.png"), found[2 * number].rgb8) > 25
+    assert stylize(scene, "-o", tmp_path / "slow.mp4", "--size", "64x64", "--fps", "0.01") == 0
+    assert len(pictures(tmp_path / "slow.mp4")) == 1, "there is always one"
     assert stylize(scene, "-o", tmp_path / "front.png", "--size", "64x64", "--up", "z") == 0, "a picture is one view"
     assert psnr(picture(tmp_path / "front.png"), found[0].rgb8) > 25
     apart = [psnr(one.rgb8, found[0].rgb8) for one in found]
@@ -487,6 +499,19 @@ def test_that_there_is_no_webcam_is_said_with_those_that_are(tmp_path):
         (tmp_path / f"video{number}").touch()
     with pytest.raises(OSError, match=r"webcam 1: there is none, or another program has it \(here: 0, 2\)"):
         Webcam(1, opened=lambda number: type("None", (), {"isOpened": lambda self: False})(), devices=str(tmp_path))
+
+
+def test_the_first_pictures_are_shown_over_and_over_as_a_whole_video_is(tmp_path, video):
+    names = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, name in enumerate(names):
+        Image.fromarray(smooth(number)).save(name)
+    for source in (inputs.of_video(video, None, 3), inputs.of_pictures(names, Fraction(25), None, 3)):
+        draw = source.draw or (lambda shot: shot)
+        shots = [draw(value) for value in islice(source.values(True), 7)]
+        assert source.count == 3 and [shot.time for shot in shots] == [Fraction(number, 25) for number in range(7)]
+        assert [np.array_equal(shot.frame.rgb8, shots[0].frame.rgb8) for shot in shots] == [number % 3 == 0 for number in range(7)]
+        assert len(list(source.values(False))) == 3
+    assert len(list(inputs.of_webcam(0, None, 2, opened=lambda number: Capture()).values(True))) == 2
 
 
 def run_stream(stream):
@@ -597,7 +622,7 @@ sys.path[:0] = {folders!r}
 from test_cli_stylize import Capture
 from splatview.cli import inputs, main
 of_webcam = inputs.of_webcam
-inputs.of_webcam = lambda number, size: of_webcam(number, size, opened=lambda number: Capture(wait=0.02))
+inputs.of_webcam = lambda number, size, most: of_webcam(number, size, most, opened=lambda number: Capture(wait=0.02))
 sys.exit(main())
 """
 

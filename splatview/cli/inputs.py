@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,9 @@ def of_scene(
     )
 
 
-def of_pictures(paths: Sequence[Path], rate: Fraction, size: Size | None) -> Source:
-    """Picture files, one after another."""
+def of_pictures(paths: Sequence[Path], rate: Fraction, size: Size | None, most: int | None = None) -> Source:
+    """Picture files, one after another, at most so many of them."""
+    taken = paths[:most]
 
     def draw(numbered: tuple[int, Path]) -> Shot:
         number, path = numbered
@@ -86,29 +88,30 @@ def of_pictures(paths: Sequence[Path], rate: Fraction, size: Size | None) -> Sou
         return Shot(frame_of(rgb8, **images), number / rate, path.name, alpha)
 
     return Source(
-        what=str(paths[0]) if len(paths) == 1 else f"{len(paths)} pictures",
-        values=lambda forever: _numbered(paths, forever and len(paths) > 1),
+        what=str(taken[0]) if len(taken) == 1 else f"{len(taken)} pictures",
+        values=lambda forever: _numbered(taken, forever and len(taken) > 1),
         due=lambda numbered: float(numbered[0] / rate),
         draw=draw,
-        count=len(paths),
+        count=len(taken),
         form=VideoForm(1, 1, rate, 1 / rate),
         files=tuple(paths),
     )
 
 
-def of_video(path: Path, size: Size | None) -> Source:
-    """A video file; ValueError if it is none."""
+def of_video(path: Path, size: Size | None, most: int | None = None) -> Source:
+    """A video file, at most so many pictures of it; ValueError if it is none."""
     from splatview.outputs.video import VideoReader
 
     with VideoReader(path) as video:
         form, count = video.form, video.count
+    count = most if count is None else min(count, most or count)
 
     def values(forever: bool) -> Iterator[Shot]:
         number, before = 0, Fraction(0)
         while True:
             last = Fraction(0)
             with VideoReader(path) as video:
-                for picture in video.pictures():
+                for picture in islice(video.pictures(), most):
                     rgb8 = picture.rgb8 if size is None else fitted(picture.rgb8, size)
                     yield Shot(frame_of(rgb8), before + picture.time, f"{number:06d}")
                     number, last = number + 1, picture.time
@@ -119,33 +122,21 @@ def of_video(path: Path, size: Size | None) -> Source:
     return Source(str(path), values, lambda shot: float(shot.time), count=count, form=form, along=path, files=(path,))
 
 
-def of_webcam(number: int, size: Size | None, clock: Callable[[], float] = time.monotonic, **how: Any) -> Source:
-    """A webcam; OSError if there is none. `how` it is opened: see Webcam."""
+def of_webcam(number: int, size: Size | None, most: int | None = None, clock: Callable[[], float] = time.monotonic, **how: Any) -> Source:
+    """A webcam, at most so many pictures of it; OSError if there is none. `how` it is opened: see Webcam."""
     from splatview.stream.webcam import Webcam
 
     camera = Webcam(number, None if size is None else (size.width, size.height), **how)
 
     def values(forever: bool) -> Iterator[Shot]:
         began = None
-        for index, rgb8 in enumerate(camera.pictures()):
+        for index, rgb8 in enumerate(islice(camera.pictures(), most)):
             now = clock()
             began = now if began is None else began
             yield Shot(frame_of(rgb8), Fraction(round(1000 * (now - began)), 1000), f"{index:06d}")
 
     form = VideoForm(1, 1, Fraction(camera.rate).limit_denominator(1001), Fraction(1, 1000))
-    return Source(f"webcam {number}", values, lambda shot: float(shot.time), form=form, live=True, close=camera.close)
-
-
-def limited(source: Source, most: int) -> Source:
-    """The first so many frames of a source."""
-
-    def values(forever: bool) -> Iterator[Any]:
-        for number, value in enumerate(source.values(False)):
-            if number >= most:
-                return
-            yield value
-
-    return replace(source, values=values, count=most if source.count is None else min(most, source.count))
+    return Source(f"webcam {number}", values, lambda shot: float(shot.time), form=form, count=most, live=True, close=camera.close)
 
 
 def pictures_among(words: Sequence[str]) -> list[Path] | None:

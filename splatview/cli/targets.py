@@ -145,7 +145,8 @@ class Video:
         notes = "".join(f"\nnote: {note}" for note in self._writer.notes)
         seconds = float(self._last + 1 / self._source.form.rate)
         size = f"{self._path.stat().st_size / 1e6:,.1f} MB"
-        return f"{self._path}: {self._size[0]} x {self._size[1]}, {self._writer.count} frames, {seconds:.1f} s, {size}{notes}"
+        count = f"{self._writer.count} frame{'s' * (self._writer.count != 1)}"
+        return f"{self._path}: {self._size[0]} x {self._size[1]}, {count}, {seconds:.1f} s, {size}{notes}"
 
     def __enter__(self) -> Video:
         return self
