@@ -10,6 +10,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
 from itertools import islice
@@ -349,6 +350,29 @@ def test_of_a_picture_that_stands_still_not_every_frame_is_remembered():
     assert [one.shot for one in done] == shots and [one.picture[0, 0, 0] for one in done] == levels and late < 50
 
 
+def test_nobody_waits_for_the_last_pictures_of_what_was_given_up(tmp_path):
+    class Endless:
+        """Never comes to rest, and takes its time."""
+
+        settled, shown, calls = False, None, 0
+
+        def style(self, frame):
+            self.calls += 1
+            return frame.rgb8
+
+    style = Endless()
+    source = inputs.Source("a picture", lambda forever: iter([inputs.Shot(inputs.frame_of(smooth(0)), Fraction(0), "0")]), lambda shot: 0.0)
+    stream = Stream(source, style, Pictures(tmp_path / "out", source), live=False)
+    stream.start()
+    until(lambda: not stream.running)
+    before = style.calls
+    stream.finish(lambda: style.calls == before + 3)
+    assert style.calls == before + 3
+    stream.finish(lambda: True)
+    assert style.calls == before + 3
+    stream.close()
+
+
 def test_what_has_come_to_rest_is_shown_when_it_is_finished():
     shot = inputs.Shot(inputs.frame_of(np.full((4, 6, 3), 90, np.uint8)), Fraction(0), "")
     redrawing = Redrawing(Late(), live=True)
@@ -486,6 +510,35 @@ def test_a_webcam_gives_pictures_until_it_is_gone():
         found.extend(camera.pictures())
     assert len(found) == 5 and camera.rate == 25 and {640.0, 360.0} <= set(capture.told.values())
     np.testing.assert_array_equal(found[0], smooth(1))
+
+
+@pytest.mark.parametrize("answers", [0.1, 0.9])
+def test_a_webcam_is_not_let_go_while_it_is_read(answers):
+    """OpenCV would crash. One that does not answer in time is let go when it does."""
+
+    class Slow(Capture):
+        reading, released, at_once = False, 0, False
+
+        def read(self):
+            self.reading = True
+            time.sleep(answers)
+            self.reading = False
+            return super().read()
+
+        def release(self):
+            self.released += 1
+            self.at_once = self.at_once or self.reading
+
+    capture = Slow()
+    camera = Webcam(0, opened=lambda number: capture)
+    reader = threading.Thread(target=lambda: list(camera.pictures()))
+    reader.start()
+    until(lambda: capture.reading)
+    began = time.monotonic()
+    camera.close()
+    assert time.monotonic() - began < 0.8
+    reader.join(10)
+    assert not reader.is_alive() and capture.released and not capture.at_once
 
 
 def test_a_pattern_that_makes_no_sense_is_told_of_a_webcam_before_it_begins(tmp_path):

@@ -172,9 +172,10 @@ class Command(Generic[F]):
                 while stream.running and not asked:
                     time.sleep(0.02)
                     progress(*stream.progress)
-                if asked and not source.live:
+                given_up = lambda: bool(asked) and not source.live
+                stream.finish(given_up)
+                if given_up():
                     raise asked[0]
-                stream.finish()
             target.cut = self.frames is not None or stream.broken is not None
             self._judge(stream)
         print(f"{target.told}\n{stream.summary}", flush=True)
