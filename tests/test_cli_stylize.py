@@ -206,6 +206,29 @@ def test_pictures_keep_their_alpha_and_stand_upright(tmp_path):
     assert psnr(picture(tmp_path / "phone.png"), np.rot90(smooth(0, 40, 60), -1)) > 25
 
 
+def test_large_pictures_are_read_without_remarks_and_floats_are_told(monkeypatch, tmp_path):
+    Image.fromarray(smooth(0, 30, 40)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # of 1200
+    np.testing.assert_array_equal(inputs.read_picture(tmp_path / "large.png")[0], smooth(0, 30, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(ValueError, match=r"large\.png: expected a picture .*exceeds limit"):
+        inputs.read_picture(tmp_path / "large.png")
+    Image.fromarray(np.ones((4, 6), np.float32)).save(tmp_path / "floats.tif")
+    with pytest.raises(ValueError, match=r"floats\.tif: expected a picture \(it has floats"):
+        inputs.read_picture(tmp_path / "floats.tif")
+
+
+def test_pictures_of_other_shapes_keep_them_in_a_video(tmp_path):
+    Image.fromarray(np.full((40, 64, 3), 200, np.uint8)).save(tmp_path / "0.png")
+    Image.fromarray(np.full((80, 40, 3), 200, np.uint8)).save(tmp_path / "1.png")
+    Image.fromarray(np.full((20, 32, 3), 200, np.uint8)).save(tmp_path / "2.png")
+    assert stylize(tmp_path / "?.png", "-o", tmp_path / "out.mkv", "--radius", "1", "--colour", "1") == 0
+    first, tall, small = (one.rgb8.astype(int) for one in pictures(tmp_path / "out.mkv"))
+    assert min(first.min(), small.min()) > 190, "they fill it"
+    middle = tall[:, 24:40]
+    assert middle.min() > 190 and max(tall[:, :20].max(), tall[:, 44:].max()) < 10 and middle.shape == (40, 16, 3)
+
+
 def test_what_nobody_sees_of_a_picture_does_not_run_into_the_rest(tmp_path):
     rgba = np.zeros((40, 60, 4), np.uint8)
     rgba[:, :30] = (200, 120, 40, 255)

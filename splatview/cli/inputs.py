@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -167,11 +168,14 @@ def read_picture(path: Path) -> tuple[Bytes, Bytes | None]:
     """
     from PIL import Image, ImageOps
 
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of large pictures; of those that are too large there is an error
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
+            if image.mode == "F":
+                raise OSError("it has floats, and nobody knows which of them is white")
             if image.mode.startswith("I"):  # 16 bits of grey
-                image = Image.fromarray((np.asarray(image) / 257 + 0.5).astype(np.uint8))
+                image = Image.fromarray(np.clip(np.asarray(image) / 257 + 0.5, 0, 255).astype(np.uint8))
             clear = "A" in image.getbands() or "transparency" in image.info
             pixels = np.array(image.convert("RGBA" if clear else "RGB"))
     except FileNotFoundError:

@@ -15,10 +15,12 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from splatview.arrays import Bytes
 from splatview.cli.faults import UserError, users_fault
-from splatview.cli.inputs import Source
+from splatview.cli.inputs import Source, fitted
 from splatview.cli.pictures import nth, numbered
 from splatview.cli.redrawing import Styled
+from splatview.cli.sizes import Size
 from splatview.outputs.beside import beside
 from splatview.outputs.containers import CONTAINERS, Picture
 from splatview.outputs.http import Window
@@ -136,8 +138,7 @@ class Video:
             self._size = width, height
         elif styled.shot.time <= self._last:  # of what is live, another picture of the same moment
             return
-        picture = styled.picture if (width, height) == self._size else cv2.resize(styled.picture, self._size, interpolation=cv2.INTER_AREA)
-        self._writer.write(Picture(np.asarray(picture, np.uint8), styled.shot.time))
+        self._writer.write(Picture(_within(styled.picture, Size(*self._size)), styled.shot.time))
         self._last = styled.shot.time
 
     @property
@@ -157,6 +158,16 @@ class Video:
             if self._writer is not None and self.cut:
                 self._writer.along_until = self._last + 1 / self._source.form.rate
             self._opened.__exit__(kind, error, trace)
+
+
+def _within(picture: Bytes, size: Size) -> Bytes:
+    """`picture` at that size, in its own shape: what it does not fill is black."""
+    image = fitted(picture, size)
+    down, across = size.height - image.shape[0], size.width - image.shape[1]
+    if not down and not across:
+        return image
+    edges = down // 2, down - down // 2, across // 2, across - across // 2
+    return np.asarray(cv2.copyMakeBorder(image, *edges, cv2.BORDER_CONSTANT), np.uint8)
 
 
 class Browser:
