@@ -10,8 +10,10 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -179,6 +181,12 @@ USER_ERRORS = {
         ["{scene}", "--where", "depth", "5", "2", "-o", "{tmp}/x.png"],
         "depth: expected 0 <= NEAR < FAR, got 5 2",
     ),
+    "place before what is redrawn": (["--where", "depth", "0", "5", "{scene}", "-o", "{tmp}/x.png"], "before --where"),
+    "cameras of a video": (["{video}", "--camera", "{tmp}/no.json", "-o", "{tmp}/x.mp4"], "--camera is for scenes, and"),
+    "cameras that are none": (["{scene}", "--camera", "{tmp}/f_0000.png", "-o", "{tmp}/x.mp4"], "expected a JSON camera file"),
+    "background of a picture": (["{tmp}/f_0000.png", "--background", "red", "-o", "{tmp}/x.png"], "--background is for scenes"),
+    "level of a picture": (["{tmp}/f_0000.png", "--level", "0", "-o", "{tmp}/x.png"], "--level is for scenes"),
+    "pace of a video": (["{video}", "--fps", "12", "-o", "{tmp}/x.mp4"], "--fps is for scenes and pictures"),
     "feather of nothing": (["{video}", "--feather", "5", "-o", "{tmp}/x.mp4"], "--where"),
     "both": (["{video}", "--steady", "--no-steady", "-o", "{tmp}/x.mp4"], "--no-steady"),
     "no frames": (["{video}", "--frames", "0", "-o", "{tmp}/x.mp4"], "--frames"),
@@ -236,6 +244,29 @@ def test_pictures_keep_their_alpha_and_stand_upright(tmp_path):
     assert psnr(picture(tmp_path / "phone.png"), np.rot90(smooth(0, 40, 60), -1)) > 25
 
 
+def test_large_pictures_are_read_without_remarks_and_floats_are_told(monkeypatch, tmp_path):
+    Image.fromarray(smooth(0, 30, 40)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # of 1200
+    np.testing.assert_array_equal(inputs.read_picture(tmp_path / "large.png")[0], smooth(0, 30, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(ValueError, match=r"large\.png: expected a picture .*exceeds limit"):
+        inputs.read_picture(tmp_path / "large.png")
+    Image.fromarray(np.ones((4, 6), np.float32)).save(tmp_path / "floats.tif")
+    with pytest.raises(ValueError, match=r"floats\.tif: expected a picture \(it has floats"):
+        inputs.read_picture(tmp_path / "floats.tif")
+
+
+def test_pictures_of_other_shapes_keep_them_in_a_video(tmp_path):
+    Image.fromarray(np.full((40, 64, 3), 200, np.uint8)).save(tmp_path / "0.png")
+    Image.fromarray(np.full((80, 40, 3), 200, np.uint8)).save(tmp_path / "1.png")
+    Image.fromarray(np.full((20, 32, 3), 200, np.uint8)).save(tmp_path / "2.png")
+    assert stylize(tmp_path / "?.png", "-o", tmp_path / "out.mkv", "--radius", "1", "--colour", "1") == 0
+    first, tall, small = (one.rgb8.astype(int) for one in pictures(tmp_path / "out.mkv"))
+    assert min(first.min(), small.min()) > 190, "they fill it"
+    middle = tall[:, 24:40]
+    assert middle.min() > 190 and max(tall[:, :20].max(), tall[:, 44:].max()) < 10 and middle.shape == (40, 16, 3)
+
+
 def test_what_nobody_sees_of_a_picture_does_not_run_into_the_rest(tmp_path):
     rgba = np.zeros((40, 60, 4), np.uint8)
     rgba[:, :30] = (200, 120, 40, 255)
@@ -281,6 +312,13 @@ def test_a_video_keeps_its_times_and_its_sound(capsys, tmp_path):
     printed = capsys.readouterr().out
     assert "64 x 36, 10 frames" in printed and "captured 10, processed 10, shown 10, dropped 0, skipped 0, failed 0" in printed
     assert re.search(r"read [\d.]+/[\d.]+, style [\d.]+/[\d.]+, write [\d.]+/[\d.]+", printed)
+
+
+def test_what_is_left_out_of_a_video_is_told(capsys, tmp_path):
+    source = tiny_videos.write(tmp_path / "in.mkv", sound="flac", subtitles=["hello"])
+    assert stylize(source, "-o", tmp_path / "out.mov") == 0
+    printed = capsys.readouterr().out
+    assert "\nnote: its sound is flac" in printed and "\nnote: its subtitles are subrip, which mov does not hold: left out\n" in printed
 
 
 def test_frames_of_a_video_become_pictures_and_pictures_a_video(tmp_path, video):
@@ -391,6 +429,29 @@ def test_of_a_picture_that_stands_still_not_every_frame_is_remembered():
     assert [one.shot for one in done] == shots and [one.picture[0, 0, 0] for one in done] == levels and late < 50
 
 
+def test_nobody_waits_for_the_last_pictures_of_what_was_given_up(tmp_path):
+    class Endless:
+        """Never comes to rest, and takes its time."""
+
+        settled, shown, calls = False, None, 0
+
+        def style(self, frame):
+            self.calls += 1
+            return frame.rgb8
+
+    style = Endless()
+    source = inputs.Source("a picture", lambda forever: iter([inputs.Shot(inputs.frame_of(smooth(0)), Fraction(0), "0")]), lambda shot: 0.0)
+    stream = Stream(source, style, Pictures(tmp_path / "out", source), live=False)
+    stream.start()
+    until(lambda: not stream.running)
+    before = style.calls
+    stream.finish(lambda: style.calls == before + 3)
+    assert style.calls == before + 3
+    stream.finish(lambda: True)
+    assert style.calls == before + 3
+    stream.close()
+
+
 def test_what_has_come_to_rest_is_shown_when_it_is_finished():
     shot = inputs.Shot(inputs.frame_of(np.full((4, 6, 3), 90, np.uint8)), Fraction(0), "")
     redrawing = Redrawing(Late(), live=True)
@@ -462,6 +523,11 @@ def test_a_scene_without_a_path_is_flown_around(capsys, tmp_path, scene):
     found = pictures(tmp_path / "orbit.mp4")
     assert [one.time for one in found] == [Fraction(number, 8) for number in range(8)]
     assert "draw " in capsys.readouterr().out
+    assert stylize(scene, "-o", tmp_path / "o_%d.png", "--size", "64x64", "--fps", "0.4", "--up", "z", "--no-steady") == 0, "some pictures"
+    for number in range(4):
+        assert psnr(picture(tmp_path / f"o_{number}.png"), found[2 * number].rgb8) > 25
+    assert stylize(scene, "-o", tmp_path / "slow.mp4", "--size", "64x64", "--fps", "0.01") == 0
+    assert len(pictures(tmp_path / "slow.mp4")) == 1, "there is always one"
     assert stylize(scene, "-o", tmp_path / "front.png", "--size", "64x64", "--up", "z") == 0, "a picture is one view"
     assert psnr(picture(tmp_path / "front.png"), found[0].rgb8) > 25
     apart = [psnr(one.rgb8, found[0].rgb8) for one in found]
@@ -580,6 +646,35 @@ def test_a_webcam_gives_pictures_until_it_is_gone():
     np.testing.assert_array_equal(found[0], smooth(1))
 
 
+@pytest.mark.parametrize("answers", [0.1, 0.9])
+def test_a_webcam_is_not_let_go_while_it_is_read(answers):
+    """OpenCV would crash. One that does not answer in time is let go when it does."""
+
+    class Slow(Capture):
+        reading, released, at_once = False, 0, False
+
+        def read(self):
+            self.reading = True
+            time.sleep(answers)
+            self.reading = False
+            return super().read()
+
+        def release(self):
+            self.released += 1
+            self.at_once = self.at_once or self.reading
+
+    capture = Slow()
+    camera = Webcam(0, opened=lambda number: capture)
+    reader = threading.Thread(target=lambda: list(camera.pictures()))
+    reader.start()
+    until(lambda: capture.reading)
+    began = time.monotonic()
+    camera.close()
+    assert time.monotonic() - began < 0.8
+    reader.join(10)
+    assert not reader.is_alive() and capture.released and not capture.at_once
+
+
 def test_a_pattern_that_makes_no_sense_is_told_of_a_webcam_before_it_begins(tmp_path):
     source = inputs.of_webcam(0, None, opened=lambda number: Capture(count=1))
     with pytest.raises(UserError, match="%04d"):
@@ -591,6 +686,19 @@ def test_that_there_is_no_webcam_is_said_with_those_that_are(tmp_path):
         (tmp_path / f"video{number}").touch()
     with pytest.raises(OSError, match=r"webcam 1: there is none, or another program has it \(here: 0, 2\)"):
         Webcam(1, opened=lambda number: type("None", (), {"isOpened": lambda self: False})(), devices=str(tmp_path))
+
+
+def test_the_first_pictures_are_shown_over_and_over_as_a_whole_video_is(tmp_path, video):
+    names = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, name in enumerate(names):
+        Image.fromarray(smooth(number)).save(name)
+    for source in (inputs.of_video(video, None, 3), inputs.of_pictures(names, Fraction(25), None, 3)):
+        draw = source.draw or (lambda shot: shot)
+        shots = [draw(value) for value in islice(source.values(True), 7)]
+        assert source.count == 3 and [shot.time for shot in shots] == [Fraction(number, 25) for number in range(7)]
+        assert [np.array_equal(shot.frame.rgb8, shots[0].frame.rgb8) for shot in shots] == [number % 3 == 0 for number in range(7)]
+        assert len(list(source.values(False))) == 3
+    assert len(list(inputs.of_webcam(0, None, 2, opened=lambda number: Capture()).values(True))) == 2
 
 
 def run_stream(stream):
@@ -701,7 +809,7 @@ sys.path[:0] = {folders!r}
 from test_cli_stylize import Capture
 from splatview.cli import inputs, main
 of_webcam = inputs.of_webcam
-inputs.of_webcam = lambda number, size: of_webcam(number, size, opened=lambda number: Capture(wait=0.02))
+inputs.of_webcam = lambda number, size, most: of_webcam(number, size, most, opened=lambda number: Capture(wait=0.02))
 sys.exit(main())
 """
 

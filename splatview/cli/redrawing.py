@@ -63,14 +63,14 @@ class Redrawing:
             self._waiting[-1].append(shot)
         return None
 
-    def rest(self) -> list[Styled]:
-        """The last pictures: the last frame is given again until its own has come."""
+    def rest(self, stopped: Callable[[], bool] = lambda: False) -> list[Styled]:
+        """The last pictures: the last frame is given again until its own has come, or somebody has `stopped` it."""
         done: list[Styled] = []
         if not self._waiting:
             return done
         last = self._waiting[-1][0].frame
         for _ in range(MOST_CALLS):
-            if settled(self._stylizer) or (self._given > 1 and shown_by(self._stylizer, last) is last):
+            if stopped() or settled(self._stylizer) or (self._given > 1 and shown_by(self._stylizer, last) is last):
                 break
             done += self._each(last)
         while self._waiting:

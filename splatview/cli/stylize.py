@@ -85,12 +85,14 @@ class Command(Generic[F]):
     """Redraw a scene, pictures, a video or a webcam in a style.
 
     INPUT is a scene (several are drawn together) or a document (.splatview) with --camera, pictures (a folder or a pattern, too), a video,
-    or the number of a webcam. A scene without --camera is flown around once. Videos keep their times and their sound. Ctrl+C ends the
-    recording of a webcam, which is a whole video then; of a file that is not finished, no video is left, and of pictures those that are
-    done.
+    or the number of a webcam. A scene without --camera is flown around once, or seen from the front where OUTPUT is one picture. Videos
+    keep their times, their sound and their subtitles. Ctrl+C ends the recording of a webcam, which is a whole video then; of a file that is
+    not finished, no video is left, and of pictures those that are done.
 
     Example: splatview stylize walk.mp4 -o painted.mp4 --style oil --length 12
+
     Example: splatview stylize garden.ply --camera path.json -o garden.mp4 --style watercolour
+
     Example: splatview stylize 0 --style toon
     """
 
@@ -172,9 +174,10 @@ class Command(Generic[F]):
                 while stream.running and not asked:
                     time.sleep(0.02)
                     progress(*stream.progress)
-                if asked and not source.live:
+                given_up = lambda: bool(asked) and not source.live
+                stream.finish(given_up)
+                if given_up():
                     raise asked[0]
-                stream.finish()
             target.cut = self.frames is not None or stream.broken is not None
             self._judge(stream)
         print(f"{target.told}\n{stream.summary}", flush=True)
@@ -194,21 +197,34 @@ class Command(Generic[F]):
 
     def _source(self) -> tuple[Source, Any]:
         """What is redrawn, and where."""
-        words, size = self.inputs, self.viewpoint.size
+        words, size, most = self.inputs, self.viewpoint.size, self.frames
         paths = [Path(word) for word in words]
         pictures = inputs.pictures_among(words)
         if len(words) == 1 and words[0].isdecimal() and not paths[0].exists():
-            source = inputs.of_webcam(int(words[0]), size)
+            self._check_unused(times=True)
+            source = inputs.of_webcam(int(words[0]), size, most)
         elif pictures is not None:
-            source = inputs.of_pictures(pictures, self._rate(SLIDES if self._in_browser else RATE), size)
+            self._check_unused()
+            source = inputs.of_pictures(pictures, self._rate(SLIDES if self._in_browser else RATE), size, most)
         elif any(map(inputs.is_video, paths)):
             if len(paths) > 1:
                 raise UserError(f"expected one video and nothing else, got {' '.join(words)}")
-            source = inputs.of_video(paths[0], size)
+            self._check_unused(times=True)
+            source = inputs.of_video(paths[0], size, most)
         else:
             return self._scene(paths)
-        place = self.places.place(None)
-        return (source if self.frames is None else inputs.limited(source, self.frames)), place
+        return source, self.places.place(None)
+
+    def _check_unused(self, times: bool = False) -> None:
+        """UserError for flags that say nothing of what is no scene, and perhaps has `times` of its own."""
+        view, scene, usual = self.viewpoint, self.scene, CameraFlags()
+        given = {"--camera": view.camera is not None, "--level": scene.level is not None}
+        given |= {"--fov": view.fov != usual.fov, "--up": view.up != usual.up, "--background": scene.background != SceneFlags().background}
+        for flag, is_given in given.items():
+            if is_given:
+                raise UserError(f"{flag} is for scenes, and {' '.join(self.inputs):.100} is none")
+        if times and self.fps is not None:
+            raise UserError("--fps is for scenes and pictures: videos and webcams have their own times")
 
     def _scene(self, paths: Sequence[Path]) -> tuple[Source, Any]:
         state = self.documents.state(paths, self.scene.level, self.scene.backend)
@@ -217,10 +233,10 @@ class Command(Generic[F]):
         selected = self.places.selected(state, tools_of(self.scene.backend))
         options = RenderOptions(colour(self.scene.background), outputs=outputs, hidden=state.undrawn, tinted=selected, tint=None)
         cameras = self.viewpoint.cameras(scene)
-        single = self.output.suffix.lower() in SUFFIXES and self.frames is None
+        single = self.output.suffix.lower() in SUFFIXES and "%" not in self.output.name and self.frames is None
         if self.viewpoint.camera is None and not single:
             [view] = cameras
-            count = self.frames or round(ROUND * rate)
+            count = self.frames or max(1, round(ROUND * rate))
             cameras = orbit(frame_scene(scene, self.viewpoint.up), count, view.width, view.height, view.fov_y)
         source = inputs.of_scene(scene, cameras[: self.frames], renderer(self.scene.backend), options, rate, tuple(paths))
         return source, place
@@ -234,6 +250,8 @@ class Command(Generic[F]):
 
     def _check(self) -> None:
         """UserError for what makes no sense, before anything is opened."""
+        if not self.inputs and self.places.where:
+            raise UserError("expected what is redrawn before --where, which takes all words that follow it")
         if not self.inputs:
             raise UserError(
                 "expected a scene, pictures, a video or the number of a webcam; for example: splatview stylize in.mp4 -o out.mp4"

@@ -15,10 +15,12 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from splatview.arrays import Bytes
 from splatview.cli.faults import UserError, users_fault
-from splatview.cli.inputs import Source
+from splatview.cli.inputs import Source, fitted
 from splatview.cli.pictures import nth, numbered
 from splatview.cli.redrawing import Styled
+from splatview.cli.sizes import Size
 from splatview.outputs.beside import beside
 from splatview.outputs.containers import CONTAINERS, Picture
 from splatview.outputs.http import Window
@@ -106,7 +108,7 @@ class Pictures:
 
 
 class Video:
-    """A video file, with the sound of the source if it has any. It is there when it is finished, and not before."""
+    """A video file, with the sound and the subtitles of the source if it has any. It is there when it is finished, and not before."""
 
     every, title = True, "write"
 
@@ -119,7 +121,7 @@ class Video:
         self._opened = ExitStack()
         self._writer: Any = None
         self._last = Fraction(0)
-        self.cut = False  # if so, neither is its sound
+        self.cut = False  # if so, neither are its sound and its subtitles
 
     def put(self, styled: Styled) -> Styled:
         with self._using:
@@ -132,12 +134,11 @@ class Video:
         if self._writer is None:
             form = replace(self._source.form, width=width, height=height)
             with users_fault(ValueError):
-                self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.sound))
+                self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.along))
             self._size = width, height
         elif styled.shot.time <= self._last:  # of what is live, another picture of the same moment
             return
-        picture = styled.picture if (width, height) == self._size else cv2.resize(styled.picture, self._size, interpolation=cv2.INTER_AREA)
-        self._writer.write(Picture(np.asarray(picture, np.uint8), styled.shot.time))
+        self._writer.write(Picture(_within(styled.picture, Size(*self._size)), styled.shot.time))
         self._last = styled.shot.time
 
     @property
@@ -145,7 +146,8 @@ class Video:
         notes = "".join(f"\nnote: {note}" for note in self._writer.notes)
         seconds = float(self._last + 1 / self._source.form.rate)
         size = f"{self._path.stat().st_size / 1e6:,.1f} MB"
-        return f"{self._path}: {self._size[0]} x {self._size[1]}, {self._writer.count} frames, {seconds:.1f} s, {size}{notes}"
+        count = f"{self._writer.count} frame{'s' * (self._writer.count != 1)}"
+        return f"{self._path}: {self._size[0]} x {self._size[1]}, {count}, {seconds:.1f} s, {size}{notes}"
 
     def __enter__(self) -> Video:
         return self
@@ -154,8 +156,18 @@ class Video:
         with self._using:  # whoever is writing still is let end
             self._closed = True
             if self._writer is not None and self.cut:
-                self._writer.sound_until = self._last + 1 / self._source.form.rate
+                self._writer.along_until = self._last + 1 / self._source.form.rate
             self._opened.__exit__(kind, error, trace)
+
+
+def _within(picture: Bytes, size: Size) -> Bytes:
+    """`picture` at that size, in its own shape: what it does not fill is black."""
+    image = fitted(picture, size)
+    down, across = size.height - image.shape[0], size.width - image.shape[1]
+    if not down and not across:
+        return image
+    edges = down // 2, down - down // 2, across // 2, across - across // 2
+    return np.asarray(cv2.copyMakeBorder(image, *edges, cv2.BORDER_CONSTANT), np.uint8)
 
 
 class Browser:
