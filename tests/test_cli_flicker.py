@@ -138,7 +138,7 @@ def test_noise_is_told_from_what_is_there_whatever_the_noise_and_where_it_lies_s
     fresh, screen, surfaces = (rows[f"noise {name}"] for name in ("fresh", "on the screen", "on surfaces"))
     assert fresh.warp_error == pytest.approx(mean * np.sqrt(2), rel=0.2)  # between pixels there is less of it
     assert max(surfaces.warp_error, screen.warp_error) < 0.5 * fresh.warp_error
-    assert rows["mean"].error == 0 and rows["mean"].warp_error < 0.4 * fresh.warp_error
+    assert rows["mean"].error < 0.5 * fresh.error and rows["mean"].warp_error < 0.4 * fresh.warp_error
     steady, average = rows["noise fresh, ours"], rows["noise fresh, screen average"]
     assert steady.warp_error < 0.4 * fresh.warp_error and steady.error < 0.7 * fresh.error
     assert average.error > steady.error and rows["noise on surfaces, ours"].warp_error < surfaces.warp_error

@@ -1,7 +1,7 @@
 """Measuring how much a diffusion stylizer's pictures flicker by its own noise, where that lies, and what steadying makes of them.
 
-What a picture is held against is the mean of the stylizer's pictures of the same frame over many noises, which are others than those that
-are measured: what is there whatever the noise.
+What a picture is held against is the mean of the stylizer's pictures over many noises, which are others than those that are measured, and
+over all frames that see a surface: what is there whatever the noise, and does not flicker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from splatview.arrays import Bytes, Floats
 from splatview.cli.flicker import WAYS, Figures, figures, steadied
-from splatview.cli.flight import Motion
+from splatview.cli.flight import Motion, consensus
 from splatview.cli.inputs import Shot
 from splatview.cli.redrawing import Redrawing
 from splatview.frame import Frame
@@ -27,7 +27,7 @@ OTHERS = 1000  # seeds of its noises begin here
 
 EXPLAINED = """\
 Levels of 0..255. Warp error: to the picture before, moved as the scene does; it is low for ghosts, too.
-Error: to the mean over {noises} other noises. Uncovered: the same, of what something hid in the frame before.
+Error: to the mean over {noises} other noises and all pictures that see a surface. Uncovered: the same, of what something hid before.
 Noise that stays where it is has an error that no average takes away. ms: of the style, or of what is done with its pictures."""
 
 
@@ -72,14 +72,14 @@ class Switched:
 def measure(
     frames: Sequence[Frame], motions: Sequence[Motion], style: Stylizer, noise: Switched, noises: int, tell: Callable[[float, str], None]
 ) -> list[Figures]:
-    """Each kind of noise for `style`, which asks `noise` for its own, and what steadying makes of it; first how the mean fares."""
+    """Each kind of noise for `style`, which asks `noise` for its own, and what steadying makes of it; first the mean over noises."""
     redrawing = Redrawing(style, live=False)
 
     def pictures(kind: Callable[[int], Noise], seed: int, at: int, what: str) -> tuple[list[Bytes], float]:
         """The style of all frames, and how long it took for one."""
         noise.noise, done, spent = kind(seed), [], []
         for number, frame in enumerate(frames):
-            tell((at + number / len(frames)) / (noises + len(GRAINS)), what)
+            tell((at + number / len(frames)) / (noises + 1 + len(GRAINS)), what)
             started = time.perf_counter()
             done += redrawing.work(Shot(frame, Fraction(number), "")) or []
             spent.append(1000 * (time.perf_counter() - started))
@@ -89,10 +89,11 @@ def measure(
     for number in range(noises):
         for total, picture in zip(sums, pictures(Fresh, OTHERS + number, number, "the mean")[0], strict=True):
             total += picture
-    reference = [(total / noises + 0.5).astype(np.uint8) for total in sums]
-    rows = [figures("mean", reference, reference, motions, 0.0)]
+    mean = [(total / noises + 0.5).astype(np.uint8) for total in sums]
+    reference = consensus(frames, mean, lambda done: tell((noises + done) / (noises + 1 + len(GRAINS)), "what the pictures have in common"))
+    rows = [figures("mean", mean, reference, motions, 0.0)]
     for number, (name, kind) in enumerate(GRAINS.items()):
-        found, spent = pictures(kind, 0, noises + number, f"noise {name}")
+        found, spent = pictures(kind, 0, noises + 1 + number, f"noise {name}")
         rows.append(figures(f"noise {name}", found, reference, motions, spent))
         ways = WAYS if name == "fresh" else {"ours": WAYS["ours"]}
         rows += [steadied(f"  {title}", way, frames, motions, found, reference) for title, way in ways.items() if title != "raw"]
