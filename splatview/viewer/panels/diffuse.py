@@ -86,6 +86,8 @@ class Diffuser:
 
     def _open(self, model: str, grain: Grain, accelerator: str) -> None:
         try:
+            if model not in self._here():  # a page may send what is not in its list, a folder for instance
+                raise ValueError(f"there is no model {model!r:.100} on this server")
             stylizer = open_diffusion(Choice(model, controlnets=hub.controlnets(model)), self.controls, self._around(grain, accelerator))
         except (MissingExtra, OSError, ValueError) as error:
             self._opening = None
