@@ -293,6 +293,14 @@ def test_a_tokenizer_that_is_read_wrongly_is_refused(copied):
         load(copied)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_that_there_is_no_gpu_is_one_line(tiny_sd):
+    with pytest.raises(ValueError, match="PyTorch sees no GPU"):
+        models.load(Choice(str(tiny_sd("turbo")), device="cuda"))
+
+
 def test_a_controlnet_needs_to_be_told_what_it_is_shown(tiny_sd):
     with pytest.raises(ValueError, match="HINT=MODEL"):
         load(tiny_sd("turbo"), controlnets=("mine",))
+    with pytest.raises(ValueError, match="a HINT of depth or edges"):
+        load(tiny_sd("turbo"), controlnets=("colour=mine",))

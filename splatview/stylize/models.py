@@ -26,6 +26,7 @@ from splatview.arrays import Floats
 from splatview.stylize import hub, tiny_autoencoder, weights
 from splatview.stylize.catalogue import KNOWN, LCM_LORA, SMALL_VAE, Base, Choice, name_of
 from splatview.stylize.denoise import Prediction
+from splatview.stylize.hints import HINTS
 from splatview.stylize.networks import Decoder, Denoiser, Encoder, Texts
 from splatview.stylize.parts import Codec, Model
 from splatview.stylize.schedule import Family
@@ -74,8 +75,11 @@ def load(choice: Choice) -> Model:
 
 
 def device_of(name: str) -> torch.device:
-    """The device that `name` means; auto: a GPU if there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    """The device that `name` means; auto: a GPU if there is one. ValueError for one that is not there."""
+    works = torch.cuda.is_available()
+    if name == "cuda" and not works:
+        raise ValueError("PyTorch sees no GPU here; `splatview doctor` says more")
+    return torch.device(("cuda" if works else "cpu") if name == "auto" else name)
 
 
 def dtype_on(device: torch.device) -> torch.dtype:
@@ -192,8 +196,9 @@ def _hinted(text: str) -> tuple[str, str]:
     hint, given, name = text.rpartition("=")
     if not given and name in KNOWN and KNOWN[name].hint:
         return KNOWN[name].hint, name
-    if not hint:
-        raise ValueError(f"ControlNet {text!r}: expected one of {', '.join(name for name in KNOWN if KNOWN[name].hint)}, or HINT=MODEL")
+    if hint not in HINTS:
+        known = ", ".join(name for name in KNOWN if KNOWN[name].hint)
+        raise ValueError(f"ControlNet {text!r:.100}: expected one of {known}, or HINT=MODEL with a HINT of {' or '.join(HINTS)}")
     return hint, name
 
 
@@ -211,6 +216,8 @@ def _json(path: Path) -> Mapping[str, Any]:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
+    except RecursionError:
+        raise ValueError(f"{path.name}: expected JSON, it is nested too deeply") from None
 
 
 @contextmanager
