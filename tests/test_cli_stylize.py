@@ -192,7 +192,13 @@ USER_ERRORS = {
     "no frames": (["{video}", "--frames", "0", "-o", "{tmp}/x.mp4"], "--frames"),
     "no pace": (["{video}", "--fps", "0", "-o", "{tmp}/x.mp4"], "--fps"),
     "no such network": (["{video}", "--style", "onnx", "--model", "{tmp}/no.onnx", "-o", "{tmp}/x.mp4"], "no.onnx"),
+    "no network of that name": (["{video}", "--style", "{tmp}/no.onnx", "-o", "{tmp}/x.mp4"], "no.onnx"),
     "no such model": (["{video}", "--style", "diffusion", "--model", "some/thing", "-o", "{tmp}/x.mp4"], "some/thing"),
+    "nearly a model": (["{video}", "--style", "diffusion", "--model", "sd-turb", "-o", "{tmp}/x.mp4"], "did you mean sd-turbo?"),
+    "no model": (["{video}", "--style", "diffusion", "--model", "", "-o", "{tmp}/x.mp4"], "there is no model ''"),
+    "seed below 0": (["{video}", "--style", "diffusion", "--seed", "-1", "-o", "{tmp}/x.mp4"], "--seed: expected whole numbers"),
+    "weights of a prompt": (["{video}", "--style", "diffusion", "--prompt", "a: nan", "-o", "{tmp}/x.mp4"], "--prompt: expected weights"),
+    "amount of a LoRA": (["{video}", "--style", "diffusion", "--lora", "a=nan", "-o", "{tmp}/x.mp4"], "--lora: expected NAME"),
     "LoRA in words": (["{video}", "--style", "diffusion", "--lora", "a=b", "-o", "{tmp}/x.mp4"], "--lora"),
     "no port": (["{video}", "--no-open", "--port", "65536"], "--port: expected 0 to 65535, got 65536"),
     "half of https": (["{video}", "--no-open", "--tls-cert", "{tmp}/text.png"], "both or none"),
@@ -485,10 +491,10 @@ def test_what_is_too_large_for_a_format_is_one_line(capfd, tmp_path):
 
 def test_a_network_redraws(tmp_path, video):
     (tmp_path / "negative.onnx").write_bytes(tiny_onnx.mixed(-np.eye(3), (1, 1, 1)))
-    words = ["--style", "onnx", "--model", tmp_path / "negative.onnx", "--values", "0..1", "--channels", "RGB"]
-    assert stylize(video, "-o", tmp_path / "out.mp4", *words) == 0
-    for one, of in zip(pictures(tmp_path / "out.mp4"), pictures(video), strict=True):
-        assert psnr(one.rgb8, 255 - of.rgb8) > 30
+    for style in (["--style", "onnx", "--model", tmp_path / "negative.onnx"], ["--style", tmp_path / "negative.onnx"]):
+        assert stylize(video, "-o", tmp_path / "out.mp4", *style, "--values", "0..1", "--channels", "RGB") == 0
+        for one, of in zip(pictures(tmp_path / "out.mp4"), pictures(video), strict=True):
+            assert psnr(one.rgb8, 255 - of.rgb8) > 30
 
 
 @pytest.mark.xdist_group("diffusion")

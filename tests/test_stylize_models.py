@@ -408,3 +408,5 @@ def test_a_device_that_has_no_room_is_said_in_a_line(tiny_sd, monkeypatch):
 def test_a_controlnet_needs_to_be_told_what_it_is_shown(tiny_sd):
     with pytest.raises(ValueError, match="HINT=MODEL"):
         load(tiny_sd("turbo"), controlnets=("mine",))
+    with pytest.raises(ValueError, match="a HINT of depth or edges"):
+        load(tiny_sd("turbo"), controlnets=("colour=mine",))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -66,7 +69,10 @@ class Kind:
                 raise UserError(f"--{_flag(name, number)}: expected {ends.least:g} to {ends.most:g}, got {told[number]:g}")
         if "prompt" in told:
             told["prompt"] = phrases_of(flags.prompt)
-        return self.controls(**told)
+        try:
+            return self.controls(**told)
+        except ValueError as error:  # it names a field, and people gave a flag
+            raise UserError(re.sub(rf"\b{self.controls.__name__}\.(\w+)", lambda of: f"--{_flag(name, of[1])}", str(error))) from error
 
 
 def chosen(arguments: Sequence[str], usual: str = "") -> str:
@@ -82,21 +88,22 @@ def chosen(arguments: Sequence[str], usual: str = "") -> str:
 
 def flags_of(name: str, without: Sequence[str] = ()) -> type:
     """The flags of the style `name`, but for those `without`; UserError if there is none such."""
-    kind, usual = _known(name)
-    return KINDS[kind].flags(kind, usual, without)
+    key, kind, usual = _known(name)
+    return kind.flags(key, usual, without)
 
 
 def opened(name: str, flags: Any) -> Stylizer:
     """The stylizer of the style `name`; UserError if it cannot be had, or a number is none of its."""
+    key, kind, usual = _known(name)
     with users_fault(ValueError, OSError, ImportError):
-        return KINDS[_known(name)[0]].open(controls_of(name, flags), flags)
+        return kind.open(kind.value(key, flags, usual), flags)
 
 
 def controls_of(name: str, flags: Any) -> Any:
     """The controls of the style `name` that `flags` tell; UserError for a number that is none of its."""
-    kind, usual = _known(name)
+    key, kind, usual = _known(name)
     with users_fault(ValueError):
-        return KINDS[kind].value(kind, flags, usual)
+        return kind.value(key, flags, usual)
 
 
 def overview() -> str:
@@ -110,10 +117,12 @@ def with_flag(flag: str) -> list[str]:
     return [name for name, kind in KINDS.items() if any(shown(name, one.name) for one in fields(kind.flags(name, kind.controls())))]
 
 
-def _known(name: str) -> tuple[str, Any]:
-    """The kind of a style and its usual controls: those it comes with, or those that somebody saved in the viewer."""
+def _known(name: str) -> tuple[str, Kind, Any]:
+    """The name of the kind of a style, the kind, and the usual controls: those it comes with, or those that somebody saved."""
     if name in KINDS:
-        return name, KINDS[name].controls()
+        return name, KINDS[name], KINDS[name].controls()
+    if name.lower().endswith(".onnx"):
+        return "onnx", replace(KINDS["onnx"], more=partial(_network_flags, model=Path(name))), Redrawing()
     from splatview.stylize.library import Library
     from splatview.viewer.styles import SAVED, styles_file
 
@@ -122,11 +131,11 @@ def _known(name: str) -> tuple[str, Any]:
         names = library.names()
         if name in names:
             value = library.load(name)
-            return next(kind for kind, one in KINDS.items() if type(value) is one.controls), value
+            return next((key, kind, value) for key, kind in KINDS.items() if type(value) is kind.controls)
     known = [*KINDS, *(one for one in names if one not in KINDS)]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    raise UserError(f"--style: expected one of {', '.join(KINDS)}, or a saved style; got {name!r}{hint}")
+    raise UserError(f"--style: expected one of {', '.join(KINDS)}, an .onnx file, or a saved style; got {name!r}{hint}")
 
 
 def _flag(kind: str, name: str) -> str:
@@ -137,9 +146,9 @@ def _told(name: str, kind: Any, default: Any, text: str, **more: Any) -> Flag:
     return name, Annotated[kind, arg(help=text, **more)], field(default=default) if default is not None else field()
 
 
-def _network_flags(value: Any) -> Sequence[Flag]:
+def _network_flags(value: Any, model: Path | None = None) -> Sequence[Flag]:
     return (
-        _told("model", Path, Path(value.file) if value.file else None, "The ONNX file", metavar="FILE"),
+        _told("model", Path, model or (Path(value.file) if value.file else None), "The ONNX file", metavar="FILE"),
         _told("channels", Channels, "auto", "The order of colours that it wants; auto: as it says, or as is found out"),
         _told("values", Values, "auto", "The range of numbers that it wants"),
     )
@@ -168,7 +177,8 @@ def diffusion(controls: Diffusing, flags: Any, noise: Noise | None) -> Diffusion
     """The diffusion stylizer that `flags` tell, with its noise from `noise`."""
     choice = Choice(flags.model, flags.vae, tuple(map(_lora, flags.lora)), flags.controlnet, flags.device)
     need("the diffusion stylizer", "stylize", *PACKAGES)
-    hub.located(flags.model)  # before torch comes, which takes seconds
+    for name in (flags.model, *([flags.vae] if flags.vae else ())):
+        hub.located(name)  # before torch comes, which takes seconds
     from splatview.stylize.diffusion import Around
 
     return open_diffusion(choice, controls, Around(noise, accelerator=flags.accelerator))
@@ -178,9 +188,12 @@ def _lora(text: str) -> tuple[str, float]:
     """A LoRA and how much of it, as written: name or name=0.8."""
     name, _, amount = text.partition("=")
     try:
-        return name, float(amount or 1)
+        found = float(amount or 1)
     except ValueError:
-        raise UserError(f"--lora: expected NAME or NAME=AMOUNT, got {text}") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise UserError(f"--lora: expected NAME or NAME=AMOUNT, got {text}")
+    return name, found
 
 
 KINDS: dict[str, Kind] = {

@@ -104,7 +104,8 @@ class Command(Generic[F]):
     """A video (.mp4, .mov, .mkv, .webm), a picture (.png, .jpg, .webp; several are numbered, as in out_%04d.png), or a folder of pictures.
     Default: browser, a page that shows the style and the original side by side until Ctrl+C."""
     style: Annotated[
-        str, arg(metavar="NAME", help=f"How to redraw, or the name of a style that was saved in the viewer:\n{kinds.overview()}")
+        str,
+        arg(metavar="NAME", help=f"How to redraw, an .onnx file, or the name of a style that was saved in the viewer:\n{kinds.overview()}"),
     ] = next(iter(kinds.KINDS))
     fps: Annotated[float | None, MAYBE_NUMBER] = None
     """Frames a second, of scenes and pictures. Default: 30; of pictures in the browser one in two seconds."""

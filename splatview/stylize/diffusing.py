@@ -67,7 +67,7 @@ class Diffusing:
         if any(not 0 <= phrase.weight <= 100 for phrase in self.prompt):
             raise ValueError("Diffusing.prompt: expected weights from 0 to 100")
         if any(not 0 <= seed < 2**63 for seed in (self.seed, self.other_seed)):
-            raise ValueError("Diffusing.seed: expected numbers of 0 or more")
+            raise ValueError("Diffusing.seed: expected whole numbers from 0 on, below 2^63")
         for name in ("steps", "buffer", "size"):
             object.__setattr__(self, name, int(getattr(self, name)))
         object.__setattr__(self, "prompt", tuple(self.prompt))

@@ -26,6 +26,7 @@ from splatview.arrays import Floats
 from splatview.stylize import hub, tiny_autoencoder, weights
 from splatview.stylize.catalogue import KNOWN, LCM_LORA, SMALL_VAE, Base, Choice, name_of
 from splatview.stylize.denoise import Prediction
+from splatview.stylize.hints import HINTS
 from splatview.stylize.networks import Decoder, Denoiser, Encoder, Texts
 from splatview.stylize.parts import Codec, Model
 from splatview.stylize.schedule import Family
@@ -199,8 +200,9 @@ def _hinted(text: str) -> tuple[str, str]:
     hint, given, name = text.rpartition("=")
     if not given and name in KNOWN and KNOWN[name].hint:
         return KNOWN[name].hint, name
-    if not hint:
-        raise ValueError(f"ControlNet {text!r}: expected one of {', '.join(name for name in KNOWN if KNOWN[name].hint)}, or HINT=MODEL")
+    if hint not in HINTS:
+        known = ", ".join(name for name in KNOWN if KNOWN[name].hint)
+        raise ValueError(f"ControlNet {text!r:.100}: expected one of {known}, or HINT=MODEL with a HINT of {' or '.join(HINTS)}")
     return hint, name
 
 
@@ -219,6 +221,8 @@ def _json(path: Path) -> Mapping[str, Any]:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
+    except RecursionError:
+        raise ValueError(f"{path.name}: expected JSON, it is nested too deeply") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path.parent.name}/{path.name}: expected settings by name, got {found!r:.40}")
     return found

@@ -45,6 +45,8 @@ def look_through(folder: Path) -> Contents:
                 tensors |= {f"{path}:{name}": tensor for name, tensor in tensors_of(path).items()}
             elif path.suffix == ".json":
                 json.loads(path.read_bytes())
+        except RecursionError:
+            problems.append(f"{path.relative_to(folder)}: expected JSON, it is nested too deeply")
         except (ValueError, OSError) as error:
             problems.append(f"{path.relative_to(folder)}: {error}")
     problems += _lacking(folder, kind)
@@ -101,7 +103,7 @@ def _lacking(folder: Path, kind: Kind | None) -> Iterator[str]:
         yield "expected model_index.json (a pipeline), config.json (an autoencoder or a ControlNet) or a LoRA"
     elif kind == "pipeline":
         index = _json(folder / INDEX)
-        for part in [*NEEDED, *(part for part in MAYBE if index.get(part, [None])[0])]:
+        for part in [*NEEDED, *(part for part in MAYBE if isinstance(told := index.get(part), list) and told and told[0])]:
             yield from _lacking_part(folder, part)
     elif kind != "lora" and not (list(folder.glob("*.safetensors")) or list(folder.glob("*.pth"))):
         yield "no weights (.safetensors)"
@@ -123,6 +125,6 @@ def _json(path: Path) -> Mapping[str, Any]:
     """The object in a JSON file; empty if there is none."""
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
