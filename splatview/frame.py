@@ -144,12 +144,12 @@ class Frame:
 
     @property
     def ids(self) -> Ints:
-        """[H, W] index, within its layer, of the Gaussian that contributes most; -1: none."""
+        """[H, W] index, within its layer, of the Gaussian that contributes most; -1: none, or a field contributes more than all of them."""
         return self._image("ids")
 
     @property
     def id_layers(self) -> Ints:
-        """[H, W] index into `list(scene.layers)` of the layer that `ids` counts in; -1: none."""
+        """[H, W] index into `list(scene.layers)` of the layer that `ids` counts in, or of that field, where `ids` are -1; -1: nothing."""
         return self._image("id_layers")
 
     @property
@@ -164,7 +164,7 @@ class Frame:
 
 
 class Interrupted(Exception):
-    """A render was given up because its `Interrupt` was set."""
+    """What was to be made was given up because somebody wanted that: a render, for instance, whose `Interrupt` was set."""
 
 
 class Interrupt:

@@ -6,10 +6,11 @@ them: the order of the colour network's inputs, the signs of the harmonics, inpu
 A picture of it, by whatever renderer: along a ray o + t d (|d| = 1, in the field's frame) that is in `HashGrid.bounds` from t_in (at least
 `Marching.near`) to t_out, the samples are at t_k = distance(count(t_in) + 1/2 + k), k = 0, 1, ..., as long as t_k < t_out; those in
 `Occupancy` count. One of density s covers a = 1 - exp(-s (distance(x + 1/2) - distance(x - 1/2))) of what is behind it, if a is
-`Marching.least_alpha` or more, and is blended with the weight T a, front to back, T being the transmittance so far, until T is less than
-LAST_TRANSMITTANCE. The picture is the sum of the weights times colours, see `HashGrid.developed`; its depth is that of the samples along
-the view axis. Where there are cuts (`volumes.Cut`) the ray is followed in `reach_of` them, too, a sample's density is times what they
-leave there, and one of which they leave nothing does not count.
+`Marching.least_alpha` or more, and is blended with the weight T a, front to back, T being the transmittance so far. One that would leave
+less of it than LAST_TRANSMITTANCE has all there is, and the ray ends: that is nearer to what lies behind it than nothing is. The picture
+is the sum of the weights times colours, see `HashGrid.developed`; its depth is that of the samples along the view axis. Where there are
+cuts (`volumes.Cut`) the ray is followed in `reach_of` them, too, a sample's density is times what they leave there, and one of which they
+leave nothing does not count.
 
 A draft, of a detail q below 1, has samples at distance(count(t_in) + (1/2 + k) / q), each of which stands for 1/q steps, half of them
 before it: a picture is as bright as in full. A ray ends at `last_transmittance`, sooner.
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 PRIMES = 1, 2654435761, 805459861  # of the spatial hash (Teschner et al. 2003)
 BLOCK = 1 << 14  # points that are asked about at once
 HARMONICS = 16  # of degree 3, by which the colour network sees where it is looked from
-LAST_TRANSMITTANCE = 1e-3  # below it a ray ends
-LAST_OF_DRAFTS = 3e-2  # the same, of drafts of half the detail or less
+LAST_TRANSMITTANCE = 1e-2  # instant-ngp's own: a sample that leaves less of the light is opaque
+LAST_OF_DRAFTS = 3e-2  # the same, of drafts
 FAR = 1000.0  # where rays end in a field that has no end
 MOST_LEVELS = 32
 
@@ -63,8 +64,8 @@ class Level:
 
 
 def last_transmittance(detail: float) -> float:
-    """Below which transmittance a ray ends that is drawn with this detail (0..1)."""
-    return min(LAST_OF_DRAFTS, LAST_TRANSMITTANCE / detail**5)
+    """What a sample leaves at least if it is not opaque, in a picture with this detail (0..1)."""
+    return min(LAST_OF_DRAFTS, LAST_TRANSMITTANCE / detail**3)
 
 
 @dataclass(frozen=True, eq=False)

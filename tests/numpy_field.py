@@ -45,7 +45,7 @@ def blended(
     at = marching.count(np.minimum(enter, np.maximum(leave, 0))) + 0.5 / detail
     while True:
         t = marching.distance(at)
-        going = np.flatnonzero((t < leave) & (enter < leave) & (light >= last_transmittance(detail)))
+        going = np.flatnonzero((t < leave) & (enter < leave) & (light > 0))
         if not len(going):
             return {"rgb": colour, "alpha": alpha, "distance": distance, "samples": samples}
         points = origins[going] + t[going, None] * directions[going]
@@ -57,6 +57,7 @@ def blended(
         length = marching.distance(at[hit] + 0.5 / detail) - marching.distance(at[hit] - 0.5 / detail)
         covers = 1 - np.exp(-density.astype(np.float64) * length)
         covers[covers < marching.least_alpha] = 0
+        covers[light[hit] * (1 - covers) < last_transmittance(detail)] = 1
         weight = light[hit] * covers
         colour[hit] += weight[:, None] * rgb
         alpha[hit] += weight

@@ -8,12 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
+from PIL import Image
 from test_edit_document import ARRAYS, edited, splats, tools, two_layers
 
-from splatview import Scene, load, save
+from splatview import Camera, RenderOptions, Scene, load, open_renderer, save
 from splatview.cli import main
 from splatview.edit import archive
 from splatview.edit.document import EMPTY, Do, Document, Entry, encode
@@ -21,9 +23,10 @@ from splatview.edit.editing import Editing
 from splatview.edit.operations import AddLayers, Delete, Place, Rename, Select, ShowLayer
 from splatview.edit.select import Drawn, Range, Selection
 from splatview.edit.state import State
+from splatview.formats import save_cameras
 from splatview.geometry import Similarity
 from splatview.scene import Layer
-from splatview.viewer.desk import sources_of
+from splatview.viewer.desk import Desk, sources_of
 
 DELETE_FAINT = {"operations": [{"is": "Select", "selection": "opacity < 0.5"}, {"is": "Delete"}]}
 
@@ -215,6 +218,27 @@ def test_missing_and_changed_sources_are_a_choice_in_one_line(tmp_path, scene_fi
         assert "http://" in line
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 143
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_pictures_are_drawn_of_a_document_wherever_its_sources_are(monkeypatch, tmp_path, scene_file, document, capsys, everything):
+    """Within it, or in another folder; as it is shown, and nothing is left behind."""
+    path, desk = tmp_path / "one.splatview", Desk(document.start.scene)
+    desk.save(path, document.document, everything=everything)
+    camera = Camera.look_at((0, -9, 1), (0, 0, 0), (0, 0, 1), 0.8, 64, 48)
+    save_cameras([camera], tmp_path / "camera.json")
+    words = "render", path, "--camera", tmp_path / "camera.json", "-o", tmp_path / "out.png"
+    (tmp_path / "elsewhere").mkdir()
+    scene_file.rename(tmp_path / "elsewhere" / scene_file.name)
+    if not everything:
+        assert "--sources FOLDER" in refused(capsys, *words)
+        words = *words, "--sources", tmp_path / "elsewhere"
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    assert run(*words) == 0 and not list((tmp_path / "temporary").iterdir())
+    drawn = open_renderer("cpu").render(document.state.scene, camera, RenderOptions(outputs=("rgb8",), hidden=document.state.undrawn))
+    with Image.open(tmp_path / "out.png") as picture:
+        assert np.array_equal(picture, drawn.rgb8) and drawn.rgb8.any()
 
 
 def test_a_document_on_changed_sources_is_made_again_or_refused_in_one_line(tmp_path, scene_file, document, capsys):

@@ -5,35 +5,50 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import resource
 import signal
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 import pytest
+import small_fields
 import tiny_onnx
 import tiny_videos
-from aiohttp import ClientSession, WSMsgType
+from aiohttp import ClientSession, TCPConnector, WSMsgType
 from PIL import Image
 from stylized_frames import clouds, frame
 from test_viewer import coloured_ball
+from test_viewer_door import certificate
 from tiny_videos import psnr, smooth
 
 from splatview import Camera, RenderOptions, Scene, load, open_renderer, save
 from splatview.cli import inputs, kinds, main
+from splatview.cli.faults import UserError
 from splatview.cli.redrawing import Redrawing
 from splatview.cli.streaming import Stream
 from splatview.cli.targets import Pictures
-from splatview.formats import save_cameras
+from splatview.edit import archive
+from splatview.edit.document import Document
+from splatview.edit.editing import Editing
+from splatview.edit.operations import Delete, Hide, Place, SaveSet
+from splatview.edit.select import Range, Tools
+from splatview.edit.state import State
+from splatview.formats import load_cameras, save_cameras
+from splatview.geometry import Similarity
 from splatview.outputs.video import VideoReader
 from splatview.scene import Layer
 from splatview.stream.webcam import Webcam
 from splatview.stylize.filters import FILTERS
 from splatview.stylize.library import Library
-from splatview.stylize.masks import DepthRange, Mask, Masked
+from splatview.stylize.masks import DepthRange, Layers, Mask, Masked, Selection
 from splatview.stylize.temporal import Steady
+from splatview.viewer.desk import sources_of
 from splatview.viewer.styles import SAVED, styles_file
 
 
@@ -134,25 +149,60 @@ USER_ERRORS = {
     "two videos": (["{video}", "{video}"], "expected one video"),
     "itself": (["{video}", "-o", "{video}"], "written over"),
     "its own folder": (["{tmp}/photos", "-o", "{tmp}/photos"], "written over"),
+    "its own numbers": (["{tmp}/f_0000.png", "{tmp}/f_0001.png", "-o", "{tmp}/f_%04d.png"], "written over"),
+    "its own number": (["{tmp}/f_0000.png", "-o", "{tmp}/other/../f_%04d.png"], "written over"),
+    "numbers at its end": (["{tmp}/f_0001.png", "{tmp}/f_0000.png", "-o", "{tmp}/f.png"], "written over"),
     "one place for two": (["{tmp}/photos", "{tmp}/other", "-o", "{tmp}/out"], "several of the pictures"),
     "unknown target": (["{video}", "-o", "{tmp}/x.xyz"], ".webm"),
     "no such folder": (["{video}", "-o", "{tmp}/no/x.mp4"], "there is no folder"),
     "bad pattern": (["{video}", "-o", "{tmp}/%s%d.png"], "%04d"),
     "place of a video": (["{video}", "--where", "background", "-o", "{tmp}/x.mp4"], "--where is for scenes"),
-    "no such place": (["{scene}", "--where", "left", "-o", "{tmp}/x.png"], "expected background, depth NEAR FAR, or layer NAME"),
+    "no such place": (["{scene}", "--where", "left", "-o", "{tmp}/x.png"], "expected background, depth NEAR FAR, layer NAME, or selection"),
     "no such layer": (["{scene}", "--where", "layer", "cube", "-o", "{tmp}/x.png"], "expected one of ball"),
+    "no such layer among others": (["{scene}", "--where", "layer", "ball", "cube", "-o", "{tmp}/x.png"], "expected one of ball; got cube"),
+    "selection of a video": (["{video}", "--where", "selection", "opacity > 0", "-o", "{tmp}/x.mp4"], "--where is for scenes"),
+    "no expression": (
+        ["{scene}", "--where", "selection", "opacity <", "-o", "{tmp}/x.png"],
+        "selection: expected something behind <",
+    ),
+    "no attribute": (["{tmp}/no.ply", "--where", "selection", "opacty < 1", "-o", "{tmp}/x.png"], "did you mean opacity"),
+    "no such volume": (["{scene}", "--where", "selection", "within(box)", "-o", "{tmp}/x.png"], "--where selection: within(box): expected"),
+    "depth from no camera": (["{scene}", "--where", "selection", "depth < 3", "-o", "{tmp}/x.png"], "--where selection: depth: expected a"),
+    "selection of none": (["{scene}", "--where", "selection", "x > 9", "-o", "{tmp}/x.png"], "0 of 800 Gaussians are selected"),
+    "selection of nothing": (
+        ["{scene}", "--where", "selection", "-o", "{tmp}/x.png"],
+        "selected: expected an EXPRESSION",
+    ),
+    "selection of a field": (["{field}", "--where", "selection", "x > 0", "-o", "{tmp}/x.png"], "expected Gaussians, found none"),
+    "document and scene": (["{tmp}/no.splatview", "{scene}", "-o", "{tmp}/x.png"], "expected one document and nothing else"),
+    "no such document": (["{tmp}/no.splatview", "-o", "{tmp}/x.png"], "no.splatview"),
     "depth in words": (["{scene}", "--where", "depth", "near", "far", "-o", "{tmp}/x.png"], "two numbers"),
     "depth that ends before it begins": (
         ["{scene}", "--where", "depth", "5", "2", "-o", "{tmp}/x.png"],
         "depth: expected 0 <= NEAR < FAR, got 5 2",
     ),
+    "place before what is redrawn": (["--where", "depth", "0", "5", "{scene}", "-o", "{tmp}/x.png"], "before --where"),
+    "cameras of a video": (["{video}", "--camera", "{tmp}/no.json", "-o", "{tmp}/x.mp4"], "--camera is for scenes, and"),
+    "cameras that are none": (["{scene}", "--camera", "{tmp}/f_0000.png", "-o", "{tmp}/x.mp4"], "expected a JSON camera file"),
+    "background of a picture": (["{tmp}/f_0000.png", "--background", "red", "-o", "{tmp}/x.png"], "--background is for scenes"),
+    "level of a picture": (["{tmp}/f_0000.png", "--level", "0", "-o", "{tmp}/x.png"], "--level is for scenes"),
+    "pace of a video": (["{video}", "--fps", "12", "-o", "{tmp}/x.mp4"], "--fps is for scenes and pictures"),
     "feather of nothing": (["{video}", "--feather", "5", "-o", "{tmp}/x.mp4"], "--where"),
     "both": (["{video}", "--steady", "--no-steady", "-o", "{tmp}/x.mp4"], "--no-steady"),
     "no frames": (["{video}", "--frames", "0", "-o", "{tmp}/x.mp4"], "--frames"),
     "no pace": (["{video}", "--fps", "0", "-o", "{tmp}/x.mp4"], "--fps"),
     "no such network": (["{video}", "--style", "onnx", "--model", "{tmp}/no.onnx", "-o", "{tmp}/x.mp4"], "no.onnx"),
+    "no network of that name": (["{video}", "--style", "{tmp}/no.onnx", "-o", "{tmp}/x.mp4"], "no.onnx"),
     "no such model": (["{video}", "--style", "diffusion", "--model", "some/thing", "-o", "{tmp}/x.mp4"], "some/thing"),
+    "nearly a model": (["{video}", "--style", "diffusion", "--model", "sd-turb", "-o", "{tmp}/x.mp4"], "did you mean sd-turbo?"),
+    "no model": (["{video}", "--style", "diffusion", "--model", "", "-o", "{tmp}/x.mp4"], "there is no model ''"),
+    "seed below 0": (["{video}", "--style", "diffusion", "--seed", "-1", "-o", "{tmp}/x.mp4"], "--seed: expected whole numbers"),
+    "weights of a prompt": (["{video}", "--style", "diffusion", "--prompt", "a: nan", "-o", "{tmp}/x.mp4"], "--prompt: expected weights"),
+    "amount of a LoRA": (["{video}", "--style", "diffusion", "--lora", "a=nan", "-o", "{tmp}/x.mp4"], "--lora: expected NAME"),
     "LoRA in words": (["{video}", "--style", "diffusion", "--lora", "a=b", "-o", "{tmp}/x.mp4"], "--lora"),
+    "no port": (["{video}", "--no-open", "--port", "65536"], "--port: expected 0 to 65535, got 65536"),
+    "half of https": (["{video}", "--no-open", "--tls-cert", "{tmp}/text.png"], "both or none"),
+    "no certificate": (["{video}", "--no-open", "--tls-cert", "{tmp}/text.png", "--tls-key", "{tmp}/text.png"], "text.png"),
     "foreign address": (["{video}", "--no-open", "--host", "192.0.2.1"], "192.0.2.1"),
 }
 
@@ -163,14 +213,17 @@ def test_a_users_error_is_one_line_and_code_2(capfd, tmp_path, video, scene, nam
         (tmp_path / text).write_text("neither pictures nor video")
     (tmp_path / "photos").mkdir()
     (tmp_path / "other").mkdir()
-    for name_of in ("photos/a.png", "other/a.bmp"):
+    for name_of in ("photos/a.png", "other/a.bmp", "f_0000.png", "f_0001.png"):
         Image.fromarray(clouds(9, 9)).save(tmp_path / name_of)
     words, message = USER_ERRORS[name]
-    before = video.read_bytes()
-    assert stylize(*(word.format(tmp=tmp_path, video=video, scene=scene) for word in words)) == 2
+    field = tmp_path / "fox.ingp"
+    if "{field}" in words:
+        save(Scene({"fox": Layer(small_fields.ball())}), field)
+    before = {one: one.read_bytes() for one in (video, tmp_path / "f_0000.png", tmp_path / "photos" / "a.png")}
+    assert stylize(*(word.format(tmp=tmp_path, video=video, scene=scene, field=field) for word in words)) == 2
     printed = capfd.readouterr()
     assert printed.err.startswith("splatview: ") and printed.err.count("\n") == 1 and message in printed.err, printed.err
-    assert video.read_bytes() == before and not list(tmp_path.glob("x.*")) and not list(tmp_path.glob(".*"))
+    assert {one: one.read_bytes() for one in before} == before and not list(tmp_path.glob("x.*")) and not list(tmp_path.glob(".*"))
 
 
 def test_without_its_package_a_video_names_the_pip_line(video):
@@ -195,6 +248,29 @@ def test_pictures_keep_their_alpha_and_stand_upright(tmp_path):
     turned.save(tmp_path / "phone.jpg", exif=exif, quality=98, subsampling=0)
     assert stylize(tmp_path / "phone.jpg", "-o", tmp_path / "phone.png", "--radius", "1", "--colour", "1") == 0
     assert psnr(picture(tmp_path / "phone.png"), np.rot90(smooth(0, 40, 60), -1)) > 25
+
+
+def test_large_pictures_are_read_without_remarks_and_floats_are_told(monkeypatch, tmp_path):
+    Image.fromarray(smooth(0, 30, 40)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # of 1200
+    np.testing.assert_array_equal(inputs.read_picture(tmp_path / "large.png")[0], smooth(0, 30, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(ValueError, match=r"large\.png: expected a picture .*exceeds limit"):
+        inputs.read_picture(tmp_path / "large.png")
+    Image.fromarray(np.ones((4, 6), np.float32)).save(tmp_path / "floats.tif")
+    with pytest.raises(ValueError, match=r"floats\.tif: expected a picture \(it has floats"):
+        inputs.read_picture(tmp_path / "floats.tif")
+
+
+def test_pictures_of_other_shapes_keep_them_in_a_video(tmp_path):
+    Image.fromarray(np.full((40, 64, 3), 200, np.uint8)).save(tmp_path / "0.png")
+    Image.fromarray(np.full((80, 40, 3), 200, np.uint8)).save(tmp_path / "1.png")
+    Image.fromarray(np.full((20, 32, 3), 200, np.uint8)).save(tmp_path / "2.png")
+    assert stylize(tmp_path / "?.png", "-o", tmp_path / "out.mkv", "--radius", "1", "--colour", "1") == 0
+    first, tall, small = (one.rgb8.astype(int) for one in pictures(tmp_path / "out.mkv"))
+    assert min(first.min(), small.min()) > 190, "they fill it"
+    middle = tall[:, 24:40]
+    assert middle.min() > 190 and max(tall[:, :20].max(), tall[:, 44:].max()) < 10 and middle.shape == (40, 16, 3)
 
 
 def test_what_nobody_sees_of_a_picture_does_not_run_into_the_rest(tmp_path):
@@ -242,6 +318,13 @@ def test_a_video_keeps_its_times_and_its_sound(capsys, tmp_path):
     printed = capsys.readouterr().out
     assert "64 x 36, 10 frames" in printed and "captured 10, processed 10, shown 10, dropped 0, skipped 0, failed 0" in printed
     assert re.search(r"read [\d.]+/[\d.]+, style [\d.]+/[\d.]+, write [\d.]+/[\d.]+", printed)
+
+
+def test_what_is_left_out_of_a_video_is_told(capsys, tmp_path):
+    source = tiny_videos.write(tmp_path / "in.mkv", sound="flac", subtitles=["hello"])
+    assert stylize(source, "-o", tmp_path / "out.mov") == 0
+    printed = capsys.readouterr().out
+    assert "\nnote: its sound is flac" in printed and "\nnote: its subtitles are subrip, which mov does not hold: left out\n" in printed
 
 
 def test_frames_of_a_video_become_pictures_and_pictures_a_video(tmp_path, video):
@@ -294,7 +377,7 @@ class Late:
         self.given.append(frame)
         self.shown = self.given[max(0, len(self.given) - 3)]
         unfinished = len(self.given) < 3
-        return self.shown.rgb8 // (2 if unfinished else 1)
+        return np.broadcast_to(self.shown.rgb8[:1, :1] // (2 if unfinished else 1), frame.rgb8.shape)  # of the size of what is given
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
@@ -310,6 +393,24 @@ def test_every_frame_gets_its_own_picture_however_late(count, skipping):
     done += redrawing.rest()
     assert [one.shot for one in done] == shots
     of = [number - (skipping and number % 3 == 2) for number in range(count)]
+    assert [one.picture[0, 0, 0] for one in done] == [10 + 20 * number for number in of]
+
+
+@pytest.mark.parametrize("each", [1, 2, 3, 5])
+@pytest.mark.parametrize("skipping", [False, True])
+def test_pictures_of_many_sizes_keep_theirs_however_late(each, skipping):
+    """A picture has the size of the frame that is given, not of the one that it is of."""
+    sizes = [(4 + number // each, 6) for number in range(9)]
+    frames = [inputs.frame_of(np.full((*size, 3), 10 + 20 * number, np.uint8)) for number, size in enumerate(sizes)]
+    shots = [inputs.Shot(one, Fraction(number), "") for number, one in enumerate(frames)]
+    redrawing = Redrawing(Late(), live=False, similar=(lambda picture: picture[0, 0, 0] > 10) if skipping else None)
+    done = []
+    for shot in shots:
+        made = redrawing.work(shot)
+        done += (redrawing.instead(shot, None) or []) if made is None else made
+    done += redrawing.rest()
+    assert [one.shot for one in done] == shots and [one.picture.shape[:2] for one in done] == sizes
+    of = [number - skipping * (number % each) for number in range(9)]  # of another size, none is like the one before
     assert [one.picture[0, 0, 0] for one in done] == [10 + 20 * number for number in of]
 
 
@@ -334,6 +435,29 @@ def test_of_a_picture_that_stands_still_not_every_frame_is_remembered():
     assert [one.shot for one in done] == shots and [one.picture[0, 0, 0] for one in done] == levels and late < 50
 
 
+def test_nobody_waits_for_the_last_pictures_of_what_was_given_up(tmp_path):
+    class Endless:
+        """Never comes to rest, and takes its time."""
+
+        settled, shown, calls = False, None, 0
+
+        def style(self, frame):
+            self.calls += 1
+            return frame.rgb8
+
+    style = Endless()
+    source = inputs.Source("a picture", lambda forever: iter([inputs.Shot(inputs.frame_of(smooth(0)), Fraction(0), "0")]), lambda shot: 0.0)
+    stream = Stream(source, style, Pictures(tmp_path / "out", source), live=False)
+    stream.start()
+    until(lambda: not stream.running)
+    before = style.calls
+    stream.finish(lambda: style.calls == before + 3)
+    assert style.calls == before + 3
+    stream.finish(lambda: True)
+    assert style.calls == before + 3
+    stream.close()
+
+
 def test_what_has_come_to_rest_is_shown_when_it_is_finished():
     shot = inputs.Shot(inputs.frame_of(np.full((4, 6, 3), 90, np.uint8)), Fraction(0), "")
     redrawing = Redrawing(Late(), live=True)
@@ -343,15 +467,34 @@ def test_what_has_come_to_rest_is_shown_when_it_is_finished():
     assert redrawing.settle() == []
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "png"])
+def test_a_disk_that_is_full_is_one_line_and_nothing_is_left(tmp_path, video, suffix):
+    """Files may have 1000 bytes; of what is so short some containers notice it only at the end."""
+    full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    words = [sys.executable, "-B", "-m", "splatview", "stylize", str(video), "-o", str(tmp_path / f"out.{suffix}"), "--frames", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=full)
+    assert (done.returncode, done.stderr) == (2, f"splatview: {tmp_path / f'out.{suffix}'}: File too large\n")
+    assert [one.name for one in tmp_path.iterdir()] == [video.name]
+
+
+def test_what_is_too_large_for_a_format_is_one_line(capfd, tmp_path):
+    Image.fromarray(np.zeros((2, 16500, 3), np.uint8)).save(tmp_path / "wide.png")
+    for target in ("a.webp", "a.mp4"):
+        assert stylize(tmp_path / "wide.png", "-o", tmp_path / target, "--radius", "1") == 2
+        err = capfd.readouterr().err
+        assert err.count("\n") == 1 and f"{target}: expected at most 16384" in err.replace("16383", "16384"), err
+    assert [one.name for one in tmp_path.iterdir()] == ["wide.png"]
+
+
 # Networks and diffusion
 
 
 def test_a_network_redraws(tmp_path, video):
     (tmp_path / "negative.onnx").write_bytes(tiny_onnx.mixed(-np.eye(3), (1, 1, 1)))
-    words = ["--style", "onnx", "--model", tmp_path / "negative.onnx", "--values", "0..1", "--channels", "RGB"]
-    assert stylize(video, "-o", tmp_path / "out.mp4", *words) == 0
-    for one, of in zip(pictures(tmp_path / "out.mp4"), pictures(video), strict=True):
-        assert psnr(one.rgb8, 255 - of.rgb8) > 30
+    for style in (["--style", "onnx", "--model", tmp_path / "negative.onnx"], ["--style", tmp_path / "negative.onnx"]):
+        assert stylize(video, "-o", tmp_path / "out.mp4", *style, "--values", "0..1", "--channels", "RGB") == 0
+        for one, of in zip(pictures(tmp_path / "out.mp4"), pictures(video), strict=True):
+            assert psnr(one.rgb8, 255 - of.rgb8) > 30
 
 
 @pytest.mark.xdist_group("diffusion")
@@ -368,13 +511,11 @@ def test_a_diffusion_model_redraws_every_frame_of_a_video(tmp_path, video, tiny_
 
 def drawn(scene, cameras):
     options = RenderOptions(outputs=("rgb8", "alpha", "depth"))
-    draw, content = open_renderer("cpu"), load(scene)
+    draw, content = open_renderer("cpu"), scene if isinstance(scene, Scene) else load(scene)
     return [draw.render(content, camera, options) for camera in cameras]
 
 
 def test_a_scene_is_seen_from_the_cameras_of_a_path_and_steadied(tmp_path, scene, path_file):
-    from splatview.formats import load_cameras
-
     frames = drawn(scene, load_cameras(path_file))
     style = FILTERS["toon"]()
     for words, stylizer in ((["--no-steady"], style), ([], Steady(style))):
@@ -388,6 +529,11 @@ def test_a_scene_without_a_path_is_flown_around(capsys, tmp_path, scene):
     found = pictures(tmp_path / "orbit.mp4")
     assert [one.time for one in found] == [Fraction(number, 8) for number in range(8)]
     assert "draw " in capsys.readouterr().out
+    assert stylize(scene, "-o", tmp_path / "o_%d.png", "--size", "64x64", "--fps", "0.4", "--up", "z", "--no-steady") == 0, "some pictures"
+    for number in range(4):
+        assert psnr(picture(tmp_path / f"o_{number}.png"), found[2 * number].rgb8) > 25
+    assert stylize(scene, "-o", tmp_path / "slow.mp4", "--size", "64x64", "--fps", "0.01") == 0
+    assert len(pictures(tmp_path / "slow.mp4")) == 1, "there is always one"
     assert stylize(scene, "-o", tmp_path / "front.png", "--size", "64x64", "--up", "z") == 0, "a picture is one view"
     assert psnr(picture(tmp_path / "front.png"), found[0].rgb8) > 25
     apart = [psnr(one.rgb8, found[0].rgb8) for one in found]
@@ -395,8 +541,6 @@ def test_a_scene_without_a_path_is_flown_around(capsys, tmp_path, scene):
 
 
 def test_what_is_not_meant_stays_as_it_is(tmp_path, scene, path_file):
-    from splatview.formats import load_cameras
-
     [first, *_] = drawn(scene, load_cameras(path_file))
     style = FILTERS["pixel"]()
     words = ["--camera", path_file, "--frames", "1", "--style", "pixel", "--where", "depth", "0", "3.9"]
@@ -408,6 +552,65 @@ def test_what_is_not_meant_stays_as_it_is(tmp_path, scene, path_file):
     np.testing.assert_array_equal(near, Masked((Mask(DepthRange(0, 3.9)), style)).style(first))
     np.testing.assert_array_equal(near[share == 0], first.rgb8[share == 0])
     np.testing.assert_array_equal(far[share == 0], style.style(first)[share == 0])
+
+
+def test_of_a_scene_what_an_expression_selects_is_redrawn(capsys, tmp_path, scene, path_file):
+    """As far as its Gaussians are seen, and of all layers; in the picture nothing else shows it."""
+    save(Scene({"other": Layer(coloured_ball(500, seed=1), Similarity(translation=(1.5, 0, 0)))}), tmp_path / "other.ply")
+    words = [scene, tmp_path / "other.ply", "--camera", path_file, "--frames", "1", "--style", "pixel"]
+    assert stylize(*words, "-o", tmp_path / "out.png", "--where", "selection", "z > p60 and not red > 0.5") == 0
+    content = load(scene).joined(load(tmp_path / "other.ply"))
+    masks = {}
+    for name, layer in content.layers.items():
+        z = layer.placement.apply(layer.splats.means)[:, 2]
+        masks[name] = (z > np.percentile(z, 60)) & ~(layer.splats.colours[:, 0] > 0.5)
+    count = sum(np.count_nonzero(mask) for mask in masks.values())
+    assert f"selected: {count} of 1,300 Gaussians\n" in capsys.readouterr().out
+    outputs = ("rgb8", "alpha", "depth", "coverage")
+    frame = open_renderer("cpu").render(content, load_cameras(path_file)[0], RenderOptions(outputs=outputs, tinted=masks, tint=None))
+    assert 0.02 < (frame.coverage > 0.5).mean() < 0.5
+    np.testing.assert_array_equal(picture(tmp_path / "out.png"), Masked((Mask(Selection()), FILTERS["pixel"]())).style(frame))
+    np.testing.assert_array_equal(frame.rgb8, drawn(content, [frame.camera])[0].rgb8)
+
+
+@pytest.fixture
+def document(tmp_path, scene):
+    """The ball without its lower third, a part of it hidden and another selected and kept, and moved."""
+    content = load(scene).read_from(str(scene))
+    editing = Editing(State(content), Tools(lambda: open_renderer("cpu"), lambda *_: Scene()), Document(sources_of(content)))
+    for query, operation in ((Range("z", -9, -0.3), Delete()), (Range("x", 0.5, 9.0), Hide())):
+        editing.select(query)
+        editing.do(operation)
+    editing.select(Range("y", -9, 0.0))
+    editing.do(SaveSet("front"))
+    editing.select(Range("z", 0.2, 9.0))
+    editing.do(Place("ball", Similarity(translation=(0.3, 0, 0))))
+    archive.write(tmp_path / "ball.splatview", editing.document)
+    return tmp_path / "ball.splatview", editing.state
+
+
+@pytest.mark.parametrize(
+    ("words", "of"),
+    [
+        ([], None),
+        (["--where", "selection"], "selected"),
+        (["--where", "selection", "within(front)"], "front"),
+        (["--where", "layer", "ball"], "all"),
+    ],
+)
+def test_a_document_is_redrawn_as_it_is_shown(capsys, tmp_path, document, path_file, words, of):
+    path, state = document
+    masks = {"selected": state.selected, "front": state.sets["front"]}.get(of, {})
+    options = RenderOptions(outputs=("rgb8", "alpha", "depth", "ids", "coverage"), hidden=state.undrawn, tinted=masks, tint=None)
+    frame, style = open_renderer("cpu").render(state.scene, load_cameras(path_file)[0], options), FILTERS["pixel"]()
+    place = {None: None, "all": Layers.named(state.scene, ["ball"])}.get(of, Selection())
+    expected = style.style(frame) if place is None else Masked((Mask(place), style)).style(frame)
+    assert stylize(path, "--camera", path_file, "--frames", "1", "--style", "pixel", "-o", tmp_path / "out.png", *words) == 0
+    np.testing.assert_array_equal(picture(tmp_path / "out.png"), expected)
+    assert (f"selected: {state.count(masks)} of " in capsys.readouterr().out) == bool(masks)
+    assert main(["render", str(path), "--camera", str(path_file), "-o", str(tmp_path / "as_it_is.png")]) == 0
+    np.testing.assert_array_equal(picture(tmp_path / "as_it_is_0000.png"), frame.rgb8)
+    assert (frame.rgb8 != drawn(state.scene, [frame.camera])[0].rgb8).any(), "the document changes something"
 
 
 # What is live
@@ -449,11 +652,59 @@ def test_a_webcam_gives_pictures_until_it_is_gone():
     np.testing.assert_array_equal(found[0], smooth(1))
 
 
+@pytest.mark.parametrize("answers", [0.1, 0.9])
+def test_a_webcam_is_not_let_go_while_it_is_read(answers):
+    """OpenCV would crash. One that does not answer in time is let go when it does."""
+
+    class Slow(Capture):
+        reading, released, at_once = False, 0, False
+
+        def read(self):
+            self.reading = True
+            time.sleep(answers)
+            self.reading = False
+            return super().read()
+
+        def release(self):
+            self.released += 1
+            self.at_once = self.at_once or self.reading
+
+    capture = Slow()
+    camera = Webcam(0, opened=lambda number: capture)
+    reader = threading.Thread(target=lambda: list(camera.pictures()))
+    reader.start()
+    until(lambda: capture.reading)
+    began = time.monotonic()
+    camera.close()
+    assert time.monotonic() - began < 0.8
+    reader.join(10)
+    assert not reader.is_alive() and capture.released and not capture.at_once
+
+
+def test_a_pattern_that_makes_no_sense_is_told_of_a_webcam_before_it_begins(tmp_path):
+    source = inputs.of_webcam(0, None, opened=lambda number: Capture(count=1))
+    with pytest.raises(UserError, match="%04d"):
+        Pictures(tmp_path / "a%d%d.png", source)
+
+
 def test_that_there_is_no_webcam_is_said_with_those_that_are(tmp_path):
     for number in (0, 2):
         (tmp_path / f"video{number}").touch()
     with pytest.raises(OSError, match=r"webcam 1: there is none, or another program has it \(here: 0, 2\)"):
         Webcam(1, opened=lambda number: type("None", (), {"isOpened": lambda self: False})(), devices=str(tmp_path))
+
+
+def test_the_first_pictures_are_shown_over_and_over_as_a_whole_video_is(tmp_path, video):
+    names = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, name in enumerate(names):
+        Image.fromarray(smooth(number)).save(name)
+    for source in (inputs.of_video(video, None, 3), inputs.of_pictures(names, Fraction(25), None, 3)):
+        draw = source.draw or (lambda shot: shot)
+        shots = [draw(value) for value in islice(source.values(True), 7)]
+        assert source.count == 3 and [shot.time for shot in shots] == [Fraction(number, 25) for number in range(7)]
+        assert [np.array_equal(shot.frame.rgb8, shots[0].frame.rgb8) for shot in shots] == [number % 3 == 0 for number in range(7)]
+        assert len(list(source.values(False))) == 3
+    assert len(list(inputs.of_webcam(0, None, 2, opened=lambda number: Capture()).values(True))) == 2
 
 
 def run_stream(stream):
@@ -564,7 +815,7 @@ sys.path[:0] = {folders!r}
 from test_cli_stylize import Capture
 from splatview.cli import inputs, main
 of_webcam = inputs.of_webcam
-inputs.of_webcam = lambda number, size: of_webcam(number, size, opened=lambda number: Capture(wait=0.02))
+inputs.of_webcam = lambda number, size, most: of_webcam(number, size, most, opened=lambda number: Capture(wait=0.02))
 sys.exit(main())
 """
 
@@ -585,9 +836,9 @@ def test_the_recording_of_a_webcam_ends_as_a_whole_video(tmp_path, request):
     assert len(found) > 5 and (times > 0).all() and np.median(times) < 0.2
 
 
-async def look(url):
+async def look(url, trusted=None):
     """What the page is shown, and told."""
-    async with ClientSession() as client:
+    async with ClientSession(connector=TCPConnector(ssl=ssl.create_default_context(cafile=trusted) if trusted else True)) as client:
         async with client.get(url) as answer:
             assert answer.status == 200 and "<canvas" in await answer.text()
         async with client.ws_connect(f"{url}pictures") as page, asyncio.timeout(20):
@@ -602,12 +853,16 @@ async def look(url):
             return told
 
 
-@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_page_shows_a_video_over_and_over_until_it_is_ended(video, kind, code):
-    with started(video, "--style", "toon", "--port", "0", "--no-open") as process:
+@pytest.mark.parametrize(("kind", "code", "https"), [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, True)])
+def test_the_page_shows_a_video_over_and_over_until_it_is_ended(tmp_path, video, kind, code, https):
+    cert, key = certificate(tmp_path) if https else (None, None)
+    with started(
+        video, "--style", "toon", "--port", "0", "--no-open", *(["--tls-cert", cert, "--tls-key", key] if https else [])
+    ) as process:
         try:
-            (url,) = re.findall(r"http://\S+", process.stdout.readline())
-            told = asyncio.run(look(url))
+            (url,) = re.findall(r"https?://\S+", process.stdout.readline())
+            assert url.startswith("https") == https
+            told = asyncio.run(look(url.replace("127.0.0.1", "localhost"), cert))
             assert told["error"] == "" and {one["name"] for one in told["stages"]} == {"read", "style", "show"}
             time.sleep(0.5)  # longer than the video
             process.send_signal(kind)

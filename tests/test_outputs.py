@@ -1,10 +1,13 @@
 """Pictures out: exact where they should be, close where they may be, and depth shown in order."""
 
+import errno
+
 import cv2
 import numpy as np
 import pytest
 
-from splatview.outputs.images import alpha_picture, depth_picture, encode_jpeg, encode_png, write_image
+from splatview.outputs.beside import beside
+from splatview.outputs.images import LARGEST, alpha_picture, depth_picture, encode_jpeg, encode_png, write_image
 
 
 def decoded(data):
@@ -71,3 +74,49 @@ def test_a_depth_of_nothing_is_black():
 
 def test_alpha_is_clamped_and_rounded():
     assert alpha_picture(np.array([[-1, 0, 0.5, 1, 2]], np.float32)).tolist() == [[0, 0, 128, 255, 255]]
+
+
+# Files that are replaced only when they are complete
+
+
+def test_an_error_of_the_place_beside_a_file_names_the_file(tmp_path):
+    for raised in (OSError(errno.ENOSPC, "No space left on device"), None):
+        with pytest.raises(OSError) as error, beside(tmp_path / "a.png") as part:
+            if raised is not None:
+                raise raised
+            (part / "b").write_bytes(b"")  # of its own place, the system says
+        expected = (errno.ENOSPC, str(tmp_path / "a.png")) if raised else (errno.ENOENT, str(part / "b"))
+        assert (error.value.errno, error.value.filename) == expected
+    with pytest.raises(OSError) as error, beside(tmp_path / "a.png"):
+        pass  # nothing was written
+    assert error.value.filename == str(tmp_path / "a.png")
+    with pytest.raises(FileNotFoundError, match="there is no folder"), beside(tmp_path / "no" / "a.png"):
+        pass
+
+
+def test_what_failed_is_told_whatever_keeps_its_remains(tmp_path):
+    with pytest.raises(ZeroDivisionError), beside(tmp_path / "a.png") as part:
+        part.mkdir()  # cannot be unlinked
+        raise ZeroDivisionError
+
+
+def test_a_name_may_be_as_long_as_the_system_takes_and_longer_ones_are_told_at_once(tmp_path):
+    longest = tmp_path / ("x" * 251 + ".png")
+    write_image_beside(longest)
+    assert [one.name for one in tmp_path.iterdir()] == [longest.name]
+    with pytest.raises(OSError, match="too long"), beside(tmp_path / ("x" * 252 + ".png")):
+        pytest.fail("the work has begun")
+
+
+def write_image_beside(path):
+    with beside(path) as part:
+        write_image(part, gradient())
+
+
+@pytest.mark.parametrize("suffix", LARGEST)
+def test_pictures_that_are_too_large_for_a_format_are_told(capfd, tmp_path, suffix):
+    most = LARGEST[suffix]
+    write_image(tmp_path / f"a{suffix}", np.zeros((1, most, 3), np.uint8))
+    with pytest.raises(ValueError, match=f"at most {most} pixels a side.*got 1 x {most + 1}"):
+        write_image(tmp_path / f"b{suffix}", np.zeros((most + 1, 1, 3), np.uint8))
+    assert capfd.readouterr().err == "" and [one.name for one in tmp_path.iterdir()] == [f"a{suffix}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -13,10 +14,12 @@ import cv2
 import numpy as np
 import pytest
 from aiohttp import ClientSession, CookieJar, WSMsgType, WSServerHandshakeError
+from test_viewer_door import certificate
 from tiny_videos import psnr, smooth
 
 from splatview.outputs.guard import listen
 from splatview.outputs.http import Window
+from splatview.outputs.tls import asked
 
 FIGURES = {"counts": {"captured": 3}, "stages": [{"name": "style", "p50": 1.0, "p95": 2.0}], "error": "style: it broke"}
 
@@ -136,6 +139,29 @@ def test_beyond_this_machine_a_token_is_asked_for():
             async with client.ws_connect(f"{base}pictures") as page:
                 window.show(flat(1), flat(2))
                 assert await picture(page)
+
+    asyncio.run(visit())
+    window.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_over_https_it_is_the_same_page(tmp_path, host):
+    cert, key = certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=cert)
+    window = Window(listen(host, 0), tls=asked(cert, key))
+    window.start()
+    base, entry = f"https://localhost:{window._guard.port}/", window.url.rpartition("/")[2]
+    assert window.url.startswith("https://") and bool(entry) == (host == "0.0.0.0")
+
+    async def visit():
+        async with ClientSession() as client:
+            async with client.get(base + entry, ssl=trusting) as answer:
+                assert answer.status == 200 and base.replace("https", "wss").rstrip("/") in answer.headers["Content-Security-Policy"]
+            async with client.ws_connect(f"{base}pictures", origin=base.rstrip("/"), ssl=trusting) as page:
+                window.show(smooth(0), smooth(9))
+                assert psnr(decoded(await picture(page))[0], smooth(0)) > 32
+            with pytest.raises(WSServerHandshakeError, match="403"):
+                await client.ws_connect(f"{base}pictures", origin=base.rstrip("/").replace("https", "http"), ssl=trusting)
 
     asyncio.run(visit())
     window.close()

@@ -15,6 +15,7 @@ import tiny_videos
 from tiny_videos import psnr, smooth
 
 from splatview.outputs.containers import CONTAINERS, Picture, VideoForm
+from splatview.outputs.rising import Rising
 from splatview.outputs.video import VideoReader, VideoWriter
 
 
@@ -134,6 +135,52 @@ def test_all_streams_of_sound_go_along(tmp_path):
     assert [first, second] == tiny_videos.sounds(tmp_path / "a.mp4") and first[1] != second[1]
 
 
+TEXTS = ["hello", "☃ & co", "good bye"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "codec"),
+    [("a.mkv", "b.mkv", "subrip"), ("a.mp4", "b.mp4", "mov_text"), ("a.mp4", "b.mov", "mov_text"), ("a.webm", "b.mkv", "webvtt")],
+)
+@pytest.mark.parametrize("sound", [True, False])
+def test_subtitles_that_the_container_holds_stay_as_they_are(tmp_path, source, target, codec, sound):
+    webm = source.endswith("webm")
+    audio = ("libopus" if webm else "aac") if sound else None
+    tiny_videos.write(tmp_path / source, count=50, video="libvpx" if webm else "libx264", sound=audio, subtitles=TEXTS)
+    assert copied(tmp_path / source, tmp_path / target) == ()
+    expected = [(text, 0.5 * place) for place, text in enumerate(TEXTS)]
+    for name in (source, target):
+        [(found, _, texts)] = tiny_videos.subtitles(tmp_path / name)
+        assert (found, texts) == (codec, expected), name
+    before, after = (tiny_videos.sounds(tmp_path / name) for name in (source, target))
+    assert [one[:3] for one in before] == [one[:3] for one in after] and len(after) == sound
+
+
+def test_subtitles_that_it_does_not_hold_are_left_out_and_that_is_said(tmp_path):
+    tiny_videos.write(tmp_path / "a.mkv", count=50, sound="aac", subtitles=TEXTS)
+    assert copied(tmp_path / "a.mkv", tmp_path / "b.mp4") == ("its subtitles are subrip, which mp4 does not hold: left out",)
+    assert tiny_videos.subtitles(tmp_path / "b.mp4") == [] and len(tiny_videos.sounds(tmp_path / "b.mp4")) == 1
+
+
+def test_subtitles_that_come_after_the_end_are_cut_off_as_the_sound_is(tmp_path):
+    source = tiny_videos.write(tmp_path / "a.mkv", count=50, sound="aac", subtitles=TEXTS)
+    with VideoReader(source) as video, VideoWriter(tmp_path / "b.mkv", video.form, source) as writer:
+        for _, picture in zip(range(20), video.pictures(), strict=False):
+            writer.write(picture)
+        writer.along_until = Fraction(20, 25)
+    [(_, _, texts)] = tiny_videos.subtitles(tmp_path / "b.mkv")
+    assert [text for text, _ in texts] == TEXTS[:2] and tiny_videos.span(tmp_path / "b.mkv")[1] == pytest.approx(0.8, abs=0.1)
+
+
+def test_people_find_their_language(tmp_path):
+    source = tiny_videos.write(tmp_path / "a.mkv", count=20, sound="flac", streams=2, subtitles=TEXTS, languages=("fra", "eng", "ita"))
+    for target in ("b.mkv", "b.mov"):  # as it is, and encoded anew
+        copied(source, tmp_path / target)
+        with av.open(str(tmp_path / target)) as container:
+            assert [one.metadata.get("language") for one in container.streams.audio] == ["fra", "eng"]
+            assert [one.metadata.get("language") for one in container.streams.subtitles] == ["ita"] * (target == "b.mkv")
+
+
 @pytest.mark.parametrize(("suffix", "codec"), [(".webm", "opus"), (".mp4", "aac")])
 def test_other_sound_is_encoded_anew_and_that_is_said(tmp_path, suffix, codec):
     tiny_videos.write(tmp_path / "a.mov", count=25, sound="pcm_s16le")
@@ -150,7 +197,7 @@ def test_sound_ends_where_it_is_told_to(tmp_path):
     with VideoReader(source) as video, VideoWriter(tmp_path / "b.mp4", video.form, source) as writer:
         for _, picture in zip(range(10), video.pictures(), strict=False):
             writer.write(picture)
-        writer.sound_until = Fraction(10, 25)
+        writer.along_until = Fraction(10, 25)
     whole, part = tiny_videos.sounds(source)[0][2], tiny_videos.sounds(tmp_path / "b.mp4")[0][2]
     assert part == pytest.approx(whole / 5, abs=2)
 
@@ -169,6 +216,17 @@ def test_places_that_cannot_be_written_are_told(tmp_path):
         VideoWriter(tmp_path / "nowhere" / "out.mp4", VideoForm(64, 36))
     with pytest.raises(ValueError, match=r"ends in \.mp4"):
         VideoWriter(tmp_path / "out.xyz", VideoForm(64, 36))
+    with pytest.raises(ValueError, match=r"out\.mp4: expected at most 16384 pixels a side.*got 16386 x 36"):
+        VideoWriter(tmp_path / "out.mp4", VideoForm(16386, 36))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_the_largest_pictures_that_a_container_holds_are_written(tmp_path, suffix):
+    most = CONTAINERS[suffix].largest
+    with VideoWriter(tmp_path / f"a{suffix}", VideoForm(most, 2)) as writer:
+        writer.write(Picture(np.zeros((2, most, 3), np.uint8), Fraction(0)))
+    assert read(tmp_path / f"a{suffix}")[0].width == most
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
@@ -181,6 +239,48 @@ def test_a_video_that_breaks_off_says_where_after_what_there_is(tmp_path, suffix
     with pytest.raises(ValueError, match="breaks off after") as raised, VideoReader(tmp_path / f"cut.{suffix}") as video:
         found.extend(video.pictures())
     assert 10 < len(found) < 60 and f"cut.{suffix}" in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_video_that_begins_late_is_whole(tmp_path):
+    for name in ("a.mkv", "a.mp4"):
+        source = tiny_videos.write(tmp_path / name, count=10, times=[700 + 40 * number for number in range(10)])
+        assert [float(one.time) for one in read(source)[1]] == pytest.approx([0.7 + 0.04 * number for number in range(10)])
+
+
+def test_times_go_on_where_videos_were_put_together(tmp_path):
+    """Of a broadcast as a file there may be several, one after another, and each begins at its own time."""
+    part = tiny_videos.write(tmp_path / "a.ts", count=50, sound="aac")
+    (tmp_path / "twice.ts").write_bytes(2 * part.read_bytes())
+    times = [one.time for one in read(part)[1]]
+    step = Fraction(1, 25)
+    assert [one.time for one in read(tmp_path / "twice.ts")[1]] == [*times, *(one + times[-1] + step - times[0] for one in times)]
+    for suffix in ("mp4", "mkv", "webm"):
+        copied(tmp_path / "twice.ts", tmp_path / f"b.{suffix}")
+        begin, end = tiny_videos.span(tmp_path / f"b.{suffix}")
+        assert begin == pytest.approx(float(times[0]), abs=0.1) and end == pytest.approx(float(times[0]) + 4, abs=0.1), suffix
+
+
+def test_sound_that_begins_late_or_changes_its_kind_is_encoded_anew(tmp_path):
+    tiny_videos.write(tmp_path / "late.mkv", count=50, sound="flac", silence=1.0)
+    for suffix in ("mov", "webm"):
+        copied(tmp_path / "late.mkv", tmp_path / f"b.{suffix}")
+        assert tiny_videos.span(tmp_path / f"b.{suffix}")[0] == pytest.approx(1, abs=0.03)
+    for name, layout in (("one.ts", "mono"), ("other.ts", "stereo")):
+        tiny_videos.write(tmp_path / name, count=50, sound="mp2", layout=layout)
+    (tmp_path / "both.ts").write_bytes((tmp_path / "one.ts").read_bytes() + (tmp_path / "other.ts").read_bytes())
+    copied(tmp_path / "both.ts", tmp_path / "b.mp4")
+    begin, end = tiny_videos.span(tmp_path / "b.mp4")
+    assert end - begin == pytest.approx(4, abs=0.15) and tiny_videos.loudness(tmp_path / "b.mp4") > 0.1
+
+
+@pytest.mark.parametrize("least", [0, 1])
+def test_times_that_rise_stay_and_all_others_are_made_to(least):
+    rising = Rising(1000, least)
+    times = [7, 47, 87, 300, 1500]
+    assert [rising.of(time, 40) for time in times] == times
+    assert [rising.of(time, 40) for time in (1500, 1460, None, 1700)] == [1500 + least, 1500 + 2 * least, 1540 + 2 * least, 1700]
+    assert [rising.of(time, 40) for time in (7, 47, 2000)] == [1740, 1780, 3733], "a jump back"
+    assert [Rising(1000).of(None, 40), Rising(1000).of(-80, 40)] == [0, -80]
 
 
 def test_what_is_no_video_is_one_line(tmp_path):

@@ -75,7 +75,8 @@ def test_a_field_alone_is_the_field_renderers_picture_over_the_background(render
     assert np.array_equal(frame.images["rgb8"], (np.clip(frame.rgb, 0, 1) * 255 + 0.5).astype(np.uint8))
     assert psnr(frame.rgb, specified(layer, shot(), background)["rgb"]) > 50
     assert 0.1 < image.alpha.mean() < 0.9 and frame.alpha[24, 36] > 0.99, "the case shows nothing"
-    assert (frame.ids == -1).all() and (frame.id_layers == -1).all() and not frame.overdraw.any() and not frame.coverage.any()
+    assert (frame.ids == -1).all() and not frame.overdraw.any() and not frame.coverage.any()
+    assert np.array_equal(frame.id_layers, np.where(frame.alpha > 1 / 255, 0, -1))
     opaque = image.alpha > 0.5
     assert np.array_equal(frame.median_depth, np.where(opaque, frame.depth, 0))
     assert frame.counts["samples"] == image.samples.sum() and frame.timings["fields"] > 0
@@ -131,7 +132,51 @@ def test_what_is_half_transparent_lets_through_what_over_says(renderer, half, y,
 @pytest.mark.parametrize(("density", "seen"), [(1.0, True), (300.0, False)])
 def test_ids_are_of_splats_that_most_of_their_light_comes_from(renderer, density, seen):
     frame = renderer.render(Scene({"slab": Layer(slab(density=density), HERE), "wall": Layer(wall(1.0))}), shot(), ALL)
-    assert frame.ids[24, 36] == (0 if seen else -1) and frame.id_layers[24, 36] == (1 if seen else -1)
+    assert frame.ids[24, 36] == (0 if seen else -1) and frame.id_layers[24, 36] == (1 if seen else 0)
+
+
+DRAFTS = {
+    "whole": {},
+    "some pixels": {"field_share": 1 / 4},
+    "longer steps": {"field_detail": 0.3},
+    "both": {"field_share": 1 / 4, "field_detail": 0.3},
+}
+
+
+@pytest.mark.parametrize("draft", DRAFTS)
+@pytest.mark.parametrize("among", [("slab", "near", "unseen", "far", "ball"), ("ball", "slab"), ("near", "ball", "far")])
+def test_the_layer_of_a_pixel_is_the_one_that_is_brightest_white_among_black_ones(renderer, among, draft):
+    """That is what its weight is; all splats together count as one."""
+    places = {
+        "slab": at(0.5),
+        "ball": at(-0.3),
+        "near": Similarity(translation=(0.3, -0.8, 0.2)),
+        "far": Similarity(translation=(-0.3, 0.2, 0)),
+    }
+
+    def content(name, colour):
+        if name in ("slab", "ball"):
+            rgb = (np.clip(colour, 1e-6, 1 - 1e-6),) * 3
+            return slab(rgb, density=6.0) if name == "slab" else ball(rgb, density=8.0)
+        return replace(cloud(60, degree=0, size=-3, seed=len(name)), sh=np.full((60, 1, 3), (colour - 0.5) / 0.28209479177387814))
+
+    def drawn(*white):
+        layers = {name: Layer(content(name, float(name in white)), places.get(name, HERE), name != "unseen") for name in among}
+        return renderer.render(Scene(layers), shot(), replace(ALL, **DRAFTS[draft]))
+
+    together = ("near", "far")
+    groups = {place: (name,) for place, name in enumerate(among) if name in ("slab", "ball")}
+    groups |= {-1: together} if "near" in among else {}
+    weights = {place: drawn(*white).rgb[..., 0] for place, white in groups.items()}
+    frame, ordered = drawn(), np.sort([*weights.values(), np.zeros((48, 72))], axis=0)
+    sure = (ordered[-1] - ordered[-2] > 0.02) & (ordered[-1] > 0.02)
+    most = np.array(list(weights))[np.argmax(list(weights.values()), axis=0)]
+    splats = most == -1
+    assert all((sure & (most == place)).mean() > 0.1 for place in weights), "the case shows nothing"
+    assert np.array_equal(frame.id_layers[sure & ~splats], most[sure & ~splats]) and (frame.ids[sure & ~splats] == -1).all()
+    own = [place for place, name in enumerate(among) if name in together]
+    assert np.isin(frame.id_layers[sure & splats], own).all() and (frame.ids[sure & splats] >= 0).all()
+    assert not (frame.ids >= 0)[frame.id_layers < 0].any()
 
 
 def test_the_order_of_layers_does_not_matter(renderer, half):

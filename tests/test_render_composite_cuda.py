@@ -201,7 +201,8 @@ def test_the_rules_are_the_same_for_tensors(seed):
         depth = np.where(alpha > 0, rng.integers(1, 5, shape), 0).astype(np.float32)
         return (rng.random((*shape, 3), np.float32) * 1.2 * alpha[..., None]).astype(np.float32), alpha.astype(np.float32), depth
 
-    splats, fields = [part() for _ in range(rng.integers(1, 3))], [part() for _ in range(rng.integers(1, 4))]
+    splats = [part() for _ in range(rng.integers(1, 3))]
+    fields = {place: [part() for _ in range(rng.integers(1, 3))] for place in (2, 5)[: rng.integers(1, 3)]}
     known = dict(zip(("ids", "id_layers", "overdraw"), rng.integers(-1, 9, (3, *shape)).astype(np.int32), strict=True))
     known |= {
         "alpha": splats[0][1],
@@ -213,8 +214,12 @@ def test_the_rules_are_the_same_for_tensors(seed):
             found = []
             for library, convert in ((np, np.copy), (torch, torch.tensor)):
                 drawn = None if alone else Drawn({name: convert(image) for name, image in known.items()}, {})
-                parts = [[Part(*map(convert, one)) for one in many] for many in ([] if alone else splats, fields)]
-                found.append(composed_of(library, drawn, *parts, options))
+
+                def parts(many, convert=convert):
+                    return [Part(*map(convert, one)) for one in many]
+
+                there = parts([] if alone else splats)
+                found.append(composed_of(library, drawn, there, {place: parts(many) for place, many in fields.items()}, options))
             assert set(found[0]) == set(found[1]) == set(options.outputs) | ({"id_layers"} if "ids" in options.outputs else set())
             for name, image in found[0].items():
                 assert np.array_equal(image, found[1][name].numpy()), name

@@ -18,6 +18,9 @@ from splatview.fit.field import Field, Shape, _through
 from splatview.fit.marching import _lattice, packed, weights
 from splatview.fit.occupancy import OccupancyGrid
 from splatview.framing import frame_scene
+from splatview.hashgrid import LAST_TRANSMITTANCE
+from splatview.render import field_cpu
+from splatview.render.field_cpu import FieldCpu, FieldImage
 from splatview.scene import Layer
 
 SCENES = Path(__file__).parents[1] / "scenes"
@@ -85,6 +88,17 @@ def agree(drawn: splatview.Frame, wanted: dict[str, np.ndarray]) -> None:
 @pytest.mark.parametrize("name", VIEWS)
 def test_the_native_picture_is_the_one_specified_in_numpy(scene, renderer, name):
     agree(renderer.render(scene, view(name)), numpy_field.render(only(scene), view(name), near=0.01))
+
+
+def test_what_ends_early_is_nearly_as_in_full(scene, monkeypatch):
+    def drawn(end: float) -> FieldImage:
+        monkeypatch.setattr(field_cpu, "last_transmittance", lambda detail: end)
+        return FieldCpu().render(only(scene), view("through the stage", 160, 120))
+
+    full, early = drawn(1e-6), drawn(LAST_TRANSMITTANCE)
+    assert early.samples.sum() < 0.95 * full.samples.sum()
+    assert psnr(early.rgb, full.rgb) > 60 and psnr(early.alpha, full.alpha) > 55
+    assert not ((early.alpha > 1 - LAST_TRANSMITTANCE) & (early.alpha < 1 - 1e-5)).any(), "what hardly lets anything through is opaque"
 
 
 class Readable(Field):

@@ -136,6 +136,38 @@ def test_a_way_that_fails_later_is_left_for_all(model, accelerated, caplog):
         assert torch.equal(faster.model.unet(*inputs(1)), model.unet(*inputs(1)))
 
 
+def test_a_way_that_fails_at_work_is_left_for_those_inputs(model, accelerated, caplog):
+    broken, made = threading.Event(), []
+
+    def fragile(network, signature, *_):
+        made.append(signature)
+
+        def run(*tensors):
+            if broken.is_set() and len(tensors[0]) == 1:
+                raise RuntimeError("no more\nmemory")
+            return 1.01 * network(*tensors)
+
+        return run
+
+    faster = accelerated(Way("way", fragile))
+    with caplog.at_level(logging.ERROR), torch.no_grad():
+        for rows in (1, 2):
+            faster.model.unet(*inputs(rows))
+            assert faster.settle(20)
+        broken.set()
+        for _ in range(2):
+            assert torch.equal(faster.model.unet(*inputs(1)), model.unet(*inputs(1)))
+            assert torch.equal(faster.model.unet(*inputs(2)), 1.01 * model.unet(*inputs(2)))
+    assert faster.in_use == "way; way failed at work: no more memory" and len(made) == 2
+
+
+def test_nothing_is_waited_for_once_it_is_closed(model, accelerated):
+    faster = accelerated(Way("way", lambda network, *_: network))
+    faster.close()
+    with torch.no_grad():
+        assert torch.equal(faster.model.unet(*inputs()), model.unet(*inputs())) and faster.settle(0)
+
+
 def test_not_all_shapes_are_kept(accelerated, monkeypatch):
     monkeypatch.setattr(acceleration, "KEPT", 2)
     made = []
@@ -230,6 +262,19 @@ def test_a_denoiser_of_sdxl_in_a_file(tmp_path):
     given = inputs(5)
     given[2].update({"pooled": torch.randn(5, 16)})
     agrees(Flat(Denoiser(network).eval(), [name for name, _ in flat(given)]), [tensor for _, tensor in flat(given)], tmp_path)
+
+
+def test_more_rows_than_an_engine_takes_go_through_it_in_parts(model):
+    taken = []
+    run = engines.in_parts(
+        lambda *tensors: (taken.append({len(one) for one in tensors}), model.unet(*tensors[:2], {"tokens": tensors[2]}))[1], 4
+    )
+    for rows, parts in ((1, [1]), (4, [4]), (5, [4, 1]), (12, [4, 4, 4])):
+        taken.clear()
+        given = inputs(rows)
+        with torch.no_grad():
+            found, expected = run(*(tensor for _, tensor in flat(given))), model.unet(*given)
+        assert torch.allclose(found, expected, atol=1e-5) and taken == [{part} for part in parts]
 
 
 def test_an_engine_is_another_for_another_network_size_or_machine(model, tmp_path, monkeypatch):

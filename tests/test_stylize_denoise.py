@@ -55,8 +55,9 @@ def gaussian(*shape: int, seed: int = 0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def levels(table, indices):
-    return Levels.of(schedule.schedule(table, "lcm", schedule.at_indices(indices)))
+def levels(table, indices, again="fresh"):
+    family = "lcm" if again == "fresh" else "turbo"
+    return Levels.of(schedule.schedule(table, family, schedule.at_indices(indices), again == "ancestral"))
 
 
 # Schedules
@@ -125,12 +126,20 @@ def test_a_model_whose_last_timestep_is_only_noise_is_refused():
 # Denoising
 
 
-def alone(unet, frame, noise, levels, asked):
+def put_on(again, noise, told, before, now):
+    """The noise that a step begins with, where `told` was seen; `before` and `now`: noise for each signal (Karras et al. 2022)."""
+    if again == "fresh":
+        return noise
+    up = now * (before**2 - now**2).sqrt() / before if again == "ancestral" else 0 * now
+    return ((now**2 - up**2).sqrt() * told + up * noise) / now
+
+
+def alone(unet, frame, noise, levels, asked, again="fresh"):
     """One frame, step after step, with calls of its own: the textbook's guidance, and Kodaira's recurrence for residual noise."""
     kind, scale, delta = asked.guidance.acting, asked.guidance.scale, asked.guidance.delta
-    x, stock = levels.signal[0, 0] * frame + levels.noise[0, 0] * noise[0], noise[0]
-    for step, (timestep, a, b) in enumerate(zip(levels.timesteps, levels.signal[:, 0], levels.noise[:, 0], strict=True)):
-        clean_of = lambda noisy, told: levels.out[step, 0] * (noisy - b * told) / a + levels.skip[step, 0] * noisy  # noqa: B023
+    x, stock = levels.signal[0] * frame + levels.noise[0] * noise[0], noise[0]
+    for step, (timestep, a, b) in enumerate(zip(levels.timesteps, levels.signal, levels.noise, strict=True)):
+        clean_of = lambda noisy, told: levels.out[step] * (noisy - b * told) / a + levels.skip[step] * noisy  # noqa: B023
         told = unet(x, timestep, asked.prompt)
         if kind == "full":
             unconditional = unet(x, timestep, asked.negative)
@@ -141,17 +150,19 @@ def alone(unet, frame, noise, levels, asked):
             told = delta * stock + scale * (told - delta * stock)
         clean = clean_of(x, told)
         if step + 1 < len(levels):
-            a_next, b_next = levels.signal[step + 1, 0], levels.noise[step + 1, 0]
-            stock = noise[step + 1] + clean_of(b * stock, told) * a_next / b_next
-            x = a_next * clean + b_next * noise[step + 1]
+            a_next, b_next = levels.signal[step + 1], levels.noise[step + 1]
+            added = put_on(again, noise[step + 1], told, b / a, b_next / a_next)
+            stock = added + clean_of(b * stock, told) * a_next / b_next
+            x = a_next * clean + b_next * added
     return clean
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("indices", [[35], [32, 45], [18, 26, 35, 45]])
 @pytest.mark.parametrize("together", [1, 2])
-def test_a_frame_of_the_stream_is_the_frame_denoised_alone(table, unet, kind, indices, together):
-    steps, at = len(indices), levels(table, indices)
+@pytest.mark.parametrize("again", ["fresh", "carried", "ancestral"])
+def test_a_frame_of_the_stream_is_the_frame_denoised_alone(table, unet, kind, indices, together, again):
+    steps, at = len(indices), levels(table, indices, again)
     asked = Asked(prompt(1), prompt(2), Guidance(kind, 1.4, 0.8))
     stream = StreamBatch(unet)
     frames = [gaussian(together, *SHAPE, seed=10 + k) for k in range(steps + 3)]
@@ -163,8 +174,46 @@ def test_a_frame_of_the_stream_is_the_frame_denoised_alone(table, unet, kind, in
             assert (arrived.entered.tag, arrived.steps) == (late, steps)
             for one in range(together):
                 with torch.no_grad():
-                    expected = alone(unet, frames[late][one : one + 1], noises[late][:, one : one + 1], at, asked)
+                    expected = alone(unet, frames[late][one : one + 1], noises[late][:, one : one + 1], at, asked, again)
                 assert (arrived.clean[one] - expected[0]).abs().max() <= 1e-5 * (expected.max() - expected.min())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("again", ["fresh", "carried", "ancestral"])
+def test_a_frame_by_itself_is_the_frame_of_the_stream_which_goes_on(table, unet, kind, again):
+    at, asked = levels(table, [18, 35, 45], again), Asked(prompt(1), prompt(2), Guidance(kind, 1.4, 0.8))
+    frames = [Entering(gaussian(2, *SHAPE, seed=k), gaussian(3, 2, *SHAPE, seed=9 + k), tag=k) for k in range(5)]
+    plain, disturbed = StreamBatch(unet), StreamBatch(unet)
+    for frame in frames:
+        expected, found = (stream.push(frame, at, asked) for stream in (plain, disturbed))
+        assert torch.equal(expected.clean, found.clean)
+        alone = disturbed.alone(frames[expected.entered.tag], at, asked)
+        assert alone.steps == 3 and (alone.entered is expected.entered)
+        if expected.steps == 3:
+            assert (alone.clean - expected.clean).abs().max() <= 1e-5 * (expected.clean.max() - expected.clean.min())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_may_enter_in_any_number(table, unet, kind):
+    at, asked = levels(table, [18, 35, 45], "ancestral"), Asked(prompt(1), prompt(2), Guidance(kind, 1.4, 0.8))
+    stream, waiting = StreamBatch(unet), []
+    for count in (1, 3, 2, 4, 1, 1, 2):
+        frames = [Entering(gaussian(1, *SHAPE, seed=k), gaussian(3, 1, *SHAPE, seed=9 + k)) for k in range(10 * count, 11 * count)]
+        clean, noise = torch.cat([one.clean for one in frames]), torch.cat([one.noise for one in frames], 1)
+        waiting.append(frames)
+        arrived = stream.push(Entering(clean, noise), at, asked)
+        if len(waiting) == 3:
+            for found, frame in zip(arrived.clean, waiting.pop(0), strict=True):
+                with torch.no_grad():
+                    expected = alone(unet, frame.clean, frame.noise, at, asked, "ancestral")[0]
+                assert (found - expected).abs().max() <= 1e-5 * (expected.max() - expected.min())
+
+
+@pytest.mark.parametrize("again", ["fresh", "carried", "ancestral"])
+def test_noise_between_steps_keeps_its_size(table, again):
+    at = levels(table, [3, 18, 26, 35, 45], again)
+    assert torch.allclose(at.carried**2 + at.fresh**2, torch.ones(5, 1, 1, 1)) and at.carried[0] == 0
+    assert at.noises == (1 if again == "carried" else 5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -15,8 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from splatview import Camera, extras
-from splatview.cli.inputs import Shot
-from splatview.cli.redrawing import Redrawing
 from splatview.frame import Frame
 from splatview.stylize import models, prompts, seeds
 from splatview.stylize.catalogue import Choice
@@ -43,6 +41,15 @@ def a_frame(seed: int = 0, height: int = HEIGHT, width: int = WIDTH, **images) -
     return Frame(camera, {"rgb": rgb, **images})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Several are slow where others work, too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def model(tiny_sd):
     with pytest.MonkeyPatch.context() as patch:
@@ -66,7 +73,7 @@ def opened(model, calls):
             calls.append(len(latents))
             return model.unet(latents, timesteps, conditions)
 
-        made.append(Diffusion(replace(model, unet=counted, **changes), controls, around))
+        made.append(Diffusion(replace(model, **{"unet": counted, **changes}), controls, around))
         return made[-1]
 
     yield open
@@ -207,29 +214,30 @@ def test_a_picture_has_the_size_of_its_frame(opened):
         assert stylizer.style(a_frame(height=height, width=width)).shape == (height, width, 3)
 
 
-@given(st.integers(1, 4000), st.integers(1, 4000), st.sampled_from([256, 512, 1024]))
+@given(st.integers(1, 4000), st.integers(1, 4000), st.sampled_from([64, 256, 512, 1024]))
 def test_pictures_are_drawn_at_about_the_size_in_multiples_of_8(height, width, size):
     high, wide = fitting(height, width, size)
-    assert high % 8 == wide % 8 == 0 and min(high, wide) >= 64
-    if max(height, width) < 4 * min(height, width):
+    assert high % 8 == wide % 8 == 0 and min(high, wide) >= 64 and high * wide <= 4 * size**2  # of a line, too
+    if size >= 256 and max(height, width) < 4 * min(height, width):
         assert abs(np.log(high * wide / size**2)) < 0.1
 
 
 # Noise
 
 
-def test_noise_may_come_with_the_frame(opened):
-    asked = []
+@pytest.mark.parametrize(("family", "ancestral", "noises"), [("lcm", False, 2), ("turbo", False, 1), ("turbo", True, 2)])
+def test_noise_may_come_with_the_frame(opened, family, ancestral, noises):
+    asked, kind = [], {"family": family, "ancestral": ancestral}
 
     def noise_of(frame, shape):
         asked.append(shape)
         return np.asarray(seeds.noise(7, shape))
 
-    given_noise = opened(replace(STILL, steps=2), Around(noise_of=noise_of))
+    given_noise = opened(replace(STILL, steps=2), Around(noise_of=noise_of), **kind)
     for _ in range(2):
         shown = given_noise.style(a_frame())
-    assert asked == [(8, 8, 12)] * 2
-    seeded = opened(replace(STILL, steps=2, seed=7))
+    assert asked == [(4 * noises, 8, 12)]  # once a frame
+    seeded = opened(replace(STILL, steps=2, seed=7), **kind)
     for _ in range(2):
         expected = seeded.style(a_frame())
     assert close_to(shown, expected, 0)
@@ -309,6 +317,26 @@ def test_frames_go_on_while_a_prompt_is_encoded(asked):
     asked.go.set()
     assert asked.settle(5) and number(asked) == 3
     assert len(asked.encoded) <= 4  # what lies in between is left out
+
+
+def test_what_two_ask_for_at_once_is_encoded_in_the_order_in_which_it_counts(asked, monkeypatch):
+    """Or what is waited for would never be there."""
+    put, first = asked._box.put, threading.Event()
+
+    def slow(wanted):
+        if not first.is_set():
+            first.set()
+            time.sleep(0.1)
+        put(wanted)
+
+    monkeypatch.setattr(asked._box, "put", slow)
+    thread = threading.Thread(target=asked.ask, args=(Wanted((Phrase("1"),)),))
+    thread.start()
+    assert first.wait(5)
+    asked.ask(Wanted((Phrase("2"),)))
+    thread.join()
+    time.sleep(0.1)
+    assert asked.settle(5) and number(asked) == 2 and not asked.pending
 
 
 def test_prompts_pass_over_in_their_time(asked):
@@ -423,20 +451,3 @@ def test_opening_one_loads_its_model_or_says_what_is_missing(tiny_sd, monkeypatc
 def test_controls_and_the_door_need_no_torch():
     code = "import sys; from splatview.stylize import diffusing, opening, similar; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize("steps", [1, 3])
-def test_a_video_has_each_frames_own_picture(opened, steps):
-    frames = [a_frame(seed) for seed in (0, 1, 2, 2, 2, 2, 3, 4, 4)]
-    redrawing, shots = (
-        Redrawing(opened(replace(STILL, steps=steps)), live=False),
-        [Shot(one, Fraction(k), "") for k, one in enumerate(frames)],
-    )
-    redrawn = [one for shot in shots for one in redrawing.work(shot) or ()] + redrawing.rest()
-    assert [one.shot for one in redrawn] == shots
-    for one in redrawn:
-        standing = opened(replace(STILL, steps=steps))
-        for _ in range(steps):
-            expected = standing.style(one.shot.frame)
-        assert close_to(one.picture, expected)
-    assert Redrawing(opened(), live=False).rest() == []

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from stylized_frames import camera, clouds, frame, plane_depth
 
+from splatview.camera import Camera
+from splatview.cli.flight import Motion
 from splatview.frame import Frame
 from splatview.stylize.controls import sliders
 from splatview.stylize.filters import FILTERS
+from splatview.stylize.filters.drawn import Pencil
+from splatview.stylize.filters.painterly import Oil, Watercolour
 
 NAMES = list(FILTERS)
 every_filter = pytest.mark.parametrize("name", NAMES)
@@ -77,6 +81,29 @@ def test_every_slider_has_ends_and_does_something(name):
 def test_controls_go_through_json(name):
     value = FILTERS[name]()
     assert FILTERS[name](**json.loads(json.dumps(asdict(value)))) == value
+
+
+@pytest.mark.parametrize(
+    ("style", "most"), [(Watercolour(edges=0, paper=1), 0.5), (Pencil(lines=0, grain=1, shading=1), 0.65), (Oil(), 0.75)]
+)
+@pytest.mark.parametrize("size", [(320, 180), (640, 360)])
+def test_what_is_anchored_moves_as_the_surfaces_do_and_so_does_its_paper(style, most, size):
+    """Over a floor of one colour, where nothing but patterns is seen: what differs from the frame before, moved as the floor is."""
+
+    def seen(eye):
+        view = Camera.look_at(eye, np.add(eye, (0.1, 1, -0.5)), (0, 0, 1), 0.9, *size)
+        depth = plane_depth(view, (0, 0, 1), 0)
+        return frame(np.full((size[1], size[0], 3), 150), depth, depth > 0, view)
+
+    frames = seen((0, -3, 1.5)), seen((0.03, -2.95, 1.48))
+    motion = Motion.between(frames[1], frames[0])
+    assert motion.visible.mean() > 0.5 and motion.pixels > 2
+
+    def changed(style):
+        before, now = map(style.style, frames)
+        return np.abs(now - motion.of(before)).mean(-1)[motion.visible].mean()
+
+    assert changed(style) < most * changed(replace(style, anchored=False))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if hasattr(FILTERS[name](), "anchored")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -135,6 +136,15 @@ def test_what_is_nowhere_says_how_to_get_it(home):
         assert part in str(error.value)
     with pytest.raises(hub.NotHere, match="expected one of sd-turbo"):
         hub.located("no such thing")
+    with pytest.raises(hub.NotHere, match="did you mean sd-turbo"):
+        hub.located("sd_turbo")
+    assert hub.find("") is None, "not the folder that one is in"
+
+
+@pytest.mark.parametrize("name", ["sd_turbo", "", "../../etc"])
+def test_what_can_be_no_model_is_not_asked_of_the_hub(name):
+    with pytest.raises(ValueError, match=f"there is no model {name!r}: expected one of sd-turbo"):
+        hub.fetch(name, endpoint="http://127.0.0.1:9")
 
 
 def test_a_folder_is_a_model_by_its_path(tiny_sd):
@@ -183,6 +193,35 @@ def test_a_model_that_is_not_whole_is_a_users_error(home, capsys):
     assert main(["models"]) == 2
     printed = capsys.readouterr()
     assert "problem: diffusion_pytorch_model.safetensors: expected a safetensors file" in printed.out and "not whole" in printed.err
+
+
+def test_whatever_is_in_the_files_of_a_model_it_is_told_in_one_line(home, tiny_sd, capsys):
+    spoilt = {
+        "an index that says little": ("model_index.json", '{"text_encoder_2": null, "tokenizer_2": []}', ""),
+        "an index that is a list": ("model_index.json", "[1]", ""),
+        "nested": ("unet/config.json", "[" * 100_000, "unet/config.json: expected JSON, it is nested too deeply"),
+        "no JSON": ("unet/config.json", "{", "unet/config.json: Expecting"),
+    }
+    for name, (file, text, problem) in spoilt.items():
+        folder = home / "mine" / name.replace(" ", "-")
+        shutil.copytree(tiny_sd("turbo"), folder)
+        (folder / file).write_text(text)
+        found = weights.look_through(folder)
+        assert found.kind == "pipeline" and (
+            [one[: len(problem)] for one in found.problems] == [problem] if problem else not found.problems
+        )
+    (home / "mine" / "deep").mkdir()
+    (home / "mine" / "deep" / "config.json").write_text('{"a":' * 100_000)
+    assert weights.kind_of(home / "mine" / "deep") is None
+    assert main(["models"]) == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+def test_trainings_that_are_not_over_are_no_models(home, tiny_sd, capsys):
+    for name in ("made.ckpt", ".made.part"):
+        (home / "distilled" / name).mkdir(parents=True)
+    shutil.copytree(tiny_sd("turbo"), home / "distilled" / "other")
+    assert [name for name in hub.here() if name.startswith("distilled")] == ["distilled/other"]
+    assert main(["models"]) == 0
 
 
 def test_models_are_fetched_with_what_they_are_used_with(served, tmp_path, monkeypatch, capsys):

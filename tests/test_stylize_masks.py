@@ -74,9 +74,9 @@ def test_every_pixel_is_of_some_layer_or_of_the_background(scene, drawn):
     assert every.max() == 1 and (every[drawn.alpha >= 0.5] == 1).all()
     assert not every[Background().share(drawn) == 1].any()
     field = Layers.named(scene, ["ball"])
-    assert field.fields and not field.numbers
     alone = open_renderer("cpu").render(scene.shown("a", False).shown("b", False), drawn.camera, RenderOptions(outputs=OUTPUTS))
     assert 0.005 < field.share(drawn).mean() <= (alone.alpha > 0).mean()
+    assert (every == Layers.named(scene, scene.layers).share(drawn)).all()
     with pytest.raises(KeyError):
         Layers.named(scene, ["nobody"])
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +18,13 @@ from safetensors.torch import load_file, save_file
 
 from splatview.stylize import hub, models, tiny_autoencoder, weights
 from splatview.stylize.catalogue import KNOWN, Choice
-from splatview.stylize.denoise import Asked, Entering, Levels, StreamBatch
+from splatview.stylize.denoise import Asked, Entering, StreamBatch
+from splatview.stylize.diffusing import Phrase
+from splatview.stylize.guidance import Guidance
 from splatview.stylize.networks import waves
-from splatview.stylize.schedule import schedule, timesteps
+from splatview.stylize.parts import Encoded
+from splatview.stylize.prompts import Prompts, Wanted
+from splatview.stylize.schedule import timesteps
 
 pytestmark = [
     pytest.mark.xdist_group("diffusion"),
@@ -64,9 +71,39 @@ def test_one_step_of_turbo_is_the_image_to_image_of_diffusers(tiny_sd, count, st
     model = load(tiny_sd("turbo"))
     clean = model.codec.encode(image)
     entering = Entering(clean, torch.randn(clean.shape, generator=draw())[None])
-    at = Levels.of(schedule(model.table, model.family, timesteps(model.family, strength, 1)))
+    at = model.levels(timesteps(model.family, strength, 1))
     arrived = StreamBatch(model.unet, model.prediction).push(entering, at, Asked(model.encode_text("a fox in oil").rows))
     assert torch.allclose(model.codec.decode(arrived.clean).clamp(0, 1), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("family", ["turbo", "ancestral"])
+@pytest.mark.parametrize(("count", "strength"), [(2, 1.0), (4, 1.0), (4, 0.5), (10, 0.4)])
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_several_steps_of_turbo_are_the_image_to_image_of_diffusers(tiny_sd, family, count, strength, guidance):
+    """Of a frame by itself, and of the same frame in a stream of others."""
+    from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+
+    with tiny_diffusion.quiet():
+        pipeline = StableDiffusionPipeline.from_pretrained(tiny_sd(family), local_files_only=True)
+        theirs = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
+    theirs.set_progress_bar_config(disable=True)
+    image, draw, steps = picture(), torch.Generator().manual_seed(3), round(count * strength)
+    settings = {"strength": strength, "num_inference_steps": count, "guidance_scale": guidance, "negative_prompt": "grey"}
+    expected = theirs("a fox in oil", image, generator=torch.Generator().manual_seed(3), output_type="latent", **settings).images
+
+    model = load(tiny_sd(family))
+    assert model.family == "turbo" and model.ancestral == (family == "ancestral")
+    asked = Asked(model.encode_text("a fox in oil").rows, model.unwanted("grey").rows, Guidance("full", guidance))
+    at = model.levels(timesteps(model.family, strength, steps))
+    assert at.noises == (steps if model.ancestral else 1)
+    clean = model.codec.encode(image)
+    noise = torch.stack([torch.randn(clean.shape, generator=draw) for _ in range(at.noises)])
+    stream, entering = StreamBatch(model.unet, model.prediction), Entering(clean, noise)
+    others = [Entering(model.codec.encode(picture(seed)), noise.flip(1)) for seed in range(1, 2 * steps)]
+    found = [stream.push(one, at, asked).clean for one in [*others[:steps], entering, *others[steps:]]]
+    units = float(expected.max() - expected.min())
+    for mine in (found[2 * steps - 1], stream.alone(entering, at, asked).clean):
+        assert (mine - expected * theirs.vae.config.scaling_factor).abs().max() <= 1e-5 * units
 
 
 def test_sdxl_is_told_what_diffusers_tells_it(tiny_sd):
@@ -83,9 +120,45 @@ def test_sdxl_is_told_what_diffusers_tells_it(tiny_sd):
     model = load(tiny_sd("xl"))
     clean = model.codec.encode(image)
     entering = Entering(clean, torch.randn(clean.shape, generator=draw())[None])
-    at = Levels.of(schedule(model.table, model.family, timesteps(model.family, 0.5, 1)))
+    at = model.levels(timesteps(model.family, 0.5, 1))
     arrived = StreamBatch(model.unet, model.prediction).push(entering, at, Asked(model.encode_text("a fox in oil").rows))
     assert torch.allclose(model.codec.decode(arrived.clean).clamp(0, 1), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+def test_no_negative_prompt_of_sdxl_is_what_it_is_for_diffusers(tiny_sd, tmp_path, zeros):
+    from diffusers import StableDiffusionXLPipeline
+
+    folder = Path(shutil.copytree(tiny_sd("xl"), tmp_path / "xl"))
+    change(folder / "model_index.json", force_zeros_for_empty_prompt=zeros)
+    with tiny_diffusion.quiet():
+        theirs = StableDiffusionXLPipeline.from_pretrained(folder, local_files_only=True)
+    model = load(folder)
+    for negative in ("", "grey"):
+        tokens, unwanted, pooled, pooled_unwanted = theirs.encode_prompt("a fox", negative_prompt=negative or None)
+        told = Prompts(model.encode_text, Wanted((Phrase("a fox"),), negative), unwanted=model.unwanted)
+        mine = told.now()
+        told.close()
+        assert torch.allclose(mine.prompt["tokens"], tokens, atol=1e-6) and torch.allclose(mine.prompt["pooled"], pooled, atol=1e-6)
+        assert torch.allclose(mine.negative["tokens"], unwanted, atol=1e-6)
+        assert torch.allclose(mine.negative["pooled"], pooled_unwanted, atol=1e-6)
+        assert mine.negative["tokens"].any() == mine.negative["pooled"].any() == (bool(negative) or not zeros)
+    assert model.encode_text("").rows["tokens"].any()  # asked for, nothing is a text as any other
+    assert not load(tiny_sd("turbo")).nothing_is_zeros
+
+
+def test_a_negative_prompt_of_nothing_passes_over_into_another():
+    rows = lambda text: Encoded({"tokens": torch.full((1, 2, 3), float(len(text)))})
+    clock = lambda: clock.now
+    clock.now = 0.0
+    prompts = Prompts(rows, Wanted((), ""), clock, lambda text: rows(text) if text else Encoded({"tokens": torch.zeros(1, 2, 3)}))
+    prompts.ask(Wanted((), "four", seconds=2))
+    assert prompts.settle(5)
+    seen = []
+    for clock.now in (0.0, 0.5, 1.0, 1.5, 2.0):
+        seen.append(float(prompts.now().negative["tokens"].mean()))
+    prompts.close()
+    assert seen == sorted(seen) and seen[0] == 0 and seen[-1] == 4 and len(set(seen)) == 5
 
 
 def test_a_distilled_scale_of_guidance_is_told_as_diffusers_tells_it():
@@ -111,6 +184,28 @@ def test_texts_are_encoded_whole_or_what_is_lost_is_told(tiny_sd):
     assert model.encode_text("a fox").rows["tokens"].shape == (1, 77, 16) and model.encode_text("a fox").lost == ""
     assert model.encode_text(("a" * 75) + " end").lost == "end"
     assert torch.equal(model.encode_text("A  FOX").rows["tokens"], model.encode_text("a fox").rows["tokens"])
+
+
+def test_several_threads_may_have_texts_encoded_at_once(tiny_sd, monkeypatch):
+    """Tokenizers remember how they were asked to cut and to fill up."""
+    encode, at_once = load(tiny_sd("turbo")).encode_text, []
+
+    def tokenize(self, text, **how):
+        at_once.append(threading.get_ident())
+        time.sleep(0.01)
+        assert set(at_once) == {threading.get_ident()}, "another thread's settings"
+        found = call(self, text, **how)
+        at_once.pop()
+        return found
+
+    call = type(encode.tokenizers[0]).__call__
+    texts = [f"{'abc ' * (30 * number)}{number}" for number in range(4)]
+    expected = [encode(text) for text in texts]
+    monkeypatch.setattr(type(encode.tokenizers[0]), "__call__", tokenize)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(encode, texts))
+    for one, other in zip(found, expected, strict=True):
+        assert one.lost == other.lost and torch.equal(one.rows["tokens"], other.rows["tokens"])
 
 
 def test_tokens_are_those_of_clip(data, tmp_path):
@@ -255,6 +350,7 @@ def thin(path: Path) -> None:
     [
         (lambda folder: (folder / "model_index.json").unlink(), "pipeline; expected model_index.json"),
         (lambda folder: (folder / "unet" / "config.json").write_text("{"), "unet/config.json: Expecting"),
+        (lambda folder: (folder / "scheduler" / "scheduler_config.json").write_text("[]"), "expected settings by name, got \\[\\]"),
         (lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "unet: expected config.json and weights"),
         (lambda folder: (folder / "tokenizer" / "tokenizer.json").unlink(), "tokenizer: expected tokenizer.json"),
         (lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(), "scheduler: no scheduler_config.json"),
@@ -293,6 +389,24 @@ def test_a_tokenizer_that_is_read_wrongly_is_refused(copied):
         load(copied)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_said_in_a_line(tiny_sd):
+    with pytest.raises(ValueError, match=r"the device cuda: PyTorch .* finds no GPU") as error:
+        models.load(Choice(str(tiny_sd("turbo")), device="cuda"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_device_that_has_no_room_is_said_in_a_line(tiny_sd, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(models, "_placed", full)
+    with pytest.raises(ValueError, match=r"turbo.*: CUDA out of memory\. Tried to allocate"):
+        load(tiny_sd("turbo"))
+
+
 def test_a_controlnet_needs_to_be_told_what_it_is_shown(tiny_sd):
     with pytest.raises(ValueError, match="HINT=MODEL"):
         load(tiny_sd("turbo"), controlnets=("mine",))
+    with pytest.raises(ValueError, match="a HINT of depth or edges"):
+        load(tiny_sd("turbo"), controlnets=("colour=mine",))

@@ -1,13 +1,19 @@
 """Styles of ONNX files: whatever their sizes, channels and values, they are shown sRGB and give it back; other files are refused."""
 
+import threading
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import tiny_onnx
 from onnx import TensorProto, helper, load_model_from_string
 from stylized_frames import clouds, frame
 from tiny_onnx import SWAP, halves, mixed, model, picture, resized, then, without_mean
 
 from splatview import extras
 from splatview.extras import MissingExtra
+from splatview.frame import Interrupted
 from splatview.stylize import onnx_model
 from splatview.stylize.onnx_graph import IMAGENET, read
 from splatview.stylize.onnx_model import OnnxNetwork, load_network
@@ -161,6 +167,41 @@ def test_a_network_sees_no_more_than_its_width_and_never_more_than_the_frame():
 def test_what_is_no_number_changes_nothing():
     styled = OnnxStyle(lambda rgb8: np.full(rgb8.shape, np.nan, np.float32)).style(frame(RGB8))
     assert styled.dtype == np.uint8 and styled.shape == RGB8.shape
+
+
+def test_a_call_that_is_not_wanted_any_more_ends_soon():
+    net, small, large = network(tiny_onnx.slow(), values="0..1", channels="RGB"), clouds(128, 128), clouds(1024, 1024)
+    began = time.perf_counter()
+    assert (net(small) == pytest.approx(small, abs=0.01)) and not net.calls._now
+    quick = time.perf_counter() - began  # of a 64th of the pixels
+    style, found = OnnxStyle(net, Redrawing(width=1024)), []
+
+    def call():
+        try:
+            style.style(frame(large))
+        except Interrupted as error:
+            found.append(str(error))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    while not net.calls._now:
+        time.sleep(0.001)
+    time.sleep(quick)
+    began = time.perf_counter()
+    other = net.again()
+    style.close()
+    thread.join()
+    assert time.perf_counter() - began < 16 * quick and found == ["the network was closed"]
+    with pytest.raises(Interrupted, match="was closed"):
+        style.style(frame(small))
+    np.testing.assert_allclose(other(small), small, atol=0.01)  # which is to be closed by itself
+
+
+def test_what_fails_by_itself_was_not_told_to_end():
+    with pytest.raises(Exception, match="Unexpected input data type") as error:
+        net = network(mixed())
+        replace(net, graph=replace(net.graph, source=replace(net.graph.source, dtype=np.float64)))(RGB8)
+    assert not isinstance(error.value, Interrupted)
 
 
 def test_controls_have_ends():

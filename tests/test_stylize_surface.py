@@ -1,5 +1,6 @@
 """Patterns on surfaces: they stay where they are in the world, whoever looks, and their size on the screen has ends."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from stylized_frames import camera, frame, plane_depth
 
 from splatview.camera import Camera
-from splatview.stylize.filters.patterns import TILE, Dots, Grain, Strokes, laid
+from splatview.stylize.filters.patterns import TILE, Dots, Grain, Pair, Strokes, laid
 from splatview.stylize.filters.surface import WHOLE, Chart, Surface
 
 PLANES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
@@ -42,7 +43,7 @@ def world_points(view, surface):
 def test_a_period_is_as_long_as_asked_from_any_distance(axis, distance):
     view = facing(PLANES[axis], distance)
     chart = surface_of(view, PLANES[axis], 0.0).chart(12.0)
-    u, v, blend = (one[30:34, 46:50].astype(float) for one in chart)
+    u, v, blend = (one[30:34, 46:50].astype(float) for one in chart[:3])
     assume(np.ptp(blend) < 0.5)  # elsewhere the distance doubles here, and so does the period
     period = 1 / np.hypot(np.diff(u, axis=0).mean() + np.diff(u, axis=1).mean(), np.diff(v, axis=0).mean() + np.diff(v, axis=1).mean())
     period *= 2**0.5
@@ -81,7 +82,7 @@ def same_places(view, other, normal, offset, middle=False):
         keep = np.ones(points.shape[:2], bool)
     pixels = seen_at(other, points)
     inside = keep & (pixels > 12).all(-1) & (pixels < (other.width - 12, other.height - 12)).all(-1)
-    first, second = one.chart(12.0), two.chart(12.0)
+    first, second = one.chart(12.0)[:3], two.chart(12.0)[:3]
     x, y = (pixels[..., axis] - 0.5 for axis in (0, 1))
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     for i, j in np.argwhere(inside)[::17]:
@@ -113,6 +114,25 @@ def test_a_pattern_sticks_to_the_floor_and_to_the_screen_only_if_there_is_none(p
     assert (laid(pattern, 16.0, 40, 60, None) == laid(pattern, 16.0, 40, 60, None)).all()
 
 
+@given(yaw=st.floats(-3, 3), turn=st.floats(-0.2, 0.2), moved=st.tuples(*[st.floats(-50, 50)] * 3))
+def test_behind_everything_a_pattern_keeps_its_direction_wherever_the_camera_goes(yaw, turn, moved):
+    def looking(angle, eye=(0.0, 0.0, 0.0)):
+        return Camera.look_at(eye, np.add(eye, (np.sin(angle), np.cos(angle), 0.2)), (0, 0, 1), 0.6, 96, 64)
+
+    one, other = looking(yaw), looking(yaw + turn, moved)
+    first, second = (Surface.of(frame(np.zeros((64, 96, 3)), 0.0, view=view), 64, 96).chart(12.0)[:3] for view in (one, other))
+    y, x = np.mgrid[:64, :96] + 0.5
+    directions = one.unproject(np.stack([x, y], -1), np.ones((64, 96))) - one.position
+    pixels = seen_at(other, directions + other.position) - 0.5
+    inside = (pixels >= 0).all(-1) & (pixels <= (95, 63)).all(-1)
+    apart = np.abs(np.sort(np.abs(directions / np.linalg.norm(directions, axis=-1, keepdims=True)), -1) @ [[0], [-1], [1]])[..., 0]
+    inside &= apart > 0.1  # elsewhere another plane comes near
+    assume(inside.any())
+    for here, there in zip(first, second, strict=True):
+        found = cv2.remap(there, *pixels.astype(np.float32).transpose(2, 0, 1), cv2.INTER_LINEAR)
+        assert np.abs(found - here)[inside].max() < 0.02
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_far_from_the_origin_a_pattern_is_as_exact_as_near_it(pattern):
     """Moved by whole periods, millions of them: the same picture."""
@@ -121,6 +141,27 @@ def test_far_from_the_origin_a_pattern_is_as_exact_as_near_it(pattern):
     far = surface_of(facing((0, 0, 1), 5.0, aside=(away, -away, 0)), (0, 0, 1), 0.0)
     a, b = (laid(pattern, 16.0, 64, 96, one).astype(int) for one in (near, far))
     assert (np.abs(a - b) > 8).mean() < 0.01
+
+
+@pytest.mark.parametrize("period", [20.0, 60.0, 140.0, 256.0])
+@pytest.mark.parametrize("texture", [Grain(0.5), Strokes()])
+def test_a_texture_is_no_finer_than_the_pixels(texture, period):
+    """Half a pixel aside it is nearly the same: it does not sparkle when it moves."""
+
+    def moved(pixels):
+        x, y = np.meshgrid((np.arange(200, dtype=np.float32) + np.float32(pixels)) / period, np.arange(200, dtype=np.float32) / period)
+        return texture(Chart(x, y, np.full_like(x, 0.6), period)).astype(int)
+
+    near, far = (np.abs(moved(pixels) - moved(0)).mean() for pixels in (0.5, 7.3))
+    assert near < 0.7 * far
+
+
+@given(blend=st.floats(0, 1), period=st.floats(10, 300))
+def test_two_textures_that_are_read_at_once_are_each_as_alone(blend, period):
+    y, x = np.mgrid[:40, :60].astype(np.float32) / np.float32(period)
+    chart = Chart(x, y, np.full_like(x, blend), period)
+    first, second = Strokes(), Grain(0.5, 2)
+    assert (Pair(first, second)(chart) == np.dstack([first(chart), second(chart)])).all()
 
 
 @pytest.mark.parametrize("blend", [0, 0.2, 2**0.5 - 1, 0.7, 1])
@@ -157,4 +198,4 @@ def test_an_empty_frame_has_a_surface_and_a_video_has_none():
     assert Surface.of(frame(np.zeros((36, 64, 3))), 36, 64) is None
     nothing = Surface.of(frame(np.zeros((36, 64, 3)), 0.0, view=view), 36, 64)
     assert nothing is not None and all(np.isfinite(one).all() for one in nothing.chart(8.0))
-    assert nothing.facing_of().min() > 0.5
+    assert nothing.facing.min() > 0.5

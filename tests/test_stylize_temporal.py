@@ -215,18 +215,6 @@ def test_another_size_keeps_what_is_known_and_shows_all_detail():
     assert back.shape == (48, 64, 3) and np.abs(back - 120).max() < 15
 
 
-def test_the_strips_that_are_worked_on_at_once_are_not_seen(monkeypatch):
-    frames = [drawn(looking((x, 0, -1)), [WALL, BOX]) for x in (-0.1, 0.0, 0.1)]
-
-    def shown():
-        steady = Steady(Noisy())
-        return np.stack([steady.style(frame) for frame in frames])
-
-    whole = shown()
-    monkeypatch.setattr("splatview.stylize.accumulate.AT_ONCE", 500)
-    assert np.abs(shown().astype(int) - whole).max() <= 1
-
-
 def test_what_is_behind_the_camera_of_before_is_new():
     steady = Steady(Flat(100))
     steady.style(drawn(looking((0, 0, 0), (0, 0, 1)), []))

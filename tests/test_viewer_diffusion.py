@@ -75,6 +75,17 @@ def test_a_model_is_opened_and_redraws_and_its_numbers_are_live(viewer):
     assert apart(first, second) > 0.5 and session.styling.figures[0].failed == 0
 
 
+def test_a_page_cannot_name_a_folder_of_the_server(viewer, models):
+    async def script(client):
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        await client.set("Kind", "diffusion")
+        await client.until(lambda: any("ours/tiny on cpu" in html for html in htmls(client)), 60)
+        await client.set("Model", str(models / "ours"))
+        await client.until(lambda: any("no model" in text for _, text in client.notices.values()))
+
+    scripted(viewer, script)
+
+
 def test_a_style_is_saved_and_chosen_again(viewer):
     async def script(client):
         await client.until(lambda: "Style name" in client.widgets and client.arrivals)

@@ -17,10 +17,10 @@ from test_viewer import coloured_ball
 from splatview import Scene
 from splatview.cli import main
 from splatview.outputs.guard import listen
+from splatview.outputs.tls import context
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
 from splatview.viewer.page import SECRET_HEADER
-from splatview.viewer.tls import context
 
 
 @pytest.fixture(scope="module")
@@ -430,9 +430,9 @@ def test_tls_files_that_are_no_use_are_told_in_one_line(scene, certificates, tmp
     for half in ({"tls_cert": cert}, {"tls_key": key}):
         with pytest.raises(ValueError, match="both or none"):
             ViewerSettings(**half)
-    with pytest.raises(SystemExit) as left:
-        main(["view", "--no-open", "--tls-cert", str(cert)])
-    assert left.value.code == 2 and "both or none" in capsys.readouterr().err
+    for command in ("view", "stylize"):
+        assert main([command, "--no-open", "--tls-cert", str(cert), "x.ply"]) == 2
+        assert "both or none" in capsys.readouterr().err
 
 
 def test_nobody_is_asked_for_a_passphrase(certificates):

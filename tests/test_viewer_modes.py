@@ -72,11 +72,15 @@ def test_overdraw_brightens_with_every_doubling():
 
 
 def test_ids_have_colours_of_their_own():
+    """And so do fields, which have no ids."""
     ids, layers = np.arange(-1, 2000, dtype=np.int32)[None], np.zeros((1, 2001), np.int32)
+    layers[0, 0] = -1
     colours = ids_picture(ids, layers)[0]
     assert not colours[0].any() and colours[1:].max(-1).min() >= 96
     assert len(np.unique(colours[1:], axis=0)) > 1990
     assert (ids_picture(ids, layers + 1)[0, 1:] != colours[1:]).any(-1).mean() > 0.99
+    fields = ids_picture(np.full((1, 9), -1, np.int32), np.arange(9, dtype=np.int32)[None])[0]
+    assert fields.max(-1).min() >= 96 and len(np.unique(fields, axis=0)) == 9
 
 
 def crowd(count: int = 8000) -> Scene:

@@ -11,6 +11,7 @@ import pytest
 from test_viewer import coloured_ball
 
 from splatview import Camera, RenderOptions, Scene, open_renderer
+from splatview.frame import Interrupted
 from splatview.scene import Layer
 from splatview.viewer import styling as module
 from splatview.viewer.styling import Styling
@@ -283,3 +284,33 @@ def test_whoever_leaves_a_slow_style_keeps_nobody_waiting(frame, styling):
     one.close()
     assert time.monotonic() - began < 0.1
     held.go_on.set()
+
+
+def test_a_style_that_is_told_to_end_is_no_fault_and_the_next_one_begins(frame):
+    class Endless:
+        """Works until it is told to end."""
+
+        def __init__(self):
+            self.begun, self.ended = threading.Event(), threading.Event()
+
+        def style(self, frame):
+            self.begun.set()
+            assert self.ended.wait(10)
+            raise Interrupted
+
+    endless, told = Endless(), []
+    styling = Styling(endless)
+    styling.failed = told.append
+    try:
+        now = frame()
+        styling.show(now)
+        assert endless.begun.wait(5)
+        styling.use(Negative())
+        endless.ended.set()
+        deadline = time.monotonic() + 5
+        while not np.array_equal(styling.show(now), 255 - now.rgb8) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert np.array_equal(styling.show(now), 255 - now.rgb8)
+        assert not told and (styling.figures[0].failed, styling.figures[0].skipped) == (0, 1)
+    finally:
+        styling.close()

@@ -39,9 +39,14 @@ def test_the_page_shows_the_field_as_it_grows_and_stops_it_when_asked():
             assert "Stop and save" not in client.widgets
             live.tell({"step": "1,234"}, Moment(0.1, 0.5, None))
             await client.until(lambda: "Stop and save" in client.widgets)
+            seconds = [viewer.sessions[0].resting_seconds]
             viewer.world.renew(small, large)
             await client.until(lambda: red(client.arrivals[-1].pixels) > 1.5 * before > 0)
             await client.rest()
+            seconds.append(viewer.sessions[0].resting_seconds)
+            await asyncio.sleep(0.2)
+            seconds.append(viewer.sessions[0].resting_seconds)
+            assert 0 < seconds[0] < seconds[1] == seconds[2], "what it costs to look is counted, and nothing else"
             assert viewer.world.document.cursor == 0 and not viewer.world.document.entries, "there is nothing to undo"
             await asyncio.wrap_future(viewer.world.do(ShowLayer("fox", False)))
             viewer.world.renew(large, small)

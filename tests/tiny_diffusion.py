@@ -11,6 +11,7 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
     ControlNetModel,
+    EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     LCMScheduler,
     PNDMScheduler,
@@ -27,10 +28,11 @@ LIKE_SDXL = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4, "
 
 
 def write(folder: Path, family: str = "turbo") -> Path:
-    """Save one to `folder`, as diffusers saves them: turbo, lcm, plain (many steps), xl or large (its autoencoder is)."""
+    """Save one to `folder`, as diffusers saves them: turbo or ancestral, lcm, plain (many steps), xl or large (its autoencoder is)."""
     torch.manual_seed(0)
     schedulers = {
         "lcm": lambda: LCMScheduler(**NOISE, set_alpha_to_one=False, steps_offset=1, clip_sample=False),
+        "ancestral": lambda: EulerAncestralDiscreteScheduler(**NOISE, timestep_spacing="trailing", steps_offset=1),
         "plain": lambda: PNDMScheduler(**NOISE, set_alpha_to_one=False, steps_offset=1, skip_prk_steps=True),
     }
     scheduler = schedulers.get(family, lambda: EulerDiscreteScheduler(**NOISE, timestep_spacing="trailing", steps_offset=1))()

@@ -36,6 +36,17 @@ def mixed(matrix=SAME, offset=(0, 0, 0), **more):
     return model([mix("mix", "picture", "redrawn")], mixing("mix", matrix, offset), **more)
 
 
+def slow(layers=64, channels=32):
+    """Changes nothing, in very many steps."""
+    weights = np.random.default_rng(0).normal(0, 0.01, (channels, channels, 3, 3)).astype(np.float32)
+    first, last = np.zeros((channels, 3, 1, 1), np.float32), np.zeros((3, channels, 1, 1), np.float32)
+    nodes = [helper.make_node("Conv", ["picture", "first"], ["0"])]
+    nodes += [helper.make_node("Conv", [str(one), "weights"], [str(one + 1)], pads=[1] * 4) for one in range(layers)]
+    nodes += [helper.make_node("Conv", [str(layers), "last"], ["nothing"]), helper.make_node("Add", ["picture", "nothing"], ["redrawn"])]
+    named = {"first": first, "weights": weights, "last": last}
+    return model(nodes, [numpy_helper.from_array(value, name) for name, value in named.items()])
+
+
 def then(operator, after=1.0, matrix=SAME):
     """Mixes channels, and bends values by an operator such as Sigmoid, times `after`."""
     nodes = [

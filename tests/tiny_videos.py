@@ -32,8 +32,14 @@ def write(
     rate=25,
     streams=1,
     layout="mono",
+    subtitles=(),
+    silence=0.0,
+    languages=(),
 ):
-    """A video of `count` frames; `times` in thousandths of a second; `sound`: the codec of a sine as long as the video."""
+    """A video of `count` frames; `times` in thousandths of a second; `sound`: the codec of a sine as long as the video.
+
+    `subtitles`: texts, one after each half of a second, for a quarter of one. The sound begins after so many seconds of `silence`.
+    """
     with av.open(str(path), "w") as container:
         stream = container.add_stream(video, rate=rate, options={"crf": "10"} if video == "libx264" else {})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
@@ -42,22 +48,61 @@ def write(
         if rotation:
             stream.set_display_rotation(rotation)
         sounds = [container.add_stream(sound, rate=RATES.get(sound, 44100), layout=layout) for _ in range(streams)] if sound else []
+        text = _written(container, path) if subtitles else None
+        for one, language in zip([*sounds, text], languages, strict=False):
+            one.metadata["language"] = language
+        for place, one in enumerate(subtitles):
+            container.mux(_subtitle(text, one, place))
         for number in range(count):
             frame = av.VideoFrame.from_ndarray(smooth(number, size[1], size[0]), "rgb24")
             if times is not None:
                 frame.pts, frame.time_base = times[number], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         for pitch, one in enumerate(sounds):
-            _sing(container, one, count / rate, 440 * (pitch + 1))
+            _sing(container, one, count / rate, 440 * (pitch + 1), silence)
         container.mux(stream.encode(None))
     return path
 
 
-def _sing(container, stream, seconds, hertz):
+def _written(container, path):
+    """A stream of subtitles, of the kind that belongs there."""
+    if path.suffix == ".mp4":
+        stream = container.add_stream("mov_text")
+        stream.codec_context.subtitle_header = b"[Script Info]\n[V4+ Styles]\nFormat: Name, Fontname\nStyle: Default,Arial\n[Events]\n"
+        return stream
+    source = path.with_suffix(".vtt" if path.suffix == ".webm" else ".srt")
+    source.write_text("WEBVTT\n\n00:01.000 --> 00:02.000\nx\n" if path.suffix == ".webm" else "1\n00:00:01,000 --> 00:00:02,000\nx\n")
+    with av.open(str(source)) as texts:
+        stream = container.add_stream_from_template(texts.streams.subtitles[0])
+    source.unlink()
+    return stream
+
+
+def _subtitle(stream, text, place):
+    content = text.encode()
+    packet = av.Packet(len(content).to_bytes(2, "big") + content if stream.name == "mov_text" else content)
+    packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration = stream, Fraction(1, 1000), *2 * [500 * place], 250
+    return packet
+
+
+def subtitles(path):
+    """For each stream of subtitles its codec, its language, and its texts with when they begin, in seconds."""
+    with av.open(str(path)) as container:
+        found = {
+            one.index: (one.codec_context.codec.canonical_name, one.metadata.get("language"), []) for one in container.streams.subtitles
+        }
+        for packet in container.demux(*container.streams.subtitles) if found else ():
+            if packet.dts is not None and len(bytes(packet)) > 2:
+                content = bytes(packet)[2 if found[packet.stream_index][0] == "mov_text" else 0 :]
+                found[packet.stream_index][2].append((content.decode(), float(packet.pts * packet.time_base)))
+    return list(found.values())
+
+
+def _sing(container, stream, seconds, hertz, begin=0.0):
     rate = stream.rate
     wave = (0.3 * np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate)).astype(np.float32)
     frame = av.AudioFrame.from_ndarray(wave[None], "fltp", "mono")
-    frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+    frame.sample_rate, frame.pts, frame.time_base = rate, round(begin * rate), Fraction(1, rate)
     context = stream.codec_context
     if not context.is_open:
         context.open()
@@ -87,6 +132,13 @@ def loudness(path, hertz=440.0):
     wave = np.concatenate(parts)
     tone = np.exp(2j * np.pi * hertz * np.arange(len(wave)) / 44100)
     return 2 * abs((wave * tone).mean())
+
+
+def span(path):
+    """When the sound of a video begins and ends, in seconds."""
+    with av.open(str(path)) as container:
+        times = [(float(one.pts * one.time_base), one.samples / one.sample_rate) for one in container.decode(container.streams.audio[0])]
+    return times[0][0], sum(times[-1])
 
 
 def psnr(one, other):

@@ -1,4 +1,4 @@
-"""Draws scenes/styles.jpg: the bundled stage in every style. `python tools/style_sheet.py [MODEL.onnx ...]`"""
+"""Draws scenes/styles.jpg: a scene in every style. `python tools/style_sheet.py SCENE [MODEL.onnx ...]`"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from splatview import Camera, RenderOptions, load, open_renderer
+from splatview.framing import frame_scene
 from splatview.stylize import Stylizer
 from splatview.stylize.filters import FILTERS
 from splatview.stylize.masks import DepthRange, Mask, Masked
@@ -16,14 +17,19 @@ from splatview.stylize.onnx_style import Redrawing, open_onnx
 
 SCENES = Path(__file__).parents[1] / "scenes"
 TILE, ACROSS, QUALITY = (480, 270), 3, 82
+CLOSER = 1.45  # than all of the scene
+BEHIND = 1.1  # times the depth in the middle of the picture
 
 
-def main(models: list[Path]) -> None:
-    camera = Camera.look_at((5, -8, 2.2), (0, 0, 1.0), (0, 0, 1), 0.75, 1280, 720)
-    frame = open_renderer("cpu").render(load(SCENES / "led_stage.spz"), camera, RenderOptions(outputs=("rgb8", "alpha", "depth")))
+def main(scene_file: Path, models: list[Path]) -> None:
+    scene = load(scene_file)
+    home = frame_scene(scene).camera(1280, 720)
+    camera = Camera(home.K * [[CLOSER, 1, 1], [1, CLOSER, 1], [1, 1, 1]], home.camera_from_world, 1280, 720)
+    frame = open_renderer("cpu").render(scene, camera, RenderOptions(outputs=("rgb8", "alpha", "depth")))
+    behind = BEHIND * float(frame.depth[360, 640])
     styles: dict[str, Stylizer] = {name: kind() for name, kind in FILTERS.items()}
     styles |= {f"onnx: {path.stem}": open_onnx(path, controls=Redrawing(width=480)) for path in models}
-    styles["pencil, from 9 m on"] = Masked((Mask(DepthRange(near=9.0), feather=4), FILTERS["pencil"]()))
+    styles["pencil, where it is farther"] = Masked((Mask(DepthRange(near=behind), feather=4), FILTERS["pencil"]()))
     tiles = [labelled(picture, name) for name, picture in (("original", frame.rgb8), *((n, s.style(frame)) for n, s in styles.items()))]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % ACROSS)
     sheet = np.vstack([np.hstack(tiles[start : start + ACROSS]) for start in range(0, len(tiles), ACROSS)])
@@ -38,4 +44,4 @@ def labelled(picture: np.ndarray, name: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main([Path(name) for name in sys.argv[1:]])
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

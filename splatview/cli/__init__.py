@@ -16,7 +16,7 @@ from splatview import __version__
 from splatview.cli.faults import UserError
 
 COMMANDS = {  # name: what the overview says; the module of that name holds a dataclass `Command` with a method `run`,
-    # or `command`, which tells it by the arguments
+    # or `command`, which tells it by the arguments; perhaps also `hint`, which knows what flags that it has not may mean
     "view": "fly through scenes in the browser",
     "info": "tell what is in a scene file, and what is wrong with it",
     "edit": "change a scene by the operations of a document or a script",
@@ -53,12 +53,11 @@ def run(arguments: Sequence[str]) -> None:
     elif name == "--version":
         print(f"splatview {__version__}")
     elif name in COMMANDS:
-        import tyro  # here: the overview and its errors need no parser
+        from splatview.cli.parsing import parsed  # here: the overview and its errors need no parser
 
         module = import_module(f"splatview.cli.{name}")
         command = module.command(rest) if hasattr(module, "command") else module.Command
-        flags_only = (tyro.conf.FlagCreatePairsOff,)
-        tyro.cli(command, prog=f"splatview {name}", args=rest, config=flags_only).run()
+        parsed(command, f"splatview {name}", rest, getattr(module, "hint", lambda flag: "")).run()
     else:
         close = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else " (splatview --help)"

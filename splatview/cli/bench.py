@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 from tyro.conf import OmitArgPrefixes, arg
 
+from splatview.cli import flicker, grain, kinds
 from splatview.cli.cameras import CameraFlags
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_FILE, MaybeLevel, ScenePaths
+from splatview.cli.flight import DRAWN, FRAMES, SIZE, Motion, fly_through
 from splatview.cli.loading import contents, demo_scene, load_scenes, renderer
 from splatview.cli.measuring import Measurement, measure
 from splatview.cli.sizes import Size
@@ -24,20 +28,31 @@ from splatview.frame import Renderer
 from splatview.render import Backend
 from splatview.scene import Scene
 
+F = TypeVar("F")
+
 SIZES = (Size(640, 360), Size(1280, 720), Size(1920, 1080))
+DIFFUSION = "diffusion"  # among the styles
 
 
 @dataclass(frozen=True)
-class Command:
+class Nothing:
+    """No flags."""
+
+
+@dataclass(frozen=True)
+class Command(Generic[F]):
     """Measure how fast this machine draws a scene: the median milliseconds of a warm frame, whole and by stage, at several sizes.
 
     The first camera of --camera is used, or the default view. With --stylize, how much a style's pictures flicker, and what it takes to
-    steady them: on a fixed fly-through of the bundled stage, with noise in every picture. With --models, how fast diffusion models redraw a
-    picture of the bundled stage, how close quick ways come to many steps, and how fast the stage is drawn beside that.
+    steady them: on a fixed fly-through of the bundled stage, with noise in every picture of styles that do not flicker by themselves.
+    With --models, how fast diffusion models redraw a picture of the bundled stage, how close quick ways come to many steps, and how fast
+    the stage is drawn beside that.
     """
 
     scenes: ScenePaths
     """Scene files; several are drawn together."""
+    look: OmitArgPrefixes[F]
+    """What can be turned of the style; `splatview bench --style NAME --help` tells it of another one."""
     level: MaybeLevel = None
     """Level of detail of streamed scenes, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     json: Annotated[Path | None, MAYBE_FILE] = None
@@ -46,8 +61,10 @@ class Command:
     """Frames that are measured at each size, after two to warm up. Default: 15; of the fly-through 24; of models 3."""
     stylize: bool = False
     """Measure flicker instead. SCENE is the bundled stage if none is given, and 640x360 the size."""
-    style: str = "painterly"
-    """The style that is measured with --stylize: painterly, one of the filters, or the path of an ONNX file."""
+    style: str = flicker.PAINTERLY
+    """The style that is measured with --stylize: painterly, one that `splatview stylize` knows, or the path of an ONNX file."""
+    noises: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
+    """Of --style diffusion: how many noises the mean that its pictures are held against is taken of. Default: 16."""
     models: bool = False
     """Measure diffusion models instead: those that are here, of many steps, few and one. SCENE is the bundled stage, as splats and as a
     field, if none is given, and 256x256 (with a GPU 512x512) the size that models draw at."""
@@ -62,6 +79,8 @@ class Command:
             raise UserError("--models and --stylize measure different things: expected one of them")
         if self.random_weights and not self.models:
             raise UserError("--random-weights are of models: expected --models, too")
+        if self.noises is not None and (self.style != DIFFUSION or self.noises < 1):
+            raise UserError(f"--noises: expected 1 or more, with --stylize --style {DIFFUSION}, got {self.noises}")
         if self.frames is not None and self.frames < (least := 2 if self.stylize else 1):
             raise UserError(f"--frames: expected {least} or more, got {self.frames}")
         bundled = (demo_scene(), demo_scene().with_suffix(".ingp")) if self.models else (demo_scene(),) if self.stylize else ()
@@ -81,20 +100,30 @@ class Command:
 
     def flicker(self, scene: Scene, draw: Renderer) -> dict[str, Any]:
         """Measure and print how much a style flickers; the figures for machines."""
-        from splatview.cli import flicker
-        from splatview.cli.flight import DRAWN, FRAMES, SIZE, Motion, fly_through
-
-        with users_fault(ValueError, OSError, MissingExtra):
-            style = flicker.style_of(self.style)
+        style: Any
+        noise, noises = grain.Switched(), self.noises or grain.NOISES
+        with waiting(f"opening {self.style}"), users_fault(ValueError, OSError, MissingExtra):
+            if self.style == DIFFUSION:
+                os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin on cores that others need
+                style = kinds.diffusion(kinds.controls_of(DIFFUSION, self.look), self.look, noise)
+            else:
+                style = flicker.style_of(self.style, self.look)
         size = self.viewpoint.size or SIZE
         cameras = list(fly_through(self.frames or FRAMES, size))
         frames = [draw.render(scene, camera, DRAWN) for camera in counted(cameras, "flying")]
         motions = [Motion.between(now, before) for before, now in pairwise(frames)]
-        with waiting("steadying") as tell:
-            rows = flicker.measure(frames, motions, style, tell)
+        with waiting("steadying") as tell, ExitStack() as opened:
+            if hasattr(style, "close"):
+                opened.callback(style.close)
+            if self.style == DIFFUSION:
+                rows = grain.measure(frames, motions, style, noise, noises, tell)
+            else:
+                rows = flicker.measure(frames, motions, style, tell)
         moved = sum(motion.pixels for motion in motions) / len(motions)
-        print(f"{self.style} with noise, {len(frames)} frames of {size}, {moved:.1f} pixels from one to the next")
-        flicker.print_table(rows)
+        noise = "" if flicker.flickers(style) else " with noise"
+        print(f"{self.style}{noise}, {len(frames)} frames of {size}, {moved:.1f} pixels from one to the next")
+        explained = grain.EXPLAINED.format(noises=noises) if self.style == DIFFUSION else flicker.explained(style)
+        flicker.print_table(rows, explained)
         return {"style": self.style, "width": size.width, "height": size.height, "pixels": moved, "ways": [asdict(row) for row in rows]}
 
     def redrawing(self, scene: Scene, draw: Renderer) -> dict[str, Any]:
@@ -122,3 +151,10 @@ def print_rows(what: str, backend: str, rows: list[Measurement]) -> None:
     for row in rows:
         numbers = (row.frame_ms, 1000 / row.frame_ms, *(row.stages_ms[stage] for stage in stages))
         print(f"{row.width}x{row.height}".rjust(12) + "".join(f"{number:>12.2f}" for number in numbers))
+
+
+def command(arguments: Sequence[str]) -> Any:
+    """The command with the flags of the style that the arguments name."""
+    name = kinds.chosen(arguments, flicker.PAINTERLY)
+    flags = kinds.flags_of(name, without=("grain",)) if name in kinds.KINDS else Nothing
+    return Command[flags]  # pyright: ignore[reportInvalidTypeArguments]

@@ -42,9 +42,9 @@ class Command:
     Example: splatview distill --teacher sd-turbo --data scenes/led_stage.spz --compress 0.5
     """
 
-    teacher: str
+    teacher: Annotated[str, arg(metavar="NAME")]
     """The model that is learned from: a name of `splatview models`, a hub id, or a folder."""
-    data: str
+    data: Annotated[str, arg(metavar="PICTURES")]
     """Pictures (a folder, or a pattern in quotes: 'out/*.png'), or a scene, which is then drawn from all around."""
     compress: float = 0.5
     """The share of its channels that is kept. Half of them make a quarter of the numbers."""

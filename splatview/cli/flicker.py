@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import cv2
 import numpy as np
 
 from splatview.arrays import Bytes, Doubles, Floats
-from splatview.cli.flight import Motion
+from splatview.cli import kinds
+from splatview.cli.flight import Motion, consensus
 from splatview.frame import Frame
 from splatview.stylize import Stylizer
-from splatview.stylize.filters import FILTERS
-from splatview.stylize.onnx_style import open_onnx
+from splatview.stylize.onnx_style import OnnxStyle, open_onnx
 from splatview.stylize.temporal import Steady
 from splatview.stylize.warp import between, nearness, places
 
@@ -26,7 +27,7 @@ PATCH = 16  # pixels a side
 
 EXPLAINED = """\
 Levels of 0..255. Warp error: to the picture before, moved as the scene does; it is low for ghosts, too.
-Error: to the style without noise. Uncovered: the same, of what something hid in the frame before."""
+Error: to {reference}. Uncovered: the same, of what something hid in the frame before."""
 
 Way = Callable[[Stylizer], Stylizer]
 
@@ -96,16 +97,18 @@ WAYS: dict[str, Way] = {
     "warp, depth test": lambda stylizer: Averaged(stylizer, warped=True, tested=True),
     "ours": Steady,
 }
-STYLES: dict[str, Callable[[], Stylizer]] = {"painterly": Painterly, **FILTERS}
+PAINTERLY = "painterly"
 
 
-def style_of(name: str) -> Stylizer:
-    """The style of a name, or of the ONNX file that it is the path of; ValueError if there is none."""
-    if name in STYLES:
-        return STYLES[name]()
+def style_of(name: str, flags: Any) -> Stylizer:
+    """The style of a name with its flags, or of the ONNX file that it is the path of; ValueError if there is none."""
+    if name == PAINTERLY:
+        return Painterly()
+    if name in kinds.KINDS:
+        return kinds.opened(name, flags)
     if name.lower().endswith(".onnx"):
         return open_onnx(Path(name))
-    raise ValueError(f"--style: expected one of {', '.join(STYLES)}, or an .onnx file; got {name!r}")
+    raise ValueError(f"--style: expected one of {', '.join((PAINTERLY, *kinds.KINDS))}, or an .onnx file; got {name!r}")
 
 
 @dataclass(frozen=True)
@@ -114,29 +117,50 @@ class Figures:
 
     way: str
     warp_error: float  # to the picture before, moved as the scene does, where both see it
-    error: float  # to the same style without noise
+    error: float  # to the reference, which does not flicker
     error_uncovered: float  # the same, of what was hidden before
-    frame_ms: float  # median, without the stylizer's own
+    frame_ms: float  # median; of a way to steady without the stylizer's own
 
 
 def measure(frames: Sequence[Frame], motions: Sequence[Motion], style: Stylizer, tell: Callable[[float, str], None]) -> list[Figures]:
-    """Every way to steady `style` with noise; first how `style` without noise would fare. `motions`: of all frames but the first."""
-    reference = [style.style(frame) for frame in frames]
-    noisy = Noisy(Given(reference))
-    noise = [noisy.style(frame) for frame in frames]
-    rows = [figures("without noise", reference, reference, motions, 0.0)]
+    """Every way to steady `style`; `motions`: of all frames but the first.
+
+    A style that flickers by itself is held against what its pictures have in common. Others are given noise, and held against themselves.
+    """
+    own = [style.style(frame) for frame in frames]
+    if flickers(style):
+        raw, rows = own, []
+        reference = consensus(frames, own, lambda done: tell(0.8 * done, "what the pictures have in common"))
+    else:
+        noisy = Noisy(Given(own))
+        raw, reference = [noisy.style(frame) for frame in frames], own
+        rows = [figures("without noise", own, reference, motions, 0.0)]
     for number, (name, way) in enumerate(WAYS.items()):
-        tell(number / len(WAYS), name)
-        steady, pictures, spent = way(Given(noise)), [], []
-        for frame in frames:
-            started = time.perf_counter()
-            pictures.append(steady.style(frame))
-            spent.append(1000 * (time.perf_counter() - started))
-        rows.append(figures(name, pictures, reference, motions, median(spent[1:])))
+        tell(0.8 + 0.2 * number / len(WAYS), name)
+        rows.append(steadied(name, way, frames, motions, raw, reference))
     return rows
 
 
-def figures(name: str, pictures: Sequence[Bytes], reference: Sequence[Bytes], motions: Sequence[Motion], frame_ms: float) -> Figures:
+def flickers(style: Stylizer) -> bool:
+    """Whether it makes another picture of a surface for every place that it is seen from, as networks do."""
+    return isinstance(style, OnnxStyle)
+
+
+def steadied(
+    name: str, way: Way, frames: Sequence[Frame], motions: Sequence[Motion], pictures: Sequence[Bytes], reference: Sequence[np.ndarray]
+) -> Figures:
+    """What a way makes of `pictures`, the style of `frames`."""
+    steady, found, spent = way(Given(pictures)), [], []
+    for frame in frames:
+        started = time.perf_counter()
+        found.append(steady.style(frame))
+        spent.append(1000 * (time.perf_counter() - started))
+    return figures(name, found, reference, motions, median(spent[1:]))
+
+
+def figures(
+    name: str, pictures: Sequence[np.ndarray], reference: Sequence[np.ndarray], motions: Sequence[Motion], frame_ms: float
+) -> Figures:
     """Those of `pictures`; an area that is not there, such as what was hidden on a path where nothing was, has the error 0."""
     warp, errors, uncovered = [], [], []
     for motion, before, now, truth in zip(motions, pictures, pictures[1:], reference[1:], strict=False):
@@ -152,7 +176,12 @@ def _mean(parts: list[Doubles]) -> float:
     return float(values.mean()) if values.size else 0.0
 
 
-def print_table(rows: Sequence[Figures]) -> None:
+def explained(style: Stylizer) -> str:
+    """What the figures of `style` mean."""
+    return EXPLAINED.format(reference="the mean of all pictures that see a surface" if flickers(style) else "the style without noise")
+
+
+def print_table(rows: Sequence[Figures], explained: str) -> None:
     """Write the figures for people."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -165,4 +194,4 @@ def print_table(rows: Sequence[Figures]) -> None:
         cost = f"{row.frame_ms:.1f}" if row.frame_ms >= 0.05 else ""
         table.add_row(row.way, f"{row.warp_error:.2f}", f"{row.error:.2f}", f"{row.error_uncovered:.2f}", cost)
     Console().print(table)
-    print(EXPLAINED)
+    print(explained)

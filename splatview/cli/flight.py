@@ -5,12 +5,12 @@ Nothing here is the stylizers' own: what was hidden is told from rendered depth,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from splatview.arrays import Bools, Doubles
+from splatview.arrays import Bools, Bytes, Doubles
 from splatview.camera import Camera
 from splatview.cli.sizes import Size
 from splatview.frame import Frame, RenderOptions
@@ -71,6 +71,24 @@ class Motion:
         around = np.stack([found[top + row, left + column] for row in (0, 1) for column in (0, 1)])
         visible = inside & (np.abs(around - depth) < SAME * depth).all(0)
         return Motion(x, y, visible, inside & (around < (1 - HIDDEN) * depth).all(0))
+
+
+def consensus(frames: Sequence[Frame], pictures: Sequence[Bytes], tell: Callable[[float], None]) -> list[Doubles]:
+    """[H, W, 3] for each frame: at each pixel the mean of all `pictures` that see its surface, of frames before and after.
+
+    Of all pictures that do not flicker it is the nearest to these, as a mean is what has the least squared distance.
+    """
+    means = []
+    for number, (now, picture) in enumerate(zip(frames, pictures, strict=True)):
+        tell(number / len(frames))
+        total, count = picture.astype(np.float64), np.ones(picture.shape[:2])
+        for other, seen in zip(frames, pictures, strict=True):
+            if other is not now:
+                motion = Motion.between(now, other)
+                total[motion.visible] += motion.of(seen)[motion.visible]
+                count += motion.visible
+        means.append(total / count[..., None])
+    return means
 
 
 def _solid(frame: Frame) -> Bools:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from splatview.cli.documents import SUFFIX
 from splatview.cli.faults import users_fault
 from splatview.cli.flags import MaybeLevel
 from splatview.cli.loading import load_scene
@@ -35,7 +36,7 @@ class Command:
     """Print JSON instead of text, for scripts."""
 
     def run(self) -> None:
-        titled = self.file.suffix == ".splatview"
+        titled = self.file.suffix == SUFFIX
         facts = gather_document(self.file) if titled else gather(self.file, self.level)
         if self.json:
             print(json.dumps(facts, indent=2))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ class Source:
     count: int | None = None  # about; None: nobody knows
     form: VideoForm = field(default_factory=lambda: VideoForm(1, 1))  # all but its size
     live: bool = False
-    sound: Path | None = None
+    along: Path | None = None  # a video, whose sound and subtitles go along
     scene: Scene | None = None
     files: tuple[Path, ...] = ()  # not to be written over
     close: Callable[[], None] = lambda: None
@@ -74,8 +76,9 @@ def of_scene(
     )
 
 
-def of_pictures(paths: Sequence[Path], rate: Fraction, size: Size | None) -> Source:
-    """Picture files, one after another."""
+def of_pictures(paths: Sequence[Path], rate: Fraction, size: Size | None, most: int | None = None) -> Source:
+    """Picture files, one after another, at most so many of them."""
+    taken = paths[:most]
 
     def draw(numbered: tuple[int, Path]) -> Shot:
         number, path = numbered
@@ -86,29 +89,30 @@ def of_pictures(paths: Sequence[Path], rate: Fraction, size: Size | None) -> Sou
         return Shot(frame_of(rgb8, **images), number / rate, path.name, alpha)
 
     return Source(
-        what=str(paths[0]) if len(paths) == 1 else f"{len(paths)} pictures",
-        values=lambda forever: _numbered(paths, forever and len(paths) > 1),
+        what=str(taken[0]) if len(taken) == 1 else f"{len(taken)} pictures",
+        values=lambda forever: _numbered(taken, forever and len(taken) > 1),
         due=lambda numbered: float(numbered[0] / rate),
         draw=draw,
-        count=len(paths),
+        count=len(taken),
         form=VideoForm(1, 1, rate, 1 / rate),
         files=tuple(paths),
     )
 
 
-def of_video(path: Path, size: Size | None) -> Source:
-    """A video file; ValueError if it is none."""
+def of_video(path: Path, size: Size | None, most: int | None = None) -> Source:
+    """A video file, at most so many pictures of it; ValueError if it is none."""
     from splatview.outputs.video import VideoReader
 
     with VideoReader(path) as video:
         form, count = video.form, video.count
+    count = most if count is None else min(count, most or count)
 
     def values(forever: bool) -> Iterator[Shot]:
         number, before = 0, Fraction(0)
         while True:
             last = Fraction(0)
             with VideoReader(path) as video:
-                for picture in video.pictures():
+                for picture in islice(video.pictures(), most):
                     rgb8 = picture.rgb8 if size is None else fitted(picture.rgb8, size)
                     yield Shot(frame_of(rgb8), before + picture.time, f"{number:06d}")
                     number, last = number + 1, picture.time
@@ -116,36 +120,24 @@ def of_video(path: Path, size: Size | None) -> Source:
                 return
             before += last + 1 / form.rate
 
-    return Source(str(path), values, lambda shot: float(shot.time), count=count, form=form, sound=path, files=(path,))
+    return Source(str(path), values, lambda shot: float(shot.time), count=count, form=form, along=path, files=(path,))
 
 
-def of_webcam(number: int, size: Size | None, clock: Callable[[], float] = time.monotonic, **how: Any) -> Source:
-    """A webcam; OSError if there is none. `how` it is opened: see Webcam."""
+def of_webcam(number: int, size: Size | None, most: int | None = None, clock: Callable[[], float] = time.monotonic, **how: Any) -> Source:
+    """A webcam, at most so many pictures of it; OSError if there is none. `how` it is opened: see Webcam."""
     from splatview.stream.webcam import Webcam
 
     camera = Webcam(number, None if size is None else (size.width, size.height), **how)
 
     def values(forever: bool) -> Iterator[Shot]:
         began = None
-        for index, rgb8 in enumerate(camera.pictures()):
+        for index, rgb8 in enumerate(islice(camera.pictures(), most)):
             now = clock()
             began = now if began is None else began
             yield Shot(frame_of(rgb8), Fraction(round(1000 * (now - began)), 1000), f"{index:06d}")
 
     form = VideoForm(1, 1, Fraction(camera.rate).limit_denominator(1001), Fraction(1, 1000))
-    return Source(f"webcam {number}", values, lambda shot: float(shot.time), form=form, live=True, close=camera.close)
-
-
-def limited(source: Source, most: int) -> Source:
-    """The first so many frames of a source."""
-
-    def values(forever: bool) -> Iterator[Any]:
-        for number, value in enumerate(source.values(False)):
-            if number >= most:
-                return
-            yield value
-
-    return replace(source, values=values, count=most if source.count is None else min(most, source.count))
+    return Source(f"webcam {number}", values, lambda shot: float(shot.time), form=form, count=most, live=True, close=camera.close)
 
 
 def pictures_among(words: Sequence[str]) -> list[Path] | None:
@@ -176,11 +168,14 @@ def read_picture(path: Path) -> tuple[Bytes, Bytes | None]:
     """
     from PIL import Image, ImageOps
 
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of large pictures; of those that are too large there is an error
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
+            if image.mode == "F":
+                raise OSError("it has floats, and nobody knows which of them is white")
             if image.mode.startswith("I"):  # 16 bits of grey
-                image = Image.fromarray((np.asarray(image) / 257 + 0.5).astype(np.uint8))
+                image = Image.fromarray(np.clip(np.asarray(image) / 257 + 0.5, 0, 255).astype(np.uint8))
             clear = "A" in image.getbands() or "transparency" in image.info
             pixels = np.array(image.convert("RGBA" if clear else "RGB"))
     except FileNotFoundError:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from tyro.conf import UseAppendAction, arg
 
@@ -17,9 +20,12 @@ from splatview.stylize.catalogue import DEFAULT, Choice
 from splatview.stylize.controls import sliders
 from splatview.stylize.diffusing import Diffusing, phrases_of, text_of
 from splatview.stylize.filters import FILTERS
-from splatview.stylize.noise import CarriedNoise, HashedNoise
+from splatview.stylize.noise import CarriedNoise, HashedNoise, Noise
 from splatview.stylize.onnx_style import Channels, Declared, Redrawing, Values, open_onnx
 from splatview.stylize.opening import PACKAGES, open_diffusion
+
+if TYPE_CHECKING:
+    from splatview.stylize.diffusion import Diffusion
 
 TAKEN = ("size",)  # names of flags of the command: a style's own carries its name, --halftone-size
 
@@ -37,10 +43,10 @@ class Kind:
     more: Callable[[Any], Sequence[Flag]] = lambda value: ()  # flags beside them, of a value that says what is usual
     without: tuple[str, ...] = ()  # fields that are no flags
 
-    def flags(self, name: str, value: Any) -> type:
-        """A dataclass of the flags; what is not given is as `value` has it."""
+    def flags(self, name: str, value: Any, without: Sequence[str] = ()) -> type:
+        """A dataclass of the flags, but for those `without`; what is not given is as `value` has it."""
         hints, ends = get_type_hints(self.controls), sliders(self.controls)
-        made = list(self.more(value))
+        made = [one for one in self.more(value) if one[0] not in without]
         for one in fields(self.controls):
             if one.name not in self.without:
                 text = one.metadata.get("help", "")
@@ -63,12 +69,15 @@ class Kind:
                 raise UserError(f"--{_flag(name, number)}: expected {ends.least:g} to {ends.most:g}, got {told[number]:g}")
         if "prompt" in told:
             told["prompt"] = phrases_of(flags.prompt)
-        return self.controls(**told)
+        try:
+            return self.controls(**told)
+        except ValueError as error:  # it names a field, and people gave a flag
+            raise UserError(re.sub(rf"\b{self.controls.__name__}\.(\w+)", lambda of: f"--{_flag(name, of[1])}", str(error))) from error
 
 
-def chosen(arguments: Sequence[str]) -> str:
-    """The style that a command line names, before anything else of it is read."""
-    name, words = next(iter(KINDS)), iter(arguments)
+def chosen(arguments: Sequence[str], usual: str = "") -> str:
+    """The style that a command line names, before anything else of it is read; `usual` (the first one) if it names none."""
+    name, words = usual or next(iter(KINDS)), iter(arguments)
     for word in words:
         if word == "--style":
             name = next(words, "")
@@ -77,17 +86,24 @@ def chosen(arguments: Sequence[str]) -> str:
     return name
 
 
-def flags_of(name: str) -> type:
-    """The flags of the style `name`; UserError if there is none such."""
-    kind, usual = _known(name)
-    return KINDS[kind].flags(kind, usual)
+def flags_of(name: str, without: Sequence[str] = ()) -> type:
+    """The flags of the style `name`, but for those `without`; UserError if there is none such."""
+    key, kind, usual = _known(name)
+    return kind.flags(key, usual, without)
 
 
 def opened(name: str, flags: Any) -> Stylizer:
     """The stylizer of the style `name`; UserError if it cannot be had, or a number is none of its."""
-    kind, usual = _known(name)
+    key, kind, usual = _known(name)
     with users_fault(ValueError, OSError, ImportError):
-        return KINDS[kind].open(KINDS[kind].value(kind, flags, usual), flags)
+        return kind.open(kind.value(key, flags, usual), flags)
+
+
+def controls_of(name: str, flags: Any) -> Any:
+    """The controls of the style `name` that `flags` tell; UserError for a number that is none of its."""
+    key, kind, usual = _known(name)
+    with users_fault(ValueError):
+        return kind.value(key, flags, usual)
 
 
 def overview() -> str:
@@ -95,10 +111,18 @@ def overview() -> str:
     return "\n".join(f"  {name:<12} {kind.what}" for name, kind in KINDS.items())
 
 
-def _known(name: str) -> tuple[str, Any]:
-    """The kind of a style and its usual controls: those it comes with, or those that somebody saved in the viewer."""
+def with_flag(flag: str) -> list[str]:
+    """The styles that have the flag `flag`."""
+    shown = lambda name, field: flag == f"--{_flag(name, field).replace('_', '-')}"
+    return [name for name, kind in KINDS.items() if any(shown(name, one.name) for one in fields(kind.flags(name, kind.controls())))]
+
+
+def _known(name: str) -> tuple[str, Kind, Any]:
+    """The name of the kind of a style, the kind, and the usual controls: those it comes with, or those that somebody saved."""
     if name in KINDS:
-        return name, KINDS[name].controls()
+        return name, KINDS[name], KINDS[name].controls()
+    if name.lower().endswith(".onnx"):
+        return "onnx", replace(KINDS["onnx"], more=partial(_network_flags, model=Path(name))), Redrawing()
     from splatview.stylize.library import Library
     from splatview.viewer.styles import SAVED, styles_file
 
@@ -107,11 +131,11 @@ def _known(name: str) -> tuple[str, Any]:
         names = library.names()
         if name in names:
             value = library.load(name)
-            return next(kind for kind, one in KINDS.items() if type(value) is one.controls), value
+            return next((key, kind, value) for key, kind in KINDS.items() if type(value) is kind.controls)
     known = [*KINDS, *(one for one in names if one not in KINDS)]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    raise UserError(f"--style: expected one of {', '.join(KINDS)}, or a saved style; got {name!r}{hint}")
+    raise UserError(f"--style: expected one of {', '.join(KINDS)}, an .onnx file, or a saved style; got {name!r}{hint}")
 
 
 def _flag(kind: str, name: str) -> str:
@@ -122,9 +146,9 @@ def _told(name: str, kind: Any, default: Any, text: str, **more: Any) -> Flag:
     return name, Annotated[kind, arg(help=text, **more)], field(default=default) if default is not None else field()
 
 
-def _network_flags(value: Any) -> Sequence[Flag]:
+def _network_flags(value: Any, model: Path | None = None) -> Sequence[Flag]:
     return (
-        _told("model", Path, Path(value.file) if value.file else None, "The ONNX file", metavar="FILE"),
+        _told("model", Path, model or (Path(value.file) if value.file else None), "The ONNX file", metavar="FILE"),
         _told("channels", Channels, "auto", "The order of colours that it wants; auto: as it says, or as is found out"),
         _told("values", Values, "auto", "The range of numbers that it wants"),
     )
@@ -145,23 +169,31 @@ def _diffusion_flags(value: Diffusing) -> Sequence[Flag]:
 
 
 def _diffusion(controls: Diffusing, flags: Any) -> Stylizer:
+    noise = {"surfaces": CarriedNoise, "world": HashedNoise}.get(flags.grain)
+    return diffusion(controls, flags, noise(controls.seed) if noise else None)
+
+
+def diffusion(controls: Diffusing, flags: Any, noise: Noise | None) -> Diffusion:
+    """The diffusion stylizer that `flags` tell, with its noise from `noise`."""
     choice = Choice(flags.model, flags.vae, tuple(map(_lora, flags.lora)), flags.controlnet, flags.device)
     need("the diffusion stylizer", "stylize", *PACKAGES)
-    hub.located(flags.model)  # before torch comes, which takes seconds
+    for name in (flags.model, *([flags.vae] if flags.vae else ())):
+        hub.located(name)  # before torch comes, which takes seconds
     from splatview.stylize.diffusion import Around
 
-    noise = {"surfaces": CarriedNoise, "world": HashedNoise}.get(flags.grain)
-    around = Around(noise(controls.seed) if noise else None, accelerator=flags.accelerator)
-    return open_diffusion(choice, controls, around)
+    return open_diffusion(choice, controls, Around(noise, accelerator=flags.accelerator))
 
 
 def _lora(text: str) -> tuple[str, float]:
     """A LoRA and how much of it, as written: name or name=0.8."""
     name, _, amount = text.partition("=")
     try:
-        return name, float(amount or 1)
+        found = float(amount or 1)
     except ValueError:
-        raise UserError(f"--lora: expected NAME or NAME=AMOUNT, got {text}") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise UserError(f"--lora: expected NAME or NAME=AMOUNT, got {text}")
+    return name, found
 
 
 KINDS: dict[str, Kind] = {

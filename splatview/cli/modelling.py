@@ -177,7 +177,7 @@ def _way(model: Model, kind: Kind, many: int, tell: Callable[[int], None]) -> Wa
     from splatview.stylize.profiling import OneByOne, Streamed
     from splatview.stylize.sampling import ManySteps
 
-    prompt, negative = (model.encode_text(text).rows for text in (PROMPT, ""))
+    prompt, negative = model.encode_text(PROMPT).rows, model.unwanted("").rows
     if kind == "many":
         return ManySteps(model, prompt, negative, strength=STRENGTH, steps=many, tell=tell)
     steps = 1 if model.family == "turbo" else FEW

@@ -35,16 +35,21 @@ class Redrawing:
         self._recent: deque[Shot] = deque(maxlen=KEPT)
         self._waiting: deque[list[Shot]] = deque()  # each with those that look like it
         self._picture: Bytes | None = None  # of the first of these, as it is by now
-        self._given = 0
+        self._last: Frame | None = None
+        self._over: Frame | None = None  # that had its picture in the end of what was of another size
+        self._given = 0  # of this size
 
     def work(self, shot: Shot) -> list[Styled] | None:
         """What has got a picture now; None: it need not be redrawn."""
-        if self._similar is not None and self._similar(shot.frame.rgb8):
+        resized = self._last is not None and self._last.rgb8.shape != shot.frame.rgb8.shape
+        if self._similar is not None and self._similar(shot.frame.rgb8) and not resized:
             return None
-        self._given += 1
+        self._last = shot.frame
         if not self._live:
+            done = self.rest() if resized else []  # pictures have the size of what is given, not of what they are of
+            self._given = 1 if resized else self._given + 1
             self._waiting.append([shot])
-            return self._each(shot.frame)
+            return done + self._each(shot.frame)
         self._recent.append(shot)
         picture = self._stylizer.style(shot.frame)
         shown = shown_by(self._stylizer, shot.frame)
@@ -58,18 +63,19 @@ class Redrawing:
             self._waiting[-1].append(shot)
         return None
 
-    def rest(self) -> list[Styled]:
-        """The last pictures: the last frame is given again until its own has come."""
+    def rest(self, stopped: Callable[[], bool] = lambda: False) -> list[Styled]:
+        """The last pictures: the last frame is given again until its own has come, or somebody has `stopped` it."""
         done: list[Styled] = []
         if not self._waiting:
             return done
         last = self._waiting[-1][0].frame
         for _ in range(MOST_CALLS):
-            if settled(self._stylizer) or (self._given > 1 and shown_by(self._stylizer, last) is last):
+            if stopped() or settled(self._stylizer) or (self._given > 1 and shown_by(self._stylizer, last) is last):
                 break
             done += self._each(last)
         while self._waiting:
             done += self._first()
+        self._over = shown_by(self._stylizer, last)
         return done
 
     def settle(self) -> list[Styled]:
@@ -86,6 +92,9 @@ class Redrawing:
         picture = self._stylizer.style(frame)
         shown = shown_by(self._stylizer, frame)
         done: list[Styled] = []
+        if shown is self._over:  # what came before these still comes out
+            return done
+        self._over = None
         while len(self._waiting) > 1 and self._waiting[0][0].frame is not shown:
             done += self._first()
         while len(self._waiting) > KEPT:  # nothing changes, and so their picture is the one before's

@@ -66,10 +66,10 @@ class Stream:
         """Whether there is more to come."""
         return self.failed is None and not self._chain.done
 
-    def finish(self) -> None:
-        """Let out the last pictures of a style whose pictures come late, when all else is done."""
-        if self.failed is None:
-            self._hand(self._show, self._redrawing.rest())
+    def finish(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Let out the last pictures of a style whose pictures come late, when all else is done, unless somebody has `stopped` it."""
+        if self.failed is None and not stopped():
+            self._hand(self._show, self._redrawing.rest(stopped))
             while self.failed is None and not self._show.done:
                 time.sleep(0.005)
 

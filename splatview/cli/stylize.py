@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Sequence
@@ -16,12 +17,13 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from splatview.cli import inputs, kinds
 from splatview.cli.cameras import CameraFlags
+from splatview.cli.documents import DocumentFlags, tools_of
 from splatview.cli.drawing import colour
 from splatview.cli.ending import asked_to_end, ended_by_signals
 from splatview.cli.faults import UserError, one_line, users_fault
-from splatview.cli.flags import MAYBE_NUMBER, MaybeLevel
+from splatview.cli.flags import MAYBE_FILE, MAYBE_NUMBER, MaybeLevel
 from splatview.cli.inputs import Source
-from splatview.cli.loading import load_scenes, renderer
+from splatview.cli.loading import renderer
 from splatview.cli.places import WhereFlags
 from splatview.cli.streaming import Stream
 from splatview.cli.targets import Browser, check_name, target_of
@@ -31,6 +33,7 @@ from splatview.frame import RenderOptions
 from splatview.framing import frame_scene
 from splatview.outputs.guard import announce, listen
 from splatview.outputs.images import SUFFIXES
+from splatview.outputs.tls import asked
 from splatview.render import Backend
 from splatview.stylize import Stylizer
 from splatview.stylize.similar import Similar
@@ -52,8 +55,17 @@ class PageFlags:
     """Of the page; 0: any free one."""
     host: str = "127.0.0.1"
     """The address that the page listens on; beyond this machine the printed address carries a token."""
+    tls_cert: Annotated[Path | None, MAYBE_FILE] = None
+    """A PEM file: serve the page over https, together with --tls-key."""
+    tls_key: Annotated[Path | None, MAYBE_FILE] = None
+    """A PEM file, not locked by a passphrase."""
     open: bool = True
     """Open the page in the default browser."""
+
+    def tls(self) -> ssl.SSLContext | None:
+        """What https needs; None: http is served. UserError if the files are no use."""
+        with users_fault(ValueError):
+            return asked(self.tls_cert, self.tls_key)
 
 
 @dataclass(frozen=True)
@@ -72,24 +84,28 @@ class SceneFlags:
 class Command(Generic[F]):
     """Redraw a scene, pictures, a video or a webcam in a style.
 
-    INPUT is a scene (several are drawn together) with --camera, pictures (a folder or a pattern, too), a video, or the number of a webcam.
-    A scene without --camera is flown around once. Videos keep their times and their sound. Ctrl+C ends the recording of a webcam, which is
-    a whole video then; of a file that is not finished, no video is left, and of pictures those that are done.
+    INPUT is a scene (several are drawn together) or a document (.splatview) with --camera, pictures (a folder or a pattern, too), a video,
+    or the number of a webcam. A scene without --camera is flown around once, or seen from the front where OUTPUT is one picture. Videos
+    keep their times, their sound and their subtitles. Ctrl+C ends the recording of a webcam, which is a whole video then; of a file that is
+    not finished, no video is left, and of pictures those that are done.
 
     Example: splatview stylize walk.mp4 -o painted.mp4 --style oil --length 12
+
     Example: splatview stylize garden.ply --camera path.json -o garden.mp4 --style watercolour
+
     Example: splatview stylize 0 --style toon
     """
 
     inputs: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT [INPUT ...]", help_behavior_hint="")]
-    """Scene files, pictures, a video, or the number of a webcam."""
+    """Scene files, a document, pictures, a video, or the number of a webcam."""
     look: OmitArgPrefixes[F]
     """What can be turned of the style; `splatview stylize --style NAME --help` tells it of another one."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="OUTPUT", help_behavior_hint="")] = Path(BROWSER)
     """A video (.mp4, .mov, .mkv, .webm), a picture (.png, .jpg, .webp; several are numbered, as in out_%04d.png), or a folder of pictures.
     Default: browser, a page that shows the style and the original side by side until Ctrl+C."""
     style: Annotated[
-        str, arg(metavar="NAME", help=f"How to redraw, or the name of a style that was saved in the viewer:\n{kinds.overview()}")
+        str,
+        arg(metavar="NAME", help=f"How to redraw, an .onnx file, or the name of a style that was saved in the viewer:\n{kinds.overview()}"),
     ] = next(iter(kinds.KINDS))
     fps: Annotated[float | None, MAYBE_NUMBER] = None
     """Frames a second, of scenes and pictures. Default: 30; of pictures in the browser one in two seconds."""
@@ -101,6 +117,7 @@ class Command(Generic[F]):
     places: OmitArgPrefixes[WhereFlags] = field(default_factory=WhereFlags)
     page: OmitArgPrefixes[PageFlags] = field(default_factory=PageFlags)
     scene: OmitArgPrefixes[SceneFlags] = field(default_factory=SceneFlags)
+    documents: OmitArgPrefixes[DocumentFlags] = field(default_factory=DocumentFlags)
     viewpoint: OmitArgPrefixes[CameraFlags] = field(default_factory=CameraFlags)
 
     def run(self) -> None:
@@ -127,7 +144,7 @@ class Command(Generic[F]):
 
     def _show(self, listener: socket.socket, source: Source, stylizer: Stylizer, similar: Any) -> None:
         """In the browser, until somebody ends it."""
-        target = Browser(listener)
+        target = Browser(listener, self.page.tls())
         stream = Stream(source, stylizer, target, live=True, forever=True, similar=similar)
         target.window.figures = lambda: stream.figures
         with target, closing(stream):
@@ -151,16 +168,17 @@ class Command(Generic[F]):
         live = source.live or self.live
         with users_fault(OSError, ImportError):
             target = target_of(self.output, source)
-        with asked_to_end() as asked, target:
+        with users_fault(OSError), asked_to_end() as asked, target:
             stream = Stream(source, stylizer, target, live=live, similar=similar)
             with waiting(f"redrawing {source.what}") as progress, closing(stream):
                 stream.start()
                 while stream.running and not asked:
                     time.sleep(0.02)
                     progress(*stream.progress)
-                if asked and not source.live:
+                given_up = lambda: bool(asked) and not source.live
+                stream.finish(given_up)
+                if given_up():
                     raise asked[0]
-                stream.finish()
             target.cut = self.frames is not None or stream.broken is not None
             self._judge(stream)
         print(f"{target.told}\n{stream.summary}", flush=True)
@@ -173,40 +191,53 @@ class Command(Generic[F]):
     def _judge(self, stream: Stream) -> None:
         """Raise what leaves nothing to be kept."""
         if stream.failed is not None:
-            with users_fault(OSError):
-                raise stream.failed
+            raise stream.failed
         if not stream.totals.shown:
             with users_fault(ValueError, OSError):
                 raise stream.broken or UserError(f"{' '.join(self.inputs)}: nothing came of it")
 
     def _source(self) -> tuple[Source, Any]:
         """What is redrawn, and where."""
-        words, size = self.inputs, self.viewpoint.size
+        words, size, most = self.inputs, self.viewpoint.size, self.frames
         paths = [Path(word) for word in words]
         pictures = inputs.pictures_among(words)
         if len(words) == 1 and words[0].isdecimal() and not paths[0].exists():
-            source = inputs.of_webcam(int(words[0]), size)
+            self._check_unused(times=True)
+            source = inputs.of_webcam(int(words[0]), size, most)
         elif pictures is not None:
-            source = inputs.of_pictures(pictures, self._rate(SLIDES if self._in_browser else RATE), size)
+            self._check_unused()
+            source = inputs.of_pictures(pictures, self._rate(SLIDES if self._in_browser else RATE), size, most)
         elif any(map(inputs.is_video, paths)):
             if len(paths) > 1:
                 raise UserError(f"expected one video and nothing else, got {' '.join(words)}")
-            source = inputs.of_video(paths[0], size)
+            self._check_unused(times=True)
+            source = inputs.of_video(paths[0], size, most)
         else:
             return self._scene(paths)
-        place = self.places.place(None)
-        return (source if self.frames is None else inputs.limited(source, self.frames)), place
+        return source, self.places.place(None)
+
+    def _check_unused(self, times: bool = False) -> None:
+        """UserError for flags that say nothing of what is no scene, and perhaps has `times` of its own."""
+        view, scene, usual = self.viewpoint, self.scene, CameraFlags()
+        given = {"--camera": view.camera is not None, "--level": scene.level is not None}
+        given |= {"--fov": view.fov != usual.fov, "--up": view.up != usual.up, "--background": scene.background != SceneFlags().background}
+        for flag, is_given in given.items():
+            if is_given:
+                raise UserError(f"{flag} is for scenes, and {' '.join(self.inputs):.100} is none")
+        if times and self.fps is not None:
+            raise UserError("--fps is for scenes and pictures: videos and webcams have their own times")
 
     def _scene(self, paths: Sequence[Path]) -> tuple[Source, Any]:
-        scene = load_scenes(paths, self.scene.level)
-        place, rate = self.places.place(scene), self._rate(RATE)
+        state = self.documents.state(paths, self.scene.level, self.scene.backend)
+        scene, place, rate = state.scene, self.places.place(state.scene), self._rate(RATE)
         outputs = tuple(dict.fromkeys(("rgb8", "alpha", "depth", *(place.needs if place else ()))))
-        options = RenderOptions(background=colour(self.scene.background), outputs=outputs)
+        selected = self.places.selected(state, tools_of(self.scene.backend))
+        options = RenderOptions(colour(self.scene.background), outputs=outputs, hidden=state.undrawn, tinted=selected, tint=None)
         cameras = self.viewpoint.cameras(scene)
-        single = self.output.suffix.lower() in SUFFIXES and self.frames is None
+        single = self.output.suffix.lower() in SUFFIXES and "%" not in self.output.name and self.frames is None
         if self.viewpoint.camera is None and not single:
             [view] = cameras
-            count = self.frames or round(ROUND * rate)
+            count = self.frames or max(1, round(ROUND * rate))
             cameras = orbit(frame_scene(scene, self.viewpoint.up), count, view.width, view.height, view.fov_y)
         source = inputs.of_scene(scene, cameras[: self.frames], renderer(self.scene.backend), options, rate, tuple(paths))
         return source, place
@@ -220,6 +251,8 @@ class Command(Generic[F]):
 
     def _check(self) -> None:
         """UserError for what makes no sense, before anything is opened."""
+        if not self.inputs and self.places.where:
+            raise UserError("expected what is redrawn before --where, which takes all words that follow it")
         if not self.inputs:
             raise UserError(
                 "expected a scene, pictures, a video or the number of a webcam; for example: splatview stylize in.mp4 -o out.mp4"
@@ -230,9 +263,18 @@ class Command(Generic[F]):
             raise UserError(f"--fps: expected 0.01 to 1000, got {self.fps:g}")
         if self.frames is not None and self.frames < 1:
             raise UserError(f"--frames: expected 1 or more, got {self.frames}")
+        if not 0 <= self.page.port <= 65535:
+            raise UserError(f"--port: expected 0 to 65535, got {self.page.port}")
+        self.page.tls()
         self.places.check()
 
 
 def command(arguments: Sequence[str]) -> Any:
     """The command with the flags of the style that the arguments name."""
     return Command[kinds.flags_of(kinds.chosen(arguments))]  # pyright: ignore[reportInvalidTypeArguments]
+
+
+def hint(flag: str) -> str:
+    """Which styles have a flag that the one that was named has not."""
+    names = kinds.with_flag(flag)
+    return f"it belongs to --style {' or '.join(names)}" if names else ""

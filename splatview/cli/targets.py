@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,10 +15,12 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from splatview.cli.faults import UserError
-from splatview.cli.inputs import Source
+from splatview.arrays import Bytes
+from splatview.cli.faults import UserError, users_fault
+from splatview.cli.inputs import Source, fitted
 from splatview.cli.pictures import nth, numbered
 from splatview.cli.redrawing import Styled
+from splatview.cli.sizes import Size
 from splatview.outputs.beside import beside
 from splatview.outputs.containers import CONTAINERS, Picture
 from splatview.outputs.http import Window
@@ -63,24 +66,25 @@ class Pictures:
         self.cut = False
         self._last = self._first = path
         self._size = (0, 0)
+        names = [self._named(file.name, place) for place, file in enumerate(source.files or (path,))]  # told here: a pattern of no sense
+        if {name.resolve() for name in names} & {file.resolve() for file in source.files}:
+            raise UserError(f"{path}: expected another place than that of the pictures, which would be written over")
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            if any(self._folder.resolve() == file.resolve().parent for file in source.files):
-                raise UserError(f"{path}: expected another folder than that of the pictures, which would be written over")
-            names = [self._named(file.name) for file in source.files]
             if twice := sorted({str(one) for one in names if names.count(one) > 1}):
                 raise UserError(f"{twice[0]}: several of the pictures would be written there; name them in several commands")
-        elif not self._single:
-            nth(path, 0)  # a pattern that makes no sense is told before anything is drawn
+            self._folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, styled: Styled) -> Styled:
-        path = self._named(styled.shot.name)
+        path = self._named(styled.shot.name, self._count)
         picture, alpha = styled.picture, styled.shot.alpha
         if alpha is not None and path.suffix.lower() in (".png", ".webp"):
             picture = np.dstack([picture, alpha])
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside(path) as part:
-            write_image(part, picture)
+        try:
+            with beside(path) as part:
+                write_image(part, picture)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from error
         self._first, self._last = self._first if self._count else path, path
         self._count, self._size = self._count + 1, picture.shape[1::-1]
         return styled
@@ -90,9 +94,9 @@ class Pictures:
         names = str(self._last) if self._count == 1 else f"{self._first} .. {self._last}"
         return f"{names}: {self._size[0]} x {self._size[1]}, {self._count} picture{'s' * (self._count != 1)}"
 
-    def _named(self, name: str) -> Path:
+    def _named(self, name: str, place: int) -> Path:
         if self._folder is None:
-            return numbered(self._path, 1)[0] if self._single else nth(self._path, self._count)
+            return numbered(self._path, 1)[0] if self._single else nth(self._path, place)
         known = Path(name).suffix.lower() in SUFFIXES
         return self._folder / (name if known else f"{Path(name).stem}.png")
 
@@ -104,7 +108,7 @@ class Pictures:
 
 
 class Video:
-    """A video file, with the sound of the source if it has any. It is there when it is finished, and not before."""
+    """A video file, with the sound and the subtitles of the source if it has any. It is there when it is finished, and not before."""
 
     every, title = True, "write"
 
@@ -117,7 +121,7 @@ class Video:
         self._opened = ExitStack()
         self._writer: Any = None
         self._last = Fraction(0)
-        self.cut = False  # if so, neither is its sound
+        self.cut = False  # if so, neither are its sound and its subtitles
 
     def put(self, styled: Styled) -> Styled:
         with self._using:
@@ -129,12 +133,12 @@ class Video:
         height, width = styled.picture.shape[:2]
         if self._writer is None:
             form = replace(self._source.form, width=width, height=height)
-            self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.sound))
+            with users_fault(ValueError):
+                self._writer = self._opened.enter_context(self._module.VideoWriter(self._path, form, self._source.along))
             self._size = width, height
         elif styled.shot.time <= self._last:  # of what is live, another picture of the same moment
             return
-        picture = styled.picture if (width, height) == self._size else cv2.resize(styled.picture, self._size, interpolation=cv2.INTER_AREA)
-        self._writer.write(Picture(np.asarray(picture, np.uint8), styled.shot.time))
+        self._writer.write(Picture(_within(styled.picture, Size(*self._size)), styled.shot.time))
         self._last = styled.shot.time
 
     @property
@@ -142,7 +146,8 @@ class Video:
         notes = "".join(f"\nnote: {note}" for note in self._writer.notes)
         seconds = float(self._last + 1 / self._source.form.rate)
         size = f"{self._path.stat().st_size / 1e6:,.1f} MB"
-        return f"{self._path}: {self._size[0]} x {self._size[1]}, {self._writer.count} frames, {seconds:.1f} s, {size}{notes}"
+        count = f"{self._writer.count} frame{'s' * (self._writer.count != 1)}"
+        return f"{self._path}: {self._size[0]} x {self._size[1]}, {count}, {seconds:.1f} s, {size}{notes}"
 
     def __enter__(self) -> Video:
         return self
@@ -151,8 +156,18 @@ class Video:
         with self._using:  # whoever is writing still is let end
             self._closed = True
             if self._writer is not None and self.cut:
-                self._writer.sound_until = self._last + 1 / self._source.form.rate
+                self._writer.along_until = self._last + 1 / self._source.form.rate
             self._opened.__exit__(kind, error, trace)
+
+
+def _within(picture: Bytes, size: Size) -> Bytes:
+    """`picture` at that size, in its own shape: what it does not fill is black."""
+    image = fitted(picture, size)
+    down, across = size.height - image.shape[0], size.width - image.shape[1]
+    if not down and not across:
+        return image
+    edges = down // 2, down - down // 2, across // 2, across - across // 2
+    return np.asarray(cv2.copyMakeBorder(image, *edges, cv2.BORDER_CONSTANT), np.uint8)
 
 
 class Browser:
@@ -160,8 +175,8 @@ class Browser:
 
     every, title = False, "show"
 
-    def __init__(self, listener: socket.socket) -> None:
-        self.window = Window(listener)
+    def __init__(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        self.window = Window(listener, tls=tls)
 
     def put(self, styled: Styled) -> Styled:
         original = styled.shot.frame.rgb8

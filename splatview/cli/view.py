@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, arg
+from tyro.conf import OmitArgPrefixes
 
+from splatview.cli.documents import DocumentFlags, document_among
 from splatview.cli.ending import ended_by_signals
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MaybeLevel, ScenePaths
 from splatview.cli.loading import demo_scene, load_scenes, renderer
 from splatview.cli.waiting import waiting
-from splatview.edit.archive import SUFFIX
 from splatview.edit.journal import Locked
 from splatview.outputs.guard import is_loopback
 from splatview.viewer import ViewerSettings, serve
@@ -35,10 +33,7 @@ class Command:
     """Scene files, each becomes a layer; or one document (.splatview). None: the bundled demo scene."""
     level: MaybeLevel = None
     """Level of detail of streamed scenes, 0 the finest. Default: the finest with at most 20 million Gaussians."""
-    changed: Literal["refuse", "rerun"] = "refuse"
-    """What to do with a document whose sources are not what they were: nothing, or make its selections again on them."""
-    sources: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
-    """Where a document's sources are looked for if they are not where they were."""
+    documents: OmitArgPrefixes[DocumentFlags] = field(default_factory=DocumentFlags)
     settings: OmitArgPrefixes[ViewerSettings] = field(default_factory=ViewerSettings)
 
     def run(self) -> None:
@@ -46,23 +41,17 @@ class Command:
             paths, settings = self.scenes or (demo_scene(),), self.settings
             if settings.root is None and is_loopback(settings.host):
                 settings = replace(settings, root=paths[0] if paths[0].is_dir() else paths[0].parent)
-            if any(path.suffix == SUFFIX for path in paths):
-                self._edit(paths, settings)
+            if (document := document_among(paths, self.level)) is not None:
+                self._edit(document, settings)
                 return
             scene, draw = load_scenes(paths, self.level), renderer(settings.backend)
             with users_fault(OSError, Locked):  # a busy port, an address that is not ours
                 serve(scene, settings, renderer=draw, key="\n".join(sorted(str(path.resolve()) for path in paths)))
 
-    def _edit(self, paths: Sequence[Path], settings: ViewerSettings) -> None:
+    def _edit(self, path: Path, settings: ViewerSettings) -> None:
         """Open a document."""
-        path = paths[0]
-        if len(paths) > 1 or self.level is not None:
-            raise UserError(
-                f"expected one document and nothing else, or scene files; got {', '.join(map(str, paths))}"
-                f"{'' if self.level is None else ' and --level, which a document knows itself'}"
-            )
         with users_fault(ValueError, OSError, ImportError), waiting(f"reading {path}"):
-            scene, document = open_document(path, self.changed, self.sources)
+            scene, document = open_document(path, self.documents.changed, self.documents.sources)
         draw = renderer(settings.backend)
         try:
             with users_fault(OSError, ValueError), waiting(f"opening {path}") as progress:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FIRST = 3.0  # seconds from the start to the first field that is shown
 EVERY = {"cpu": 10.0, "cuda": 2.0}  # seconds between two of them at least
 SLOWER = 0.05  # of the time so far, at least: the longer a field is trained, the less it changes
-DRAWING = 0.1  # of the time at most is spent on pictures for pages where nobody moves: they keep the training waiting
+DRAWING = 0.2  # of the time at most is spent on pictures for pages where nobody moves: they keep the training waiting
 TELL_EVERY = 2.0
 
 
@@ -40,7 +40,7 @@ class Watching:
             self._viewer: Viewer = serve(Scene({name: layer}), settings, block=False)
         self._live = self._viewer.studio.live
         self._begun = self._told = self._shown_at = time.monotonic()
-        self._pause = FIRST
+        self._pause, self._drawn = FIRST, 0.0
         self._live.tell({"step": "0"})
 
     @property
@@ -54,10 +54,16 @@ class Watching:
         if now - self._told > TELL_EVERY:
             self._told = now
             self._live.tell(self._rows(standing), Moment((now - self._begun) / 60, standing.loss, standing.psnr))
-        if now - self._shown_at >= max(self._pause, sum(one.drawing_seconds for one in self._viewer.sessions) / DRAWING):
+        drawing = self._drawing
+        if now - self._shown_at >= max(self._pause, (drawing - self._drawn) / DRAWING):
             self._show(self._training.value())
-            self._shown_at = now
+            self._shown_at, self._drawn = now, drawing
             self._pause = max(EVERY[self._training.device.type], SLOWER * (now - self._begun))
+
+    @property
+    def _drawing(self) -> float:
+        """Seconds that pictures at rest have taken, on all pages that there are."""
+        return sum(one.resting_seconds for one in self._viewer.sessions)
 
     def _rows(self, standing: Standing) -> Mapping[str, str]:
         quality = {} if standing.psnr is None else {"PSNR of a photo held out": f"{standing.psnr:.1f} dB"}

@@ -34,7 +34,7 @@ def load_cameras(path: str | os.PathLike[str], report: Report | None = None) -> 
             cameras = _cameras(json.loads(bytes(data)), report)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path}: missing or bad entry in a camera file: {error}") from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected a JSON camera file ({_KINDS}): {error}") from error
     except (ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error

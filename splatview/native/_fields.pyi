@@ -81,7 +81,7 @@ class Workers:
         bounds: NDArray[np.float64],  # [2, 3]
         cuts: NDArray[np.float64],  # [C, 18] as `splatview.volumes.packed` has them
         detail: float,  # over 0, up to 1: so many samples for each of the field's own
-        last_transmittance: float,  # below it a ray ends
+        last_transmittance: float,  # a sample that leaves less is opaque
         divide: NDArray[np.float32] | None,  # [H, W] along the view axis: where a ray is divided
         interrupt: NDArray[np.uint8] | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] | None:

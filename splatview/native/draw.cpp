@@ -156,14 +156,15 @@ private:
 
     void blend(size_t sample) {
         Pixel& pixel = pixels_[desk_.pixel_of[sample]];
-        if (pixel.transmittance < picture_.last_transmittance) return;
-        const float weight = pixel.transmittance * desk_.covers[sample];
+        if (pixel.transmittance <= 0) return;
+        float weight = pixel.transmittance * desk_.covers[sample];
+        if (pixel.transmittance - weight < picture_.last_transmittance) weight = pixel.transmittance;
         ++pixel.samples;
         pixel.transmittance -= weight;
         pixel.waiting += weight;  // what waits while the ray passes its divide has its colour behind it
         const uint8_t part = desk_.distance[sample] >= pixel.divide;
         pixel.parts[part].alpha += weight, pixel.parts[part].distance += weight * desk_.distance[sample];
-        pixel.over |= pixel.transmittance < picture_.last_transmittance;
+        pixel.over |= pixel.transmittance <= 0;
         if (pixel.waiting < LEAST_WEIGHT) return;
         const auto row = static_cast<size_t>(view_.row);
         std::copy_n(desk_.rows.data() + sample * row, row, desk_.kept.data() + desk_.waiting * row);

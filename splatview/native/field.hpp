@@ -69,7 +69,7 @@ struct FieldPicture {
     double bounds[6];
     std::vector<CutView> cuts;
     double detail;                  // of the samples that the field's steps would give, so many are drawn
-    float last_transmittance;       // below it a ray ends
+    float last_transmittance;       // a sample that leaves less is opaque
     const float* divide;            // [height, width] along the view axis, where a ray is divided in two parts; or null: in one
     const uint8_t* interrupt;       // or null
     float *rgb, *alpha, *distance;  // [parts, height, width, 3], [parts, height, width]: premultiplied; weighted, along the view axis

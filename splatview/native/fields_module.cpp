@@ -254,6 +254,7 @@ std::shared_ptr<Field> field_of(nb::handle grid) {
 }  // namespace
 
 NB_MODULE(_fields, m) {
+    nb::set_leak_warnings(false);  // a process that is cut off frees nothing, and that is none of its user's concern
     nb::class_<Occupancy>(m, "Occupancy").def(nb::new_(&occupancy_of), nb::arg("cells"), nb::arg("boxes"));
     nb::class_<Steps>(m, "Steps").def(nb::new_(&steps_of), nb::arg("step"), nb::arg("cone"), nb::arg("longest"), nb::arg("near"));
     nb::class_<Field>(m, "Field").def(nb::new_(&field_of), nb::arg("grid")).def_prop_ro("nbytes", &Field::bytes);

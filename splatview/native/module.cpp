@@ -299,6 +299,7 @@ private:
 }  // namespace
 
 NB_MODULE(_splats, m) {
+    nb::set_leak_warnings(false);  // a process that is cut off frees nothing, and that is none of its user's concern
     m.attr("NO_LIMIT") = nb::int_(UINT32_MAX);
     m.def("footprints_in", &footprints_in, nb::arg("means"), nb::arg("quats"), nb::arg("log_scales"), nb::arg("opacity_logits"),
           nb::arg("sh"), nb::arg("camera_from_layer"), nb::arg("intrinsics"), nb::arg("region"), nb::arg("near"), nb::arg("far"),

@@ -118,6 +118,7 @@ nb::tuple joined(Rows first, Rows second, Mask differ, size_t rows) {
 }  // namespace
 
 NB_MODULE(_points, m) {
+    nb::set_leak_warnings(false);  // a process that is cut off frees nothing, and that is none of its user's concern
     nb::class_<Points>(m, "Points")
         .def(nb::init<In<float, nb::shape<-1, 3>>, int>(), nb::arg("points"), nb::arg("threads"))
         .def("nearest", &Points::nearest, nb::arg("k"), nb::arg("rows").none() = nb::none())

@@ -103,5 +103,80 @@ static inline unsigned test(I x, uint32_t bit) {
 static inline F rough_reciprocal(F x) { return set1(1) / x; }
 static inline F rough_sqrt(F x) { return sqrt(x); }
 
+// Eight numbers at `x`, eight at `y`.
+static inline F load_pair(const float* x, const float* y) { return {_mm256_loadu_ps(x), _mm256_loadu_ps(y)}; }
+
+// Four lanes are a quarter. Quarter k of the result is the sum of the quarters of in[k].
+static inline F quarter_sums(const F in[4]) {
+    auto two = [](F x, F y) {
+        const __m256 p = _mm256_add_ps(x.a, x.b), q = _mm256_add_ps(y.a, y.b);
+        return _mm256_add_ps(_mm256_permute2f128_ps(p, q, 0x20), _mm256_permute2f128_ps(p, q, 0x31));
+    };
+    return {two(in[0], in[1]), two(in[2], in[3])};
+}
+
+// Lane j of each quarter of v[i] becomes lane i of that quarter of v[j].
+static inline void transpose_quarters(F v[4]) {
+    auto turn = [](__m256& a, __m256& b, __m256& c, __m256& d) {
+        const __m256d lo0 = _mm256_castps_pd(_mm256_unpacklo_ps(a, b)), hi0 = _mm256_castps_pd(_mm256_unpackhi_ps(a, b));
+        const __m256d lo1 = _mm256_castps_pd(_mm256_unpacklo_ps(c, d)), hi1 = _mm256_castps_pd(_mm256_unpackhi_ps(c, d));
+        a = _mm256_castpd_ps(_mm256_unpacklo_pd(lo0, lo1)), b = _mm256_castpd_ps(_mm256_unpackhi_pd(lo0, lo1));
+        c = _mm256_castpd_ps(_mm256_unpacklo_pd(hi0, hi1)), d = _mm256_castpd_ps(_mm256_unpackhi_pd(hi0, hi1));
+    };
+    turn(v[0].a, v[1].a, v[2].a, v[3].a), turn(v[0].b, v[1].b, v[2].b, v[3].b);
+}
+
+// Writes lane 0 of all four, then lane 1 of all, and so on.
+static inline void store_interleaved(float* p, F x, F y, F z, F w) {
+    F v[4] = {x, y, z, w};
+    transpose_quarters(v);
+    auto eight = [&](__m256 a, __m256 b, int at, int next) {
+        _mm256_storeu_ps(p + at, _mm256_permute2f128_ps(a, b, 0x20)), _mm256_storeu_ps(p + next, _mm256_permute2f128_ps(a, b, 0x31));
+    };
+    eight(v[0].a, v[1].a, 0, 16), eight(v[2].a, v[3].a, 8, 24), eight(v[0].b, v[1].b, 32, 48), eight(v[2].b, v[3].b, 40, 56);
+}
+
+// Sixteen times three bytes as the lowest three of each lane.
+static inline I load_triples(const uint8_t* p) {
+    auto four = [&](int at) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + at)); };
+    const __m128i apart = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+    const __m128i last = _mm_setr_epi8(4, 5, 6, -1, 7, 8, 9, -1, 10, 11, 12, -1, 13, 14, 15, -1);
+    return {_mm256_set_m128i(_mm_shuffle_epi8(four(12), apart), _mm_shuffle_epi8(four(0), apart)),
+            _mm256_set_m128i(_mm_shuffle_epi8(four(32), last), _mm_shuffle_epi8(four(24), apart))};
+}
+
+static inline void store_triples(uint8_t* p, I words) {
+    const __m256i together = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+    const __m256i from = _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 7, 7);
+    auto eight = [&](__m256i x, uint8_t* to) {
+        const __m256i packed = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(x, together), from);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(packed));
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(to + 16), _mm256_extracti128_si256(packed, 1));
+    };
+    eight(words.a, p), eight(words.b, p + 24);
+}
+
+// Two neighbours in each of two rows, a quarter each: three bytes at `upper`, three behind, the same at `lower`, eight of which are read
+// in each row; and a number for each.
+static inline F load_patch(const uint8_t* upper, const uint8_t* lower, const float* upper_numbers, const float* lower_numbers) {
+    auto two = [](const void* a, const void* b) {
+        const __m128 low = _mm_castsi128_ps(_mm_loadl_epi64(static_cast<const __m128i*>(a)));
+        return _mm_loadh_pi(low, static_cast<const __m64*>(b));
+    };
+    const __m128i apart = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 8, 9, 10, -1, 11, 12, 13, -1);
+    const __m128i bytes = _mm_shuffle_epi8(_mm_castps_si128(two(upper, lower)), apart);
+    const __m256 numbers = _mm256_castps128_ps256(two(upper_numbers, lower_numbers));
+    const __m256 first = _mm256_permutevar8x32_ps(numbers, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+    const __m256 second = _mm256_permutevar8x32_ps(numbers, _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3));
+    return {_mm256_blend_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)), first, 0x88),
+            _mm256_blend_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))), second, 0x88)};
+}
+
+// A byte, 1 or 0, for each lane.
+static inline void store_mask(uint8_t* p, M m) {
+    const unsigned keep = bits(m);
+    for (int i = 0; i < 16; ++i) p[i] = keep >> i & 1;
+}
+
 #define SPLATVIEW_GENERIC_EXP2
 #define SPLATVIEW_GENERIC_STORES

@@ -110,3 +110,66 @@ static inline int store_indices(unsigned keep, int first, int32_t* out) {
     _mm512_storeu_si512(out, _mm512_add_epi32(compressed, _mm512_set1_epi32(first)));
     return __builtin_popcount(keep);
 }
+
+// Eight numbers at `a`, eight at `b`.
+static inline F load_pair(const float* a, const float* b) {
+    return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(a)), _mm256_loadu_ps(b), 1)};
+}
+
+// Four lanes are a quarter. Quarter k of the result is the sum of the quarters of in[k].
+static inline F quarter_sums(const F in[4]) {
+    auto halves = [](F a, F b) { return _mm512_add_ps(_mm512_shuffle_f32x4(a.v, b.v, 0x44), _mm512_shuffle_f32x4(a.v, b.v, 0xee)); };
+    const __m512 first = halves(in[0], in[1]), second = halves(in[2], in[3]);
+    return {_mm512_add_ps(_mm512_shuffle_f32x4(first, second, 0x88), _mm512_shuffle_f32x4(first, second, 0xdd))};
+}
+
+// Lane j of each quarter of v[i] becomes lane i of that quarter of v[j].
+static inline void transpose_quarters(F v[4]) {
+    const __m512d lo0 = _mm512_castps_pd(_mm512_unpacklo_ps(v[0].v, v[1].v)), hi0 = _mm512_castps_pd(_mm512_unpackhi_ps(v[0].v, v[1].v));
+    const __m512d lo1 = _mm512_castps_pd(_mm512_unpacklo_ps(v[2].v, v[3].v)), hi1 = _mm512_castps_pd(_mm512_unpackhi_ps(v[2].v, v[3].v));
+    v[0].v = _mm512_castpd_ps(_mm512_unpacklo_pd(lo0, lo1)), v[1].v = _mm512_castpd_ps(_mm512_unpackhi_pd(lo0, lo1));
+    v[2].v = _mm512_castpd_ps(_mm512_unpacklo_pd(hi0, hi1)), v[3].v = _mm512_castpd_ps(_mm512_unpackhi_pd(hi0, hi1));
+}
+
+// Writes lane 0 of all four, then lane 1 of all, and so on.
+static inline void store_interleaved(float* p, F a, F b, F c, F d) {
+    F v[4] = {a, b, c, d};
+    transpose_quarters(v);
+    const __m512 p0 = _mm512_shuffle_f32x4(v[0].v, v[1].v, 0x44), p1 = _mm512_shuffle_f32x4(v[0].v, v[1].v, 0xee);
+    const __m512 p2 = _mm512_shuffle_f32x4(v[2].v, v[3].v, 0x44), p3 = _mm512_shuffle_f32x4(v[2].v, v[3].v, 0xee);
+    _mm512_storeu_ps(p, _mm512_shuffle_f32x4(p0, p2, 0x88)), _mm512_storeu_ps(p + 16, _mm512_shuffle_f32x4(p0, p2, 0xdd));
+    _mm512_storeu_ps(p + 32, _mm512_shuffle_f32x4(p1, p3, 0x88)), _mm512_storeu_ps(p + 48, _mm512_shuffle_f32x4(p1, p3, 0xdd));
+}
+
+// Sixteen times three bytes as the lowest three of each lane.
+static inline I load_triples(const uint8_t* p) {
+    const __m512i from = _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11);
+    const __m512i apart = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1));
+    const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    const __m128i high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 32));
+    const __m512i triples = _mm512_inserti32x4(_mm512_castsi256_si512(low), high, 2);
+    return {_mm512_shuffle_epi8(_mm512_permutexvar_epi32(from, triples), apart)};
+}
+
+static inline void store_triples(uint8_t* p, I words) {
+    const __m512i together = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+    const __m512i from = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 15, 15, 15, 15);
+    const __m512i triples = _mm512_permutexvar_epi32(from, _mm512_shuffle_epi8(words.v, together));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(triples));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 32), _mm512_extracti32x4_epi32(triples, 2));
+}
+
+// Two neighbours in each of two rows, a quarter each: three bytes at `upper`, three behind, the same at `lower`, eight of which are read
+// in each row; and a number for each.
+static inline F load_patch(const uint8_t* upper, const uint8_t* lower, const float* upper_numbers, const float* lower_numbers) {
+    auto two = [](const void* a, const void* b) {
+        const __m128 low = _mm_castsi128_ps(_mm_loadl_epi64(static_cast<const __m128i*>(a)));
+        return _mm_loadh_pi(low, static_cast<const __m64*>(b));
+    };
+    const __m128i apart = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 8, 9, 10, -1, 11, 12, 13, -1);
+    const __m512 bytes = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_shuffle_epi8(_mm_castps_si128(two(upper, lower)), apart)));
+    return {_mm512_mask_expand_ps(bytes, 0x8888, _mm512_castps128_ps512(two(upper_numbers, lower_numbers)))};
+}
+
+// A byte, 1 or 0, for each lane.
+static inline void store_mask(uint8_t* p, M m) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_maskz_set1_epi8(m, 1)); }

@@ -111,5 +111,61 @@ static inline F load_half(const uint16_t* p) {
 static inline F rough_reciprocal(F x) { return set1(1) / x; }
 static inline F rough_sqrt(F x) { return sqrt(x); }
 
+// Eight numbers at `a`, eight at `b`.
+static inline F load_pair(const float* a, const float* b) {
+    F r;
+    __builtin_memcpy(&r, a, 32), __builtin_memcpy(reinterpret_cast<char*>(&r) + 32, b, 32);
+    return r;
+}
+
+// Four lanes are a quarter. Quarter k of the result is the sum of the quarters of in[k].
+static inline F quarter_sums(const F in[4]) {
+    F r;
+    for (int i = 0; i < 16; ++i) {
+        const V16 v = in[i >> 2].v;
+        r.v[i] = (v[i & 3] + v[8 + (i & 3)]) + (v[4 + (i & 3)] + v[12 + (i & 3)]);
+    }
+    return r;
+}
+
+// Lane j of each quarter of v[i] becomes lane i of that quarter of v[j].
+static inline void transpose_quarters(F v[4]) {
+    F in[4] = {v[0], v[1], v[2], v[3]};
+    for (int j = 0; j < 4; ++j)
+        for (int k = 0; k < 16; ++k) v[j].v[k] = in[k & 3].v[(k & 12) + j];
+}
+
+// Writes lane 0 of all four, then lane 1 of all, and so on.
+static inline void store_interleaved(float* p, F a, F b, F c, F d) {
+    for (int i = 0; i < 16; ++i) p[4 * i] = a.v[i], p[4 * i + 1] = b.v[i], p[4 * i + 2] = c.v[i], p[4 * i + 3] = d.v[i];
+}
+
+// Sixteen times three bytes as the lowest three of each lane.
+static inline I load_triples(const uint8_t* p) {
+    I r;
+    for (int i = 0; i < 16; ++i) r.v[i] = p[3 * i] | p[3 * i + 1] << 8 | p[3 * i + 2] << 16;
+    return r;
+}
+
+static inline void store_triples(uint8_t* p, I words) {
+    for (int i = 0; i < 16; ++i)
+        for (int j = 0; j < 3; ++j) p[3 * i + j] = static_cast<uint8_t>(words.v[i] >> 8 * j);
+}
+
+// Two neighbours in each of two rows, a quarter each: three bytes at `upper`, three behind, the same at `lower`; and a number for each.
+static inline F load_patch(const uint8_t* upper, const uint8_t* lower, const float* upper_numbers, const float* lower_numbers) {
+    F r;
+    for (int k = 0; k < 4; ++k) {
+        for (int j = 0; j < 3; ++j) r.v[4 * k + j] = (k < 2 ? upper : lower)[3 * (k & 1) + j];
+        r.v[4 * k + 3] = (k < 2 ? upper_numbers : lower_numbers)[k & 1];
+    }
+    return r;
+}
+
+// A byte, 1 or 0, for each lane.
+static inline void store_mask(uint8_t* p, M m) {
+    for (int i = 0; i < 16; ++i) p[i] = m.v[i] & 1;
+}
+
 #define SPLATVIEW_GENERIC_EXP2
 #define SPLATVIEW_GENERIC_STORES

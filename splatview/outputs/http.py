@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -32,15 +33,18 @@ Figures = Callable[[], Mapping[str, Any]]
 
 
 class Window(Serving):
-    """Serves the page on `listener`. `figures` is what is told beside the picture: "counts", "stages", "error" (see window.html)."""
+    """Serves the page on `listener`, over https if `tls` is given.
 
-    def __init__(self, listener: socket.socket, figures: Figures = dict) -> None:
+    `figures` is what is told beside the picture: "counts", "stages", "error" (see window.html).
+    """
+
+    def __init__(self, listener: socket.socket, figures: Figures = dict, tls: ssl.SSLContext | None = None) -> None:
         self.figures = figures
         self.shown = 0  # pictures that a page has drawn
         self.dropped = 0  # that no page was sent: a newer one came before
         super().__init__("splatview-window")
-        self._guard = Guard(listener)
-        self._listener = listener
+        self._guard = Guard(listener, secure=tls is not None)
+        self._listener, self._tls = listener, tls
         self._newest: _Sent | None = None
         self._pages: set[_Page] = set()
 
@@ -67,7 +71,7 @@ class Window(Serving):
         app.router.add_get("/pictures", self._pictures)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE)
         await runner.setup()
-        await web.SockSite(runner, self._listener).start()
+        await web.SockSite(runner, self._listener, ssl_context=self._tls).start()
         self._ready.set()
         await self._stopped.wait()
         await asyncio.gather(*(page.end() for page in self._pages), runner.cleanup())

@@ -14,6 +14,7 @@ from splatview.camera import Camera
 
 Colormap = Literal["turbo", "viridis", "magma", "gray"]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+LARGEST = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # pixels a side
 
 _COLORMAPS = {"turbo": cv2.COLORMAP_TURBO, "viridis": cv2.COLORMAP_VIRIDIS, "magma": cv2.COLORMAP_MAGMA}
 
@@ -30,13 +31,18 @@ def encode_png(pixels: NDArray, compression: int = 3) -> bytes:
 
 
 def write_image(path: Path, pixels: NDArray) -> None:
-    """Write `pixels` in the format that the suffix names; ValueError for a suffix other than .png .jpg .jpeg .webp.
+    """Write `pixels` in the format that the suffix names; ValueError for one other than .png .jpg .jpeg .webp, or what is too large for it.
 
     JPEG is written at quality 95 with full colour, WebP without loss.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path.name}: expected a name that ends with {' '.join(SUFFIXES)}")
+    height, width = pixels.shape[:2]
+    if max(height, width) > LARGEST.get(suffix, height + width):
+        raise ValueError(
+            f"expected at most {LARGEST[suffix]} pixels a side, which is all that {suffix} holds, got {width} x {height}; .png holds more"
+        )
     if suffix == ".png":
         data = encode_png(pixels)
     elif suffix == ".webp":
@@ -99,11 +105,11 @@ def overdraw_picture(overdraw: Ints) -> Bytes:
 
 
 def ids_picture(ids: Ints, layers: Ints) -> Bytes:
-    """A colour of its own [H, W, 3] for each Gaussian of each layer, black where there is none (-1)."""
+    """A colour of its own [H, W, 3] for each Gaussian of each layer and for each field, which has no ids (-1); black where no layer is."""
     mixed = ids.astype(np.uint32) * np.uint32(0x9E3779B1) + (layers + 1).astype(np.uint32) * np.uint32(0x85EBCA77)
     mixed = (mixed ^ mixed >> np.uint32(15)) * np.uint32(0x2C1B3C6D)  # a hash: neighbours by number get colours far apart
     colours = np.stack([mixed >> np.uint32(shift) for shift in (8, 16, 24)], -1).astype(np.uint8) >> 1
-    return np.where((ids >= 0)[..., None], colours + np.uint8(96), np.uint8(0))
+    return np.where((layers >= 0)[..., None], colours + np.uint8(96), np.uint8(0))
 
 
 def _encoded(suffix: str, pixels: NDArray, parameters: list[int]) -> bytes:

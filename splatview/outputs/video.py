@@ -19,7 +19,8 @@ from splatview.arrays import Bytes
 from splatview.extras import MissingExtra
 from splatview.outputs.beside import beside
 from splatview.outputs.containers import CONTAINERS, Container, Picture, VideoForm
-from splatview.outputs.sound import Sound
+from splatview.outputs.rising import Rising
+from splatview.outputs.tracks import Tracks
 
 try:
     import av
@@ -78,8 +79,14 @@ class VideoReader:
         stream = self._stream
         if stream.duration and stream.time_base:
             return stream.duration * Fraction(stream.time_base)
-        told = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
-        return 3600 * int(told[1]) + 60 * int(told[2]) + Fraction(told[3]) if told else None
+        told = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska, where it is when they end
+        return 3600 * int(told[1]) + 60 * int(told[2]) + Fraction(told[3]) - self._begin if told else None
+
+    @property
+    def _begin(self) -> Fraction:
+        """When the first picture comes, in seconds."""
+        stream = self._stream
+        return stream.start_time * Fraction(stream.time_base) if stream.start_time and stream.time_base else Fraction(0)
 
     @property
     def count(self) -> int | None:
@@ -93,19 +100,19 @@ class VideoReader:
     def pictures(self) -> Iterator[Picture]:
         """The pictures from here on, upright, their times rising. ValueError where the file breaks off."""
         form, colours = self.form, VideoReformatter()
+        rising, step = Rising(float(1 / form.time_base)), max(1, round(1 / form.rate / form.time_base))
         last: Fraction | None = None
         count, frame = 0, self._first
         while frame is not None:
-            time = None if frame.pts is None else frame.pts * Fraction(frame.time_base or form.time_base)
-            if time is None or (last is not None and time <= last):
-                time = Fraction(0) if last is None else last + 1 / form.rate if time is None else last + form.time_base
-            last = time
-            yield Picture(_upright(frame, colours), time)
+            last = rising.of(frame.pts, step) * form.time_base
+            yield Picture(_upright(frame, colours), last)
             count += 1
             frame = next(self._frames, None)
-        begin = self._stream.start_time * form.time_base if self._stream.start_time else Fraction(0)
-        if self.seconds and last is not None and last - begin < self.seconds - max(SHORT, 3 / form.rate):
-            raise ValueError(f"{self.path}: the video breaks off after {count} pictures ({float(last):.1f} of {float(self.seconds):.1f} s)")
+        whole, begin = self.seconds, self._begin
+        if whole and last is not None and last - begin < whole - max(SHORT, 3 / form.rate):
+            raise ValueError(
+                f"{self.path}: the video breaks off after {count} pictures ({float(last - begin):.1f} of {float(whole):.1f} s)"
+            )
 
     def close(self) -> None:
         self._container.close()
@@ -129,18 +136,23 @@ class VideoReader:
 class VideoWriter:
     """A video that is being written: inside of a `with`, at whose end the file is there, and nothing of it if that failed.
 
-    `sound`: a video whose streams of sound go along, as they are where the container takes them. Pictures of an odd size get another row
-    or column, like the last, as H.264 wants it. `notes` says for people what else is not as it was. OSError if it cannot be written.
+    `along`: a video whose sound and subtitles go along, as they are where the container takes them. Pictures of an odd size get another row
+    or column, like the last, as H.264 wants it. `notes` says for people what else is not as it was. OSError if it cannot be written,
+    ValueError if there is no video of that name or size.
     """
 
-    def __init__(self, path: Path, form: VideoForm, sound: Path | None = None) -> None:
+    def __init__(self, path: Path, form: VideoForm, along: Path | None = None) -> None:
         kind = CONTAINERS.get(path.suffix.lower())
         if kind is None:
             raise ValueError(f"{path}: expected the name of a video, which ends in {', '.join(CONTAINERS)}")
+        if max(form.width, form.height) > kind.largest:
+            raise ValueError(
+                f"{path}: expected at most {kind.largest} pixels a side, as {kind.video} has it, got {form.width} x {form.height}"
+            )
         self.path = path
         self.count = 0
         self.notes: tuple[str, ...] = ()
-        self.sound_until: Fraction | None = None  # seconds; None: to its end
+        self.along_until: Fraction | None = None  # seconds; None: to its end
         self._form, self._colours = form, VideoReformatter()
         self._odd = form.height % 2, form.width % 2
         with ExitStack() as opened, self._faults():
@@ -149,11 +161,11 @@ class VideoWriter:
                 _closing(av.open(str(part.absolute()), "w", format=kind.format, container_options=kind.muxing))
             )
             self._stream = self._added(kind)
-            self._sound = None if sound is None else opened.enter_context(Sound(_opened(sound), self._container, kind, av))
+            self._tracks = None if along is None else Tracks(opened.enter_context(_opened(along)), self._container, kind, av)
             self._opened = opened.pop_all()
 
     def write(self, picture: Picture) -> None:
-        """The next picture, of the form's size, after the one before; sound that belongs before it goes first."""
+        """The next picture, of the form's size, after the one before; sound and subtitles that belong before it go first."""
         rgb8 = np.pad(picture.rgb8, ((0, self._odd[0]), (0, self._odd[1]), (0, 0)), "edge") if any(self._odd) else picture.rgb8
         with self._faults():
             frame = self._colours.reformat(
@@ -164,8 +176,8 @@ class VideoWriter:
                 interpolation=EXACT,
             )
             frame.pts, frame.time_base = round(picture.time / self._form.time_base), self._form.time_base
-            if self._sound is not None:
-                self._sound.write(picture.time)
+            if self._tracks is not None:
+                self._tracks.write(picture.time)
             self._container.mux(self._stream.encode(frame))
             self.count += 1
 
@@ -179,10 +191,10 @@ class VideoWriter:
                 return
             with self._opened:
                 self._container.mux(self._stream.encode(None))
-                if self._sound is not None:
-                    self._sound.write(self.sound_until)
-                    self._sound.end()
-                    self.notes = self._sound.notes
+                if self._tracks is not None:
+                    self._tracks.write(self.along_until)
+                    self._tracks.end()
+                    self.notes = self._tracks.notes
 
     def _added(self, kind: Container) -> Any:
         form = self._form

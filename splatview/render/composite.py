@@ -12,9 +12,10 @@ GPU) has one sheet.
 
 What only one of them knows:
     median_depth   of the sheet at which the transmittance falls to 0.5: the splats' own median, where they have one, else its depth
-    ids            of the splats, where at least half of their light passes the fields in front
+    ids            of the splats, where they are more of the pixel than any of the fields
     coverage       of the splats, as far as their light passes
     overdraw       of the splats, whatever stands in front
+Whose layer is most of a pixel, `id_layers` tells of fields, too: all splats together count as one, and are then told apart by their ids.
 A style is one of splats; a field is drawn as it is, and of the options near, far and background concern it; a field's own background
 comes before theirs.
 
@@ -36,13 +37,14 @@ from splatview.camera import Camera
 from splatview.frame import Frame, Interrupt, Interrupted, Masks, Output, Renderer, RenderOptions
 from splatview.render.begun import Begun, Clock, Drawn
 from splatview.render.field_cpu import FieldImage
-from splatview.render.layering import PASSES, composed_of, lights_of, place_of, reach_of
+from splatview.render.layering import composed_of, lights_of, place_of, reach_of
 from splatview.render.parts import Part
 from splatview.render.pixels import HOST, Pixels
 from splatview.render.refined import Chosen
 from splatview.scene import Layer, Scene
 
 LOOKED_AT = 256  # pixels a side of the picture that tells what fields hide
+PASSES = 0.5  # of the splats' light, from which on they are seen
 OF_SPLATS: tuple[Output, ...] = ("median_depth", "ids", "overdraw", "coverage")
 
 
@@ -91,11 +93,11 @@ class CompositeRenderer:
             if options.field_detail == 1:
                 place = place_of(library, drawn.images["alpha"], drawn.images["depth"])
         images = self._drawn_fields(scene, camera, options, begun, interrupt, place)
-        fields = [part for image in images for part in image.parts]
+        fields = {place: image.parts for place, image in zip(_places(scene), images, strict=True)}
         watch.lap("fields")
         splats: list[Part] = []
         if drawn is not None and divide is not None:
-            splats = list(divide(scene, camera, options, reach_of(library, fields), interrupt))
+            splats = list(divide(scene, camera, options, reach_of(library, [part for image in images for part in image.parts]), interrupt))
             watch.lap("divide")
         elif drawn is not None:
             splats = [Part(drawn.images.get("rgb"), drawn.images["alpha"], drawn.images["depth"])]
@@ -214,6 +216,11 @@ class CompositeRenderer:
         if interrupt is not None and interrupt.is_set:
             raise Interrupted
         return images
+
+
+def _places(scene: Scene) -> list[int]:
+    """Of the visible fields, in the list of layers."""
+    return [place for place, name in enumerate(scene.layers) if name in scene.visible_fields]
 
 
 def _asked_of_splats(options: RenderOptions, colour: bool) -> RenderOptions:

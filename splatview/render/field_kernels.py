@@ -254,8 +254,9 @@ def advance(
             for number in range(share):
                 slot = lane * share + number
                 place = tl.load(before + slot, mask=alive, other=-1.0)
-                there = alive & (place >= 0) & (light >= last_transmittance)
+                there = alive & (place >= 0) & (light > 0)
                 covers = tl.load(answers + slot, mask=there, other=0.0)
+                covers = tl.where(there & (light * (1 - covers) < last_transmittance), 1.0, covers)
                 weight = light * covers
                 red += weight * tl.load(answers + slots + slot, mask=there, other=0.0)
                 green += weight * tl.load(answers + 2 * slots + slot, mask=there, other=0.0)
@@ -270,7 +271,7 @@ def advance(
             tl.store(sums + 3 * rays + ray, reach, mask=alive)
             tl.store(asked + ray, samples, mask=alive)
 
-        alive = alive & (light >= last_transmittance) & (distance_of(steps, step, rate, first, last, longest, GROWING) < leave)
+        alive = alive & (light > 0) & (distance_of(steps, step, rate, first, last, longest, GROWING) < leave)
         target = tl.atomic_add(counts + turn + 1, tl.sum(alive.to(tl.int32), 0)) + tl.cumsum(alive.to(tl.int32), 0) - 1
         tl.store(going + target, ray, mask=alive)
         share = share_of(slots, count, MOST)

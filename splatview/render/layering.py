@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from splatview.frame import RenderOptions
 from splatview.render.begun import Drawn
 from splatview.render.parts import Part
 
-PASSES = 0.5  # of the splats' light, from which on a pixel is theirs
+LEAST = 1 / 255  # of a pixel, that a field must be to be named: Gaussians of a lower alpha are not drawn either
 
 
 def composed_of(
-    library: Any, drawn: Drawn | None, splats: Sequence[Part], fields: Sequence[Part], options: RenderOptions
+    library: Any, drawn: Drawn | None, splats: Sequence[Part], fields: Mapping[int, Sequence[Part]], options: RenderOptions
 ) -> dict[str, Any]:
-    """The images that `options` ask for, of `splats` and `fields`; `drawn`: what only splats know (None: there are none)."""
+    """The images that `options` ask for, of `splats` and of `fields` by the index of their layer.
+
+    `drawn`: what only splats know (None: there are none).
+    """
     images, wanted = {} if drawn is None else drawn.images, set(options.outputs)
-    parts = [*splats, *fields]
+    parts = [*splats, *(part for pieces in fields.values() for part in pieces)]
     lights = lights_of(library, parts)
     weights = [light * part.alpha for light, part in zip(lights, parts, strict=True)]
     alpha: Any = sum(weights)
@@ -35,18 +38,36 @@ def composed_of(
     if "median_depth" in wanted:
         found["median_depth"] = _median(library, parts, lights, images.get("median_depth"), len(splats))
     nothing = library.zeros_like(alpha, dtype=library.int32)
-    own = library.ones_like(alpha)  # of the splats' light, what passes
-    if drawn is not None:
-        whole = images["alpha"]
-        own = library.where(whole > 0, divided(library, sum(weights[: len(splats)]), whole), own)
     if "ids" in wanted:
-        found |= {name: library.where(own >= PASSES, images[name], nothing - 1) if drawn else nothing - 1 for name in ("ids", "id_layers")}
+        ids, layers = (images[name] if drawn else nothing - 1 for name in ("ids", "id_layers"))
+        found["ids"], found["id_layers"] = _most(library, ids, layers, weights, len(splats), fields)
     if "overdraw" in wanted:
         found["overdraw"] = images["overdraw"] if drawn else nothing
     if "coverage" in wanted:
-        found["coverage"] = own * images["coverage"] if drawn else library.zeros_like(alpha)
+        found["coverage"] = _passed(library, drawn, weights[: len(splats)]) if drawn else library.zeros_like(alpha)
     kept = wanted | ({"id_layers"} if "ids" in wanted else set())
     return {name: image for name, image in found.items() if name in kept}
+
+
+def _most(
+    library: Any, ids: Any, layers: Any, weights: Sequence[Any], splats: int, fields: Mapping[int, Sequence[Part]]
+) -> tuple[Any, Any]:
+    """`ids` and `layers` [H, W], which are of splats, with the index of the field that weighs most where it outweighs all splats."""
+    of_splats: Any = sum(weights[:splats], library.zeros_like(weights[0]))
+    most, end = of_splats.clip(min=LEAST), splats
+    for number, pieces in fields.items():
+        begin, end = end, end + len(pieces)
+        weight: Any = sum(weights[begin:end])
+        here = weight > most
+        most = library.where(here, weight, most)
+        ids, layers = library.where(here, -1, ids), library.where(here, number, layers)
+    return ids, layers
+
+
+def _passed(library: Any, drawn: Drawn, weights: Sequence[Any]) -> Any:
+    """[H, W] how much of each pixel is tinted splats, as far as the light of all of them passes the fields."""
+    whole = drawn.images["alpha"]
+    return drawn.images["coverage"] * library.where(whole > 0, divided(library, sum(weights), whole), 1)
 
 
 def lights_of(library: Any, parts: Sequence[Part]) -> list[Any]:

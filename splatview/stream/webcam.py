@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from splatview.arrays import Bytes
 
 FAILS = 10  # times in a row that a camera may give nothing before it is gone
+PATIENCE = 0.5  # seconds that closing waits for a picture that is on its way
 
 
 class Webcam:
@@ -22,6 +24,7 @@ class Webcam:
         self, number: int, size: tuple[int, int] | None = None, opened: Callable[[int], Any] = cv2.VideoCapture, devices: str = "/dev"
     ) -> None:
         self.number = number
+        self._using, self._closed = threading.Lock(), False
         with _quiet():
             self._capture = opened(number)
             if not self._capture.isOpened():
@@ -42,14 +45,22 @@ class Webcam:
         """[H, W, 3] sRGB, without end. OSError when the camera is gone."""
         fails = 0
         while fails < FAILS:
-            there, picture = self._capture.read()
+            with self._using:
+                if self._closed:
+                    self._capture.release()
+                    return
+                there, picture = self._capture.read()
             fails = 0 if there else fails + 1
             if there:
                 yield np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
         raise OSError(f"webcam {self.number}: it gives no pictures any more")
 
     def close(self) -> None:
-        self._capture.release()
+        """Let it go; a camera that does not answer is let go when it does, since it must not be while it is read."""
+        self._closed = True
+        if self._using.acquire(timeout=PATIENCE):
+            self._capture.release()
+            self._using.release()
 
 
 @contextmanager

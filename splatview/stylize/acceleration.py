@@ -81,8 +81,8 @@ class Flat(nn.Module):
 class Part:
     """One network of a model, in whatever way is ready for its inputs."""
 
-    def __init__(self, name: str, plain: Any, want: Callable[[Part, Signature], None]) -> None:
-        self.name, self.plain, self._want = name, plain, want
+    def __init__(self, name: str, plain: Any, want: Callable[[Part, Signature], None], failed: Callable[[Exception], None]) -> None:
+        self.name, self.plain, self._want, self._failed = name, plain, want, failed
         self._ready: OrderedDict[Signature, Run] = OrderedDict()
         self.asked: set[Signature] = set()  # for these a faster way is ready, or is being made
 
@@ -90,7 +90,11 @@ class Part:
         signature = Signature.of(inputs)
         run = self._ready.get(signature)
         if run is not None:
-            return run(*(tensor for _, tensor in flat(inputs)))
+            try:
+                return run(*(tensor for _, tensor in flat(inputs)))
+            except Exception as error:  # of memory that others take by now, for instance
+                self._ready = OrderedDict((one, way) for one, way in self._ready.items() if one != signature)
+                self._failed(error)
         if signature not in self.asked:
             self.asked.add(signature)
             self._want(self, signature)
@@ -125,7 +129,7 @@ class Acceleration:
         self._doing = ""
         self.faults: list[str] = []  # why ways were left out
         parts = {"unet": model.unet, "encode": model.codec.encode, "decode": model.codec.decode}
-        self.parts = {name: Part(name, plain, self._want) for name, plain in parts.items()}
+        self.parts = {name: Part(name, plain, self._want, self._failed) for name, plain in parts.items()}
         codec = replace(model.codec, encode=self.parts["encode"], decode=self.parts["decode"])
         self.model = replace(model, unet=self.parts["unet"], codec=codec) if ways else model
         self._thread = threading.Thread(target=self._work, name="acceleration", daemon=True)
@@ -151,8 +155,19 @@ class Acceleration:
         if self._thread.ident is not None:
             self._thread.join(PATIENCE)
 
+    def _failed(self, error: Exception) -> None:
+        """A way that was ready failed at work: those inputs are run as they are from now on."""
+        self._tell(f"{self._ways[0].name if self._ways else 'a faster way'} failed at work: {_one_line(error)}")
+
+    def _tell(self, fault: str) -> None:
+        if fault not in self.faults:
+            log.warning(fault)
+            self.faults.append(fault)
+
     def _want(self, part: Part, signature: Signature) -> None:
         with self._changed:
+            if self._closed:
+                return
             if part in self._wanted:
                 part.asked.discard(self._wanted[part])  # it may come back
             self._wanted[part] = signature
@@ -179,9 +194,7 @@ class Acceleration:
                 part.put(signature, self._checked(way, part, signature))
                 return
             except Exception as error:  # of compilers and drivers, in words of their own
-                fault = f"{way.name} does not work here: {' '.join(str(error).split()) or type(error).__name__:.200}"
-                log.warning(fault)
-                self.faults.append(fault)
+                self._tell(f"{way.name} does not work here: {_one_line(error)}")
                 self._ways.pop(0)
                 for other in self.parts.values():
                     other.forget()
@@ -202,6 +215,10 @@ class Acceleration:
         if not difference <= TOLERANCE:
             raise ValueError(f"the results of {NAMES[part.name]} differ by {difference:.1%}")
         return run
+
+
+def _one_line(error: Exception) -> str:
+    return f"{' '.join(str(error).split()) or type(error).__name__:.200}"
 
 
 def compiled(network: Flat, signature: Signature, sample: list[Tensor], progress: Progress) -> Run:

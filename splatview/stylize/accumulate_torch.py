@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from itertools import product
 
 import numpy as np
 import torch
@@ -50,7 +52,7 @@ def renewed(history: History | None, frame: Frame, picture: Bytes, rule: Accumul
         history = history.smaller(finer)
     at, expected = _places(frame.camera, marks[3], history.camera)
     known = _sampled(history.marks, at, "bilinear", "border")
-    old = _sampled(history.picture, at, "bicubic", "border")
+    old = _cubic(history.picture, at)
     if finer > ANOTHER:
         known[:3] += _detail(marks[:3], finer)
         old += _detail(new, finer)
@@ -78,6 +80,26 @@ def _places(now: Camera, near: Tensor, before: Camera) -> tuple[Tensor, Tensor]:
 
 def _sampled(image: Tensor, at: Tensor, mode: str, padding: str) -> Tensor:
     return grid_sample(image[None], at[None], mode=mode, padding_mode=padding, align_corners=False)[0]
+
+
+def _cubic(image: Tensor, at: Tensor) -> Tensor:
+    """By Keys' cubic convolution (1981) with a = -1/2; `grid_sample` has another a.
+
+    The two taps in the middle have weights of one sign: they are a bilinear sample between them, so nine samples are all sixteen taps.
+    """
+    size = torch.tensor(image.shape[:0:-1], device=image.device)
+    places = ((at + 1) * size - 1) / 2
+    second = places.floor()
+    t = places - second
+    first, fourth = -t * (1 - t) ** 2 / 2, -(t**2) * (1 - t) / 2
+    both, third = 1 - first - fourth, t * (1 + t * (4 - 3 * t)) / 2
+    taps = [(2 * place + 1) / size - 1 for place in (second - 1, second + third / both, second + 2)]
+    weights = first, both, fourth
+    samples = (
+        weights[i][..., 0] * weights[j][..., 1] * _sampled(image, torch.stack([taps[i][..., 0], taps[j][..., 1]], -1), "bilinear", "border")
+        for i, j in product(range(3), repeat=2)
+    )
+    return reduce(torch.add, samples)
 
 
 def _area(image: Tensor, size: tuple[int, int]) -> Tensor:

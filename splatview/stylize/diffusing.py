@@ -10,6 +10,7 @@ from splatview.stylize.guidance import Kind
 from splatview.stylize.schedule import Family, at_indices
 
 MOST_STEPS = 8
+MOST_TOGETHER = 4  # frames
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Diffusing:
     seed_mix: float = slider(0, 0, 1, 0.01, "how much of the other seed")
     strength: float = slider(0.5, 0, 1, 0.01, "how much may change: 0 nothing, 1 everything")
     steps: int = slider(1, 1, MOST_STEPS, 1, "steps of a frame; it comes so many frames late, less one")
+    buffer: int = slider(1, 1, MOST_TOGETHER, 1, "frames that enter together: files are done sooner; what is live only comes later")
     indices: tuple[int, ...] = field(default=(), metadata={"help": "of timesteps, 0 to 49, instead of strength and steps: 32 45"})
     guidance: Kind = field(default="none", metadata={"help": "how the prompt is made to count more"})
     scale: float = slider(1.2, 1, 10, 0.1, "of guidance; 1 is none")
@@ -65,8 +67,8 @@ class Diffusing:
         if any(not 0 <= phrase.weight <= 100 for phrase in self.prompt):
             raise ValueError("Diffusing.prompt: expected weights from 0 to 100")
         if any(not 0 <= seed < 2**63 for seed in (self.seed, self.other_seed)):
-            raise ValueError("Diffusing.seed: expected numbers of 0 or more")
-        for name in ("steps", "size"):
+            raise ValueError("Diffusing.seed: expected whole numbers from 0 on, below 2^63")
+        for name in ("steps", "buffer", "size"):
             object.__setattr__(self, name, int(getattr(self, name)))
         object.__setattr__(self, "prompt", tuple(self.prompt))
         object.__setattr__(self, "indices", tuple(self.indices))

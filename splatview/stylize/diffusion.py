@@ -1,7 +1,8 @@
 """Frames redrawn by a diffusion model: a frame becomes latents, goes through the stream batch and becomes a picture again.
 
-With S steps the picture of a frame comes S - 1 frames late. Whoever shows pictures asks `shown` which frame the last one is of, and gives a
-frame that stands still again as long as the stylizer is not `settled`; after that nothing is computed until something changes.
+With S steps of F frames together the picture of a frame comes S F - 1 frames late. Whoever shows pictures asks `shown` which frame the
+last one is of, and gives a frame that stands still again as long as the stylizer is not `settled`; after that nothing is computed until
+something changes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from splatview.arrays import Bytes
 from splatview.frame import Frame
 from splatview.stylize import seeds
 from splatview.stylize.acceleration import Acceleration, Accelerator, ways
+from splatview.stylize.buffer import Buffer, Going
 from splatview.stylize.denoise import Asked, Entering, Levels, StreamBatch
 from splatview.stylize.diffusing import Diffusing, suited
 from splatview.stylize.guidance import Guidance
@@ -25,7 +27,7 @@ from splatview.stylize.hints import HINTS
 from splatview.stylize.parts import Model
 from splatview.stylize.pictures import alike, blended, fitting, floats, rounded, sized
 from splatview.stylize.prompts import Prompts, Told, Wanted
-from splatview.stylize.schedule import at_indices, schedule, timesteps
+from splatview.stylize.schedule import at_indices, timesteps
 from splatview.stylize.similar import Similar
 
 Noise = Callable[[Frame, tuple[int, int, int]], Any]  # a frame, [C, h, w] -> Gaussian noise of that shape, array or tensor
@@ -35,7 +37,7 @@ Noise = Callable[[Frame, tuple[int, int, int]], Any]  # a frame, [C, h, w] -> Ga
 class Around:
     """What a stylizer is given beside its model."""
 
-    noise_of: Noise | None = None  # None: fixed noise of the seeds; it is asked for C times as many channels as there are steps
+    noise_of: Noise | None = None  # None: fixed noise of the seeds; it is asked for C channels, for each step that takes fresh noise
     similar: Similar | None = None  # of frames from outside
     accelerator: Accelerator = "auto"
     clock: Callable[[], float] = time.monotonic  # seconds
@@ -47,7 +49,6 @@ class Result:
 
     frame: Frame
     styled: Tensor  # [1, 3, h, w] bytes, at the size that is drawn
-    steps: int  # that it has taken
 
 
 class Diffusion:
@@ -58,11 +59,10 @@ class Diffusion:
         self._acceleration = Acceleration(model, ways(self._around.accelerator, model))
         model = self._model = self._acceleration.model
         self.controls = controls or suited(model.family, model.distilled_guidance)
-        self._prompts = Prompts(model.encode_text, _wanted(self.controls), self._around.clock)
-        self._stream = StreamBatch(model.unet, model.prediction)
+        self._prompts = Prompts(model.encode_text, _wanted(self.controls), self._around.clock, model.unwanted)
+        self._buffer = Buffer(StreamBatch(model.unet, model.prediction))
         self._cache: dict[str, tuple[Any, Any]] = {}  # of each kind of thing the last, with what it was made of
-        self._last: tuple[Frame, Any] | None = None  # what was pushed last: the frame, and all that it depends on
-        self._pushed = 0  # how often in a row it was the same
+        self._last: tuple[Frame, Any] | None = None  # what was taken last: the frame, and all that its picture depends on
         self._result: Result | None = None
         self._composed: tuple[Any, Bytes] | None = None
 
@@ -86,7 +86,9 @@ class Diffusion:
         """Whether the last frame, given again, would give the same picture again."""
         if self._last is None or self._composed is None or self._prompts.pending:
             return False
-        return self._pushed > self._late() and self._depends()[0] == self._last[1] and self._composed[0][1] == self.controls.mix
+        controls = self.controls
+        same = _depends(controls, self._prompts.now()) == self._last[1] and self._composed[0][1] == controls.mix
+        return same and self._buffer.settled(len(self._levels(controls) or ()))
 
     @property
     def about(self) -> tuple[str, ...]:
@@ -108,53 +110,54 @@ class Diffusion:
     @torch.no_grad()
     def style(self, frame: Frame) -> Bytes:
         """[H, W, 3] of `frame`'s size: the picture of `shown`. One that shows less change than it will is what a stream begins with."""
-        depends, told = self._depends()
+        controls, told = self.controls, self._prompts.now()  # as they are now, whoever changes them meanwhile
+        depends, before = _depends(controls, told), self._last
         similar = self._around.similar is not None and self._around.similar.skips(frame.rgb8)
-        if self._last is None or self._last[1] != depends:
-            self._pushed = 1
-        elif similar:
-            return self._picture(frame)
-        else:
-            self._pushed = self._pushed + 1 if alike(self._last[0], frame) else 1
-        self._last = frame, depends
-        if self._pushed <= self._late() + 1:
-            self._result = self._drawn(frame, told)
-        return self._picture(frame)
+        if not (similar and before is not None and before[1] == depends):
+            self._last = None  # until it has gone well
+            still = before is not None and alike(before[0], frame)
+            self._go_on(frame, controls, told, still, before is not None and still and before[1] == depends)
+            self._last = frame, depends
+        return self._picture(frame, controls.mix)
 
-    def _late(self) -> int:
-        """How many pushes a frame waits for its picture."""
-        levels = self._levels()
-        return len(levels) - 1 if levels else 0
-
-    def _depends(self) -> tuple[Any, Told]:
-        """All but the frame that latents depend on, to be compared, and what the network is told."""
-        told = self._prompts.now()
-        return (told, replace(self.controls, prompt=(), negative="", transition=0.0, mix=0.0)), told
-
-    def _drawn(self, frame: Frame, told: Told) -> Result:
-        height, width = fitting(frame.camera.height, frame.camera.width, self.controls.size)
-        pixels = floats(sized(self._sent(frame.rgb8).permute(2, 0, 1)[None], (height, width)))
-        codec, levels = self._model.codec, self._levels()
-        clean = codec.encode(pixels)
+    def _go_on(self, frame: Frame, controls: Diffusing, told: Told, still: bool, same: bool) -> None:
+        """Have the next result; the frame stands `still`, and all that it depends on is the `same`."""
+        levels = self._levels(controls)
         if levels is None:  # nothing shall change
-            self._stream.clear()
-            return Result(frame, rounded(codec.decode(clean)), 0)
-        hints = {hint: self._sent(HINTS[hint](frame, height, width)) for hint in self._hints(frame)}
-        entering = Entering(clean, self._noise(frame, len(levels), clean), hints, frame)
-        arrived = self._stream.push(entering, levels, self._asked(told, tuple(hints)))
-        return Result(arrived.entered.tag, rounded(codec.decode(arrived.clean)), arrived.steps)
+            self._buffer.clear()
+            if not same:
+                self._result = Result(frame, rounded(self._model.codec.decode(self._encoded(frame, controls))))
+            return
+        going = Going(levels, self._asked(told, controls, frame), controls.buffer)
+        if same:
+            out = self._buffer.again(going)
+        else:
+            entering = self._entering(frame, controls, levels)
+            out = self._buffer.again(going, entering) if still else self._buffer.take(entering, going)
+        if out is not None:
+            self._result = Result(out.tag, rounded(self._model.codec.decode(out.clean)))
+
+    def _encoded(self, frame: Frame, controls: Diffusing) -> Tensor:
+        """[1, C, h, w]."""
+        pixels = self._sent(frame.rgb8).permute(2, 0, 1)[None]
+        return self._model.codec.encode(floats(sized(pixels, fitting(frame.camera.height, frame.camera.width, controls.size))))
+
+    def _entering(self, frame: Frame, controls: Diffusing, levels: Levels) -> Entering:
+        clean, size = self._encoded(frame, controls), fitting(frame.camera.height, frame.camera.width, controls.size)
+        hints = {hint: self._sent(HINTS[hint](frame, *size)) for hint in self._hints(controls, frame)}
+        return Entering(clean, self._noise(frame, controls, levels.noises, clean), hints, frame)
 
     def _sent(self, values: Any) -> Tensor:
         """An array or a tensor where the model is; nobody waits for it."""
         tensor = values if isinstance(values, Tensor) else torch.tensor(values)
         return tensor.to(self._model.device, non_blocking=True)
 
-    def _picture(self, frame: Frame) -> Bytes:
+    def _picture(self, frame: Frame, mix: float) -> Bytes:
         """The last result, mixed with its own frame, at the size of `frame`."""
         assert self._result is not None
-        key = (self._result, self.controls.mix, frame.camera.height, frame.camera.width)
+        key = (self._result, mix, frame.camera.height, frame.camera.width)
         if self._composed is None or self._composed[0] != key:
-            size, mix = key[2:], self.controls.mix
+            size = key[2:]
             pixels = sized(self._result.styled, size)[0].permute(1, 2, 0).contiguous().cpu().numpy()  # here the device is waited for
             if mix < 1:
                 pixels = blended(self._result.frame.rgb8, pixels, mix)
@@ -167,39 +170,37 @@ class Diffusion:
             self._cache[name] = key, make()
         return self._cache[name][1]
 
-    def _levels(self) -> Levels | None:
-        """The schedule of the controls; None where nothing shall change."""
-        controls, model = self.controls, self._model
-        length = len(model.table)
+    def _levels(self, controls: Diffusing) -> Levels | None:
+        """The schedule of `controls`; None where nothing shall change."""
+        model, length = self._model, len(self._model.table)
         key = (controls.strength, controls.steps, controls.indices)
 
         def make() -> Levels | None:
             steps = at_indices(key[2], length) if key[2] else timesteps(model.family, key[0], key[1], length)
-            return Levels.of(schedule(model.table, model.family, steps), model.device) if steps else None
+            return model.levels(steps) if steps else None
 
         return self._kept("levels", key, make)
 
-    def _noise(self, frame: Frame, steps: int, clean: Tensor) -> Tensor:
-        """Noise [S, 1, C, h, w] for the steps of `frame`, which is `clean` [1, C, h, w]."""
-        _, channels, height, width = shape = (steps, *clean.shape[1:])
+    def _noise(self, frame: Frame, controls: Diffusing, count: int, clean: Tensor) -> Tensor:
+        """Noise [count, 1, C, h, w] for the steps of `frame`, which is `clean` [1, C, h, w]."""
+        _, channels, height, width = shape = (count, *clean.shape[1:])
         device = clean.device
         if self._around.noise_of is not None:
-            noise = self._around.noise_of(frame, (steps * channels, height, width))
-            return self._sent(noise).float().view(steps, 1, channels, height, width)
-        controls = self.controls
+            noise = self._around.noise_of(frame, (count * channels, height, width))
+            return self._sent(noise).float().view(count, 1, channels, height, width)
         key = (controls.seed, controls.other_seed, controls.seed_mix, shape)
         one = lambda seed: seeds.noise(seed, shape).to(device)[:, None]
         mix = lambda: seeds.mixed(one(key[0]), one(key[1]), key[2]) if key[2] else one(key[0])
         return self._kept("noise", key, mix)
 
-    def _hints(self, frame: Frame) -> Mapping[str, float]:
+    def _hints(self, controls: Diffusing, frame: Frame) -> Mapping[str, float]:
         """The ControlNets that work on `frame`, with their scales."""
-        return {hint: scale for hint, scale in self.controls.hints().items() if hint in self._model.hints and HINTS[hint].fits(frame)}
+        return {hint: scale for hint, scale in controls.hints().items() if hint in self._model.hints and HINTS[hint].fits(frame)}
 
-    def _asked(self, told: Told, hints: tuple[str, ...]) -> Asked:
-        controls, distilled = self.controls, self._model.distilled_guidance
-        scales = {hint: scale for hint, scale in controls.hints().items() if hint in hints}
-        more = {f"{hint} scale": scale for hint, scale in scales.items()} | ({"guidance": controls.scale} if distilled else {})
+    def _asked(self, told: Told, controls: Diffusing, frame: Frame) -> Asked:
+        distilled = self._model.distilled_guidance
+        scales = {f"{hint} scale": scale for hint, scale in self._hints(controls, frame).items()}
+        more = scales | ({"guidance": controls.scale} if distilled else {})
         guidance = Guidance("none" if distilled else controls.guidance, controls.scale, controls.delta)
 
         def make() -> Asked:
@@ -207,6 +208,11 @@ class Diffusion:
             return Asked({**told.prompt, **rows}, {**told.negative, **rows}, guidance)
 
         return self._kept("asked", (told, tuple(more.items()), guidance), make)
+
+
+def _depends(controls: Diffusing, told: Told) -> Any:
+    """All but the frame that its picture before it is mixed depends on, to be compared."""
+    return told, replace(controls, prompt=(), negative="", transition=0.0, mix=0.0, buffer=1)
 
 
 def _wanted(controls: Diffusing) -> Wanted:

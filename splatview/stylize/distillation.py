@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from splatview.arrays import Bytes
-from splatview.stylize.denoise import Asked, Conditions, Entering, Levels, StreamBatch
+from splatview.stylize.denoise import Asked, Conditions, Entering, StreamBatch
 from splatview.stylize.inherit import inherit, narrower
 from splatview.stylize.networks import Denoiser
 from splatview.stylize.parts import Model
-from splatview.stylize.schedule import schedule, timesteps
+from splatview.stylize.schedule import timesteps
 
 RATE, BASE = 1e-4, 320  # Adam's, of a network whose narrowest blocks have so many channels; narrower ones take larger steps
 WARM_UP = 20  # steps
@@ -215,7 +215,7 @@ def features(network: Any) -> Iterator[list[Tensor]]:
 @torch.no_grad()
 def redrawn(model: Model, clean: Tensor, prompt: Conditions, strength: float = 0.5) -> Tensor:
     """Pictures [F, 3, H, W], 0..1, of latents [F, C, h, w] after one step of `model`, with noise that is always the same."""
-    levels = Levels.of(schedule(model.table, model.family, timesteps(model.family, strength, 1, len(model.table))), model.device)
+    levels = model.levels(timesteps(model.family, strength, 1, len(model.table)))
     noise = torch.randn((1, *clean.shape), generator=torch.Generator().manual_seed(SEED_OF_TEST)).to(model.device)
     arrived = StreamBatch(model.unet, model.prediction).push(
         Entering(clean.to(model.device), noise), levels, Asked(_unguided(model, prompt))

@@ -27,7 +27,7 @@ SPACE = 4 << 30  # bytes that the builder may use to try kernels
 
 
 def engine(network: Flat, signature: Signature, sample: list[Tensor], progress: Progress) -> Run:
-    """`network` on TensorRT, for 1 to 16 rows of the size of `sample`: read, or built and kept."""
+    """`network` on TensorRT, for rows of the size of `sample`, 16 at a time: read, or built and kept."""
     tensorrt = _tensorrt()
     place = folder() / f"{key(network, signature, torch.cuda.get_device_name(), tensorrt.__version__)}.engine"
     if not place.exists():
@@ -36,7 +36,18 @@ def engine(network: Flat, signature: Signature, sample: list[Tensor], progress: 
         with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
             file.write(plan)
         Path(file.name).replace(place)
-    return Engine(_opened(place), input_names(network))
+    return in_parts(Engine(_opened(place), input_names(network)), MOST)
+
+
+def in_parts(run: Run, most: int) -> Run:
+    """`run` for any number of rows, `most` at a time."""
+
+    def all_rows(*tensors: Tensor) -> Tensor:
+        if len(tensors[0]) <= most:
+            return run(*tensors)
+        return torch.cat([run(*part) for part in zip(*(tensor.split(most) for tensor in tensors), strict=True)])
+
+    return all_rows
 
 
 def _tensorrt() -> Any:

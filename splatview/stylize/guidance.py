@@ -30,6 +30,6 @@ class Guidance:
     def acting(self) -> Kind:
         return self.kind if self.scale > 1 else "none"
 
-    def extra(self, steps: int) -> int:
-        """For how many of the first of `steps` the network is also asked with the negative prompt."""
-        return {"full": steps, "initialize": 1}.get(self.acting, 0)
+    def extra(self, steps: int, first: int = 0) -> int:
+        """For how many of `steps`, of which the `first` comes first, the network is also asked with the negative prompt."""
+        return {"full": steps, "initialize": int(first == 0)}.get(self.acting, 0)

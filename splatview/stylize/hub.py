@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ Progress = Callable[[float, str], None]
 
 TEXTS = (".json", ".txt")  # files beside weights that are wanted
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
+UNFINISHED = ".ckpt"  # ends the name of what a training keeps that is not over, beside the model that it makes
 
 
 class NotHere(FileNotFoundError):
@@ -31,6 +33,8 @@ def home() -> Path:
 
 def find(name: str) -> Path | None:
     """The folder (of a LoRA also the file) of the model that `name` means: a path, a name of the catalogue or a hub id. None: not here."""
+    if not name:
+        return None
     if name not in KNOWN and Path(name).expanduser().exists():
         return Path(name).expanduser()
     repo = repo_of(name)
@@ -55,7 +59,7 @@ def located(name: str) -> Path:
     if found is None:
         repo = repo_of(name)
         if not REPO.fullmatch(repo):
-            raise NotHere(f"there is no model {name!r}: expected one of {', '.join(KNOWN)}, a hub id (owner/name) or a folder")
+            raise NotHere(_no_such(name, "a hub id (owner/name) or a folder"))
         size = f" ({KNOWN[name_of(repo)].gigabytes:g} GB)" if name_of(repo) in KNOWN else ""
         raise NotHere(
             f"the model {name} is not on this machine: `splatview models --fetch {name_of(repo)}` fetches it{size}; without a network, "
@@ -64,12 +68,18 @@ def located(name: str) -> Path:
     return found
 
 
+def _no_such(name: str, others: str) -> str:
+    close = difflib.get_close_matches(name, KNOWN, n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return f"there is no model {name!r:.100}: expected one of {', '.join(KNOWN)}, {others}{meant}"
+
+
 def here() -> Iterator[str]:
     """The names of models that are on this machine: those of the catalogue, and what else lies in `home`."""
     yield from (name for name in KNOWN if find(name))
     for folder in sorted(home().glob("*/*")):
         repo = f"{folder.parent.name}/{folder.name}"
-        if folder.is_dir() and name_of(repo) == repo:
+        if folder.is_dir() and name_of(repo) == repo and not (folder.name.startswith(".") or folder.name.endswith(UNFINISHED)):
             yield repo
 
 
@@ -123,6 +133,8 @@ def fetch(name: str, folder: Path | None = None, progress: Progress | None = Non
 
     repo = repo_of(name)
     known = KNOWN.get(name_of(repo))
+    if not REPO.fullmatch(repo):
+        raise ValueError(_no_such(name, "or a hub id (owner/name)"))
     try:
         info = HfApi(endpoint=endpoint).model_info(repo, files_metadata=True)
         names = {file.rfilename: file.size or 0 for file in info.siblings or ()}
@@ -145,7 +157,7 @@ def fetch(name: str, folder: Path | None = None, progress: Progress | None = Non
 
         places = [hf_hub_download(repo, file, local_dir=folder, endpoint=endpoint, tqdm_class=Counted) for file in chosen]
     except HFValidationError:
-        raise ValueError(f"{name}: expected one of {', '.join(KNOWN)}, or a hub id (owner/name)") from None
+        raise ValueError(_no_such(name, "or a hub id (owner/name)")) from None
     except ValueError as error:
         raise ValueError(f"{repo}: {error}") from None
     except HTTPError as error:  # of the hub, or of there being no network

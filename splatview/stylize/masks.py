@@ -20,7 +20,6 @@ from splatview.stylize.carried import styled
 from splatview.stylize.controls import check, slider
 
 LINES = 720  # of the picture that a feather's pixels are of
-SOLID = 0.5  # alpha from which a pixel without a Gaussian is a field's
 
 
 class Place(Protocol):
@@ -79,28 +78,23 @@ class DepthRange:
 
 @dataclass(frozen=True)
 class Layers:
-    """What mostly shows a Gaussian of some layers. Fields have none: they are told from the background, not from each other.
+    """Where some layers are more of the pixel than any other.
 
     Pixels are in or out; a soft edge is a feather's. (The exact share of one layer: all of it tinted, with no tint, and Selection.)
     """
 
     numbers: frozenset[int]  # as Frame.id_layers counts
-    fields: bool = False  # and what shows a field
 
-    needs: ClassVar[tuple[Output, ...]] = ("alpha", "ids")
+    needs: ClassVar[tuple[Output, ...]] = ("ids",)
 
     @staticmethod
     def named(scene: Scene, names: Iterable[str]) -> Layers:
         """The layers `names` of `scene`, as it is: adding or leaving out layers changes their numbers. KeyError if there is none such."""
-        wanted = {name: scene.layers[name] for name in names}
-        fields = wanted.keys() - scene.splat_layers.keys()
-        return Layers(frozenset(number for number, name in enumerate(scene.layers) if name in wanted and name not in fields), bool(fields))
+        numbers = {name: number for number, name in enumerate(scene.layers)}
+        return Layers(frozenset(numbers[name] for name in names))
 
     def share(self, frame: Frame) -> Floats:
-        found = np.isin(frame.id_layers, list(self.numbers))
-        if self.fields:
-            found |= (frame.id_layers < 0) & (frame.alpha >= SOLID)
-        return found.astype(np.float32)
+        return np.isin(frame.id_layers, list(self.numbers)).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from splatview.arrays import Floats
 from splatview.stylize import hub, tiny_autoencoder, weights
 from splatview.stylize.catalogue import KNOWN, LCM_LORA, SMALL_VAE, Base, Choice, name_of
 from splatview.stylize.denoise import Prediction
+from splatview.stylize.hints import HINTS
 from splatview.stylize.networks import Decoder, Denoiser, Encoder, Texts
 from splatview.stylize.parts import Codec, Model
 from splatview.stylize.schedule import Family
@@ -52,16 +53,18 @@ def load(choice: Choice) -> Model:
         codec, notes = _codec(choice, folder, base, device)
         nets = {hint: _placed(_part(ControlNetModel, hub.located(name), dtype), device) for hint, name in map(_hinted, choice.controlnets)}
         table, prediction = _noise(config)
+        denoiser = Denoiser(_placed(network, device), nets).eval()
+        for encoder in texts.encoders:
+            encoder.to(device)
+        nothing_is_zeros = len(texts.encoders) > 1 and bool(_json(folder / weights.INDEX).get("force_zeros_for_empty_prompt", True))
     if codec.channels != network.config.in_channels:
         raise ValueError(
             f"{folder}: its denoiser takes {network.config.in_channels} channels, the autoencoder {codec.name} has {codec.channels}"
         )
-    for encoder in texts.encoders:
-        encoder.to(device)
     return Model(
         name_of(choice.model),
         family or "lcm",
-        Denoiser(_placed(network, device), nets).eval(),
+        denoiser,
         codec,
         texts,
         table,
@@ -69,13 +72,18 @@ def load(choice: Choice) -> Model:
         device,
         frozenset(nets),
         network.config.time_cond_proj_dim is not None,
+        family == "turbo" and config.get("_class_name") == "EulerAncestralDiscreteScheduler",
+        nothing_is_zeros,
         notes,
     )
 
 
 def device_of(name: str) -> torch.device:
-    """The device that `name` means; auto: a GPU if there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    """The device that `name` means; auto: a GPU if there is one. ValueError: it is not there."""
+    there = torch.cuda.is_available()
+    if name.startswith("cuda") and not there:
+        raise ValueError(f"the device {name}: PyTorch {torch.__version__} finds no GPU that it can use; auto takes the processor then")
+    return torch.device(("cuda" if there else "cpu") if name == "auto" else name)
 
 
 def dtype_on(device: torch.device) -> torch.dtype:
@@ -192,8 +200,9 @@ def _hinted(text: str) -> tuple[str, str]:
     hint, given, name = text.rpartition("=")
     if not given and name in KNOWN and KNOWN[name].hint:
         return KNOWN[name].hint, name
-    if not hint:
-        raise ValueError(f"ControlNet {text!r}: expected one of {', '.join(name for name in KNOWN if KNOWN[name].hint)}, or HINT=MODEL")
+    if hint not in HINTS:
+        known = ", ".join(name for name in KNOWN if KNOWN[name].hint)
+        raise ValueError(f"ControlNet {text!r:.100}: expected one of {known}, or HINT=MODEL with a HINT of {' or '.join(HINTS)}")
     return hint, name
 
 
@@ -207,10 +216,16 @@ def _noise(config: Mapping[str, Any]) -> tuple[Floats, Prediction]:
 
 
 def _json(path: Path) -> Mapping[str, Any]:
+    """What is in a file of settings; nothing if it is not there."""
     try:
-        return json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
+    except RecursionError:
+        raise ValueError(f"{path.name}: expected JSON, it is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.parent.name}/{path.name}: expected settings by name, got {found!r:.40}")
+    return found
 
 
 @contextmanager

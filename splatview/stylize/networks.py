@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -101,10 +102,15 @@ class Texts:
 
     def __init__(self, tokenizers: Sequence[Any], encoders: Sequence[Any]) -> None:
         self.tokenizers, self.encoders = list(tokenizers), list(encoders)
+        self._using = threading.Lock()  # a tokenizer keeps how it was asked to cut and to fill up: several stylizers have the same
 
     @torch.no_grad()
     def __call__(self, text: str) -> Encoded:
         """`text` as rows: its tokens [1, L, D], and of SDXL their sum [1, P]."""
+        with self._using:
+            return self._encoded(text)
+
+    def _encoded(self, text: str) -> Encoded:
         told, lost = [], ""
         for tokenizer, encoder in zip(self.tokenizers, self.encoders, strict=True):
             room = tokenizer.model_max_length

@@ -6,7 +6,10 @@ A file is not trusted: it is read whole, names no other file, and what it takes 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +17,7 @@ import numpy as np
 import onnxruntime
 
 from splatview.arrays import Bytes, Floats
+from splatview.frame import Interrupted
 from splatview.stylize.onnx_graph import Graph, read
 from splatview.stylize.onnx_style import FOUND_OUT, LEAST_SIDE, Declared, Values
 
@@ -35,6 +39,40 @@ def load_network(path: Path, declared: Declared = FOUND_OUT, threads: int | None
         raise ValueError(f"{path}: {error}") from None
 
 
+class Calls:
+    """Calls that are in progress, on any thread. Once they are closed they end where the network has its next node, and no other begins."""
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._now: set[onnxruntime.RunOptions] = set()
+        self._over = False
+
+    @contextmanager
+    def one(self) -> Iterator[onnxruntime.RunOptions]:
+        """A call, with its options; Interrupted if it is ended."""
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = 4  # that it was ended is told by its error
+        with self._changing:
+            if self._over:
+                raise Interrupted("the network was closed")
+            self._now.add(options)
+        try:
+            yield options
+        except Exception:  # onnxruntime's have no class of their own
+            if options.terminate:
+                raise Interrupted("the network was closed") from None
+            raise
+        finally:
+            with self._changing:
+                self._now.remove(options)
+
+    def close(self) -> None:
+        with self._changing:
+            self._over = True
+            for options in self._now:
+                options.terminate = True
+
+
 @dataclass(frozen=True, eq=False)
 class OnnxNetwork:
     """Redraws pictures of any size: mirrored at their borders up to a size that it takes, or brought to the only one."""
@@ -43,6 +81,7 @@ class OnnxNetwork:
     session: onnxruntime.InferenceSession
     multiple: int  # of which its sides must be; 0: it has but one size
     convention: Declared  # nothing is "auto"
+    calls: Calls = field(default_factory=Calls)
 
     @staticmethod
     def of(graph: Graph, declared: Declared = FOUND_OUT, threads: int | None = None) -> OnnxNetwork:
@@ -75,6 +114,12 @@ class OnnxNetwork:
         rows, columns = self.graph.source.size or (height, width)
         return np.asarray(cv2.resize(self._redrawn(cv2.resize(rgb8, (columns, rows))), (width, height)), np.float32)
 
+    def close(self) -> None:
+        self.calls.close()
+
+    def again(self) -> OnnxNetwork:
+        return replace(self, calls=Calls())
+
     def _redrawn(self, rgb8: np.ndarray) -> Floats:
         scale, offset = (np.float32(one) for one in SCALES[self.convention.values])
         order = slice(None, None, -1 if self.convention.channels == "BGR" else 1)
@@ -84,7 +129,8 @@ class OnnxNetwork:
         """[H, W, 3] in the network's own channels and values."""
         source, result = self.graph.source, self.graph.result
         given = values.transpose(2, 0, 1) if source.channels_first else values
-        found = self.session.run([result.name], {source.name: np.ascontiguousarray(given[None], source.dtype)})[0]
+        with self.calls.one() as options:
+            found = self.session.run([result.name], {source.name: np.ascontiguousarray(given[None], source.dtype)}, options)[0]
         picture = np.asarray(found, np.float32)[0]
         return picture.transpose(1, 2, 0) if result.channels_first else picture
 
@@ -106,7 +152,7 @@ class OnnxNetwork:
         channels = declared.channels if declared.channels != "auto" else says.channels
         if values == "auto":
             values = "0..255" if self.graph.source.dtype is np.uint8 else self._values_by_trial()
-        return OnnxNetwork(self.graph, self.session, self.multiple, Declared("RGB" if channels == "auto" else channels, values))
+        return replace(self, convention=Declared("RGB" if channels == "auto" else channels, values))
 
     def _values_by_trial(self) -> Values:
         rows, columns = (LEAST_SIDE + self.multiple,) * 2 if self.multiple else self.graph.source.size or (LEAST_SIDE,) * 2

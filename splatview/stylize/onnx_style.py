@@ -56,7 +56,15 @@ class Network(Protocol):
         ...
 
     def __call__(self, rgb8: Bytes) -> Floats:
-        """[H, W, 3] sRGB, 0..255 and a little beyond, of `rgb8` [H, W, 3], whose sides are LEAST_SIDE or more."""
+        """[H, W, 3] sRGB, 0..255 and a bit beyond, of `rgb8` [H, W, 3], with sides of LEAST_SIDE or more; Interrupted if it is closed."""
+        ...
+
+    def close(self) -> None:
+        """Have calls that are in progress given up, on any thread, and all that come later."""
+        ...
+
+    def again(self) -> Network:
+        """The same network, open, and to be closed by itself."""
         ...
 
 
@@ -67,8 +75,12 @@ class OnnxStyle:
         self.network = network
         self.controls = controls
 
+    def close(self) -> None:
+        """Nothing is redrawn any more, and what is in progress is given up."""
+        self.network.close()
+
     def style(self, frame: Frame) -> Bytes:
-        """[H, W, 3] sRGB."""
+        """[H, W, 3] sRGB; Interrupted if it was closed."""
         rgb8, controls = frame.rgb8, self.controls
         height, width = rgb8.shape[:2]
         seen_width = min(width, controls.width)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from splatview.arrays import Floats
-from splatview.stylize.denoise import Conditions, Prediction, Unet
-from splatview.stylize.schedule import Family
+from splatview.stylize.denoise import Conditions, Levels, Prediction, Unet
+from splatview.stylize.schedule import Family, schedule
 
 FACTOR = 8  # pixels along a latent
 
@@ -47,4 +47,17 @@ class Model:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     hints: frozenset[str] = frozenset()  # of which it has ControlNets
     distilled_guidance: bool = False  # it is told the scale of guidance (condition "guidance" [1]) and needs no other
+    ancestral: bool = False  # of Turbo: some of the noise between steps is fresh
+    nothing_is_zeros: bool = False  # an empty negative prompt is told by zeros, as most SDXL models were trained with
     notes: tuple[str, ...] = ()  # for people: what is not as it could be
+
+    def levels(self, timesteps: Sequence[int]) -> Levels:
+        """The schedule of `timesteps`, where the model is."""
+        return Levels.of(schedule(self.table, self.family, timesteps, self.ancestral), self.device)
+
+    def unwanted(self, text: str) -> Encoded:
+        """A negative prompt as the network takes it."""
+        encoded = self.encode_text(text)
+        if text.strip() or not self.nothing_is_zeros:
+            return encoded
+        return Encoded({name: torch.zeros_like(row) for name, row in encoded.rows.items()})

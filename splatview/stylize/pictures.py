@@ -16,9 +16,12 @@ LEAST = 8  # latents along a side
 
 
 def fitting(height: int, width: int, size: int) -> tuple[int, int]:
-    """The height and width at which a picture is drawn: about size^2 pixels in its shape, multiples of 8."""
-    scale = size / (height * width) ** 0.5
-    snapped = lambda side: max(LEAST, round(side * scale / FACTOR)) * FACTOR
+    """The height and width at which a picture is drawn: about size^2 pixels in its shape, multiples of 8.
+
+    No side is less than 64; what is so thin that this made it more than four times as large is drawn shorter.
+    """
+    scale, most = size / (height * width) ** 0.5, 4 * size**2 // (LEAST * FACTOR**2)
+    snapped = lambda side: min(most, max(LEAST, round(side * scale / FACTOR))) * FACTOR
     return snapped(height), snapped(width)
 
 

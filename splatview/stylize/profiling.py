@@ -14,10 +14,10 @@ from torch import Tensor
 
 from splatview.arrays import Bytes
 from splatview.stylize import seeds
-from splatview.stylize.denoise import Asked, Entering, Levels, StreamBatch
+from splatview.stylize.denoise import Asked, Entering, StreamBatch
 from splatview.stylize.parts import Model
 from splatview.stylize.pictures import rounded
-from splatview.stylize.schedule import schedule, timesteps
+from splatview.stylize.schedule import timesteps
 
 TEXTS = 3  # times that a prompt is encoded
 
@@ -56,28 +56,21 @@ class OneByOne:
     """The steps of a distilled model one after another: a call of the network for each."""
 
     def __init__(self, model: Model, asked: Asked, strength: float, steps: int) -> None:
-        at = timesteps(model.family, strength, steps, len(model.table))
-        self._model, self._asked = model, asked
-        self._levels = [Levels.of(schedule(model.table, model.family, [one]), model.device) for one in at]
-        self.noises = self.calls = len(at)
-        self.late = 1
+        self._levels = model.levels(timesteps(model.family, strength, steps, len(model.table)))
+        self._stream, self._asked = StreamBatch(model.unet, model.prediction), asked
+        self.noises, self.calls, self.late = self._levels.noises, len(self._levels), 1
 
     def __call__(self, clean: Tensor, noise: Tensor) -> Tensor:
-        for step, level in enumerate(self._levels):
-            stream = StreamBatch(self._model.unet, self._model.prediction)
-            clean = stream.push(Entering(clean, noise[step : step + 1]), level, self._asked).clean
-        return clean
+        return self._stream.alone(Entering(clean, noise), self._levels, self._asked).clean
 
 
 class Streamed:
     """The steps of several frames in one call: what comes out is the frame of as many calls ago, less one."""
 
     def __init__(self, model: Model, asked: Asked, strength: float, steps: int) -> None:
-        at = timesteps(model.family, strength, steps, len(model.table))
-        self._levels = Levels.of(schedule(model.table, model.family, at), model.device)
+        self._levels = model.levels(timesteps(model.family, strength, steps, len(model.table)))
         self._stream, self._asked = StreamBatch(model.unet, model.prediction), asked
-        self.noises = self.late = len(at)
-        self.calls = 1
+        self.noises, self.calls, self.late = self._levels.noises, 1, len(self._levels)
 
     def __call__(self, clean: Tensor, noise: Tensor) -> Tensor:
         return self._stream.push(Entering(clean, noise), self._levels, self._asked).clean

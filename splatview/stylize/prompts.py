@@ -19,6 +19,8 @@ from splatview.stylize.parts import Encoded
 
 log = logging.getLogger(__name__)
 
+Encode = Callable[[str], Encoded]
+
 KEPT = 64  # encoded texts
 PARALLEL = 0.9995  # cosine over which an arc is a line
 
@@ -80,9 +82,10 @@ class Prompts:
     The newest wins: what was asked for in between is left out. What a text lost, for want of room, is in `note`.
     """
 
-    def __init__(self, encode: Callable[[str], Encoded], wanted: Wanted, clock: Callable[[], float] = time.monotonic) -> None:
-        self._encode, self._clock = encode, clock
-        self._texts: OrderedDict[str, Encoded] = OrderedDict()
+    def __init__(self, encode: Encode, wanted: Wanted, clock: Callable[[], float] = time.monotonic, unwanted: Encode | None = None) -> None:
+        """`unwanted` encodes negative prompts, if they are others."""
+        self._encoders, self._clock = {True: encode, False: unwanted or encode}, clock
+        self._texts: OrderedDict[tuple[bool, str], Encoded] = OrderedDict()
         self._lock = threading.Condition()  # of what follows
         self.note = ""
         self._target = self._told = self._from = self._rows(wanted)
@@ -94,9 +97,10 @@ class Prompts:
 
     def ask(self, wanted: Wanted) -> None:
         """Pass over to `wanted` as soon as it is encoded."""
-        if wanted != self._asked:
-            self._asked = wanted
-            self._box.put(wanted)
+        with self._lock:  # what is put in last is what is waited for
+            if wanted != self._asked:
+                self._asked = wanted
+                self._box.put(wanted)
 
     def now(self) -> Told:
         """What holds at this moment."""
@@ -144,13 +148,15 @@ class Prompts:
         encoded = [self._text(phrase.text) for phrase in phrases]
         lost = [one.lost for one in encoded if one.lost]
         self.note = f"the prompt is too long; what is lost of it: {lost[0]}" if lost else ""
-        return Told(blended([one.rows for one in encoded], [phrase.weight for phrase in phrases]), self._text(wanted.negative).rows)
+        prompt = blended([one.rows for one in encoded], [phrase.weight for phrase in phrases])
+        return Told(prompt, self._text(wanted.negative, wanted=False).rows)
 
-    def _text(self, text: str) -> Encoded:
+    def _text(self, text: str, wanted: bool = True) -> Encoded:
         """`text` encoded, once."""
-        if text not in self._texts:
-            self._texts[text] = self._encode(text)
+        key = wanted, text
+        if key not in self._texts:
+            self._texts[key] = self._encoders[wanted](text)
             while len(self._texts) > KEPT:
                 self._texts.popitem(last=False)
-        self._texts.move_to_end(text)
-        return self._texts[text]
+        self._texts.move_to_end(key)
+        return self._texts[key]

@@ -11,9 +11,7 @@ import torch
 
 from splatview.stylize.networks import Denoiser
 from splatview.stylize.parts import Model
-from splatview.stylize.weights import MAYBE, NEEDED
-
-INDEX = "model_index.json"
+from splatview.stylize.weights import INDEX, MAYBE, NEEDED
 
 
 def write(model: Model, teacher: Path, target: Path) -> None:

@@ -2,6 +2,10 @@
 
 Latents z of a picture are seen at timestep t as x = signal z + noise n, where n is Gaussian and signal^2 + noise^2 = 1: signal^2 is the
 table alpha bar that a model was trained with (Ho et al. 2020). t falls from T - 1, where hardly anything of the picture is left, to 0.
+
+Between steps, noise is put on again. That of consistency models is fresh. Turbo goes on as its own scheduler does: with the noise that the
+network just saw, which is Euler's way; or, ancestral, with s of now / s of before of it, where s is noise / signal, and the rest fresh
+(Karras et al. 2022).
 """
 
 from __future__ import annotations
@@ -32,13 +36,18 @@ class Schedule:
     noise: Floats  # [S] sqrt(1 - alpha bar)
     skip: Floats  # [S] how much of its input a step's result is,
     out: Floats  # [S] and how much of what the network says: the boundary condition
+    carried: Floats  # [S] how much of the noise that is put on before a step is what the network saw in the step before;
+    fresh: Floats  # [S] and how much is fresh: the squares are 1 together
 
     def __len__(self) -> int:
         return len(self.timesteps)
 
 
-def schedule(table: ArrayLike, family: Family, timesteps: Sequence[int]) -> Schedule:
-    """The schedule of `timesteps`, of a model with alpha bar `table` [T]; ValueError for timesteps that are none, or rise."""
+def schedule(table: ArrayLike, family: Family, timesteps: Sequence[int], ancestral: bool = False) -> Schedule:
+    """The schedule of `timesteps`, of a model with alpha bar `table` [T]; ValueError for timesteps that are none, or rise.
+
+    `ancestral`: of Turbo, some of the noise between steps is fresh.
+    """
     alphas, steps = np.asarray(table, np.float64), np.asarray(timesteps, np.int64)
     if not len(steps) or (np.diff(steps) > 0).any() or steps[0] >= len(alphas) or steps[-1] < 0:
         raise ValueError(f"timesteps: expected numbers from {len(alphas) - 1} to 0 that fall, got {list(timesteps)}")
@@ -46,7 +55,12 @@ def schedule(table: ArrayLike, family: Family, timesteps: Sequence[int]) -> Sche
         raise ValueError("this model's noise leaves nothing of a picture at its last timestep; splatview needs alpha bar over 0")
     scaled = steps * STEEPNESS if family == "lcm" else np.full(len(steps), np.inf)
     skip = DEVIATION**2 / (scaled**2 + DEVIATION**2)
-    parts = (np.sqrt(alphas[steps]), np.sqrt(1 - alphas[steps]), skip, np.sqrt(1 - skip))
+    signal, noise = np.sqrt(alphas[steps]), np.sqrt(1 - alphas[steps])
+    carried = np.zeros(len(steps))  # at first all is fresh
+    if family == "turbo":
+        spread = noise / signal
+        carried[1:] = spread[1:] / spread[:-1] if ancestral else 1
+    parts = (signal, noise, skip, np.sqrt(1 - skip), carried, np.sqrt(1 - carried**2))
     return Schedule(frozen("timesteps", steps, np.int32, None), *(frozen("a schedule", part, np.float32, None) for part in parts))
 
 

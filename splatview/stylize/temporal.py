@@ -35,6 +35,7 @@ class Steady:
         self._spare: Any = None  # its memory is that of the next
         self._shown: Frame | None = None
         self._picture: Bytes | None = None
+        self._given: Bytes | None = None  # that it was made of
         self._repeated = 0  # how often in a row a picture was of the same frame
         self._unchanged = False  # the last one
 
@@ -51,7 +52,7 @@ class Steady:
 
     def forget(self) -> None:
         """Begin anew with the next frame: for stylizers that changed without becoming another one."""
-        self._history = None
+        self._history = self._given = None
 
     @property
     def shown(self) -> Frame | None:
@@ -67,6 +68,9 @@ class Steady:
         """The average, rounded; [H, W, 3] sRGB."""
         picture = self._stylizer.style(frame)
         shown = shown_by(self._stylizer, frame)
+        if self._picture is not None and picture is self._given and shown is self._shown and not settled(self._stylizer):
+            return self._picture  # others are waited for: it counts once
+        self._given = picture
         self._repeated = self._repeated + 1 if shown is self._shown else 0
         history = self._renewed(self._history, shown, _sized(picture, shown), self.rule, self._spare)
         self._spare, self._history, self._shown = self._history, history, shown

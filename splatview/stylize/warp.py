@@ -27,15 +27,16 @@ class Places(NamedTuple):
     nearness: Floats  # [H, W] that the surface has from there
 
 
-def nearness(frame: Frame, rows: slice = slice(None)) -> Floats:
+def nearness(frame: Frame) -> Floats:
     """[H, W] 1 / depth, 0 where only the background is seen; all 0 for a frame without depth, such as a video's."""
     if "depth" not in frame.images:
-        return np.zeros((frame.camera.height, frame.camera.width), np.float32)[rows]
-    depth = frame.depth[rows]
+        return np.zeros((frame.camera.height, frame.camera.width), np.float32)
+    depth = frame.depth
     there = depth > 0
     if "alpha" in frame.images:
-        there &= frame.alpha[rows] >= SOLID
-    return np.divide(np.float32(1), depth, out=np.zeros_like(depth), where=there)
+        there &= frame.alpha >= SOLID
+    with np.errstate(over="ignore"):
+        return np.divide(np.float32(1), depth, out=np.zeros_like(depth), where=there)
 
 
 def between(now: Camera, before: Camera) -> Doubles:
@@ -45,13 +46,13 @@ def between(now: Camera, before: Camera) -> Doubles:
     return np.concatenate([to @ motion[:3, :3] @ back, to @ motion[:3, 3:]], 1)
 
 
-def places(matrix: Doubles, near: Floats, top: int = 0) -> Places:
-    """Where pixels with nearness `near` [H, W], the first row of which is row `top`, are by `between`'s `matrix`.
+def places(matrix: Doubles, near: Floats) -> Places:
+    """Where pixels with nearness `near` [H, W] are by `between`'s `matrix`.
 
     What is behind the camera of before is far out of its picture.
     """
     rows, columns = (np.arange(size, dtype=np.float32) for size in near.shape)
-    rows = rows[:, None] + top
+    rows = rows[:, None]
     x, y, ratio = (near * along for along in matrix[:, 3].astype(np.float32))
     for one, (right, down, start) in zip((x, y, ratio), matrix[:, :3].astype(np.float32), strict=True):
         one += right * columns

@@ -17,6 +17,7 @@ from splatview.stylize.catalogue import Kind
 LARGEST_HEADER = 100 << 20  # bytes, as the format says
 BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F16": 16, "BF16": 16, "I16": 16, "U16": 16, "F32": 32, "I32": 32}
 BITS |= {"U32": 32, "F64": 64, "I64": 64, "U64": 64}
+INDEX = "model_index.json"
 LORA = "pytorch_lora_weights.safetensors"
 NEEDED = ("unet", "text_encoder", "tokenizer", "scheduler")
 MAYBE = ("text_encoder_2", "tokenizer_2")  # of SDXL
@@ -44,6 +45,8 @@ def look_through(folder: Path) -> Contents:
                 tensors |= {f"{path}:{name}": tensor for name, tensor in tensors_of(path).items()}
             elif path.suffix == ".json":
                 json.loads(path.read_bytes())
+        except RecursionError:
+            problems.append(f"{path.relative_to(folder)}: expected JSON, it is nested too deeply")
         except (ValueError, OSError) as error:
             problems.append(f"{path.relative_to(folder)}: {error}")
     problems += _lacking(folder, kind)
@@ -54,7 +57,7 @@ def look_through(folder: Path) -> Contents:
 
 def kind_of(folder: Path) -> Kind | None:
     """What kind of model lies in `folder`."""
-    if (folder / "model_index.json").is_file():
+    if (folder / INDEX).is_file():
         return "pipeline"
     if (folder / LORA).is_file():
         return "lora"
@@ -99,8 +102,8 @@ def _lacking(folder: Path, kind: Kind | None) -> Iterator[str]:
     if kind is None:
         yield "expected model_index.json (a pipeline), config.json (an autoencoder or a ControlNet) or a LoRA"
     elif kind == "pipeline":
-        index = _json(folder / "model_index.json")
-        for part in [*NEEDED, *(part for part in MAYBE if index.get(part, [None])[0])]:
+        index = _json(folder / INDEX)
+        for part in [*NEEDED, *(part for part in MAYBE if isinstance(told := index.get(part), list) and told and told[0])]:
             yield from _lacking_part(folder, part)
     elif kind != "lora" and not (list(folder.glob("*.safetensors")) or list(folder.glob("*.pth"))):
         yield "no weights (.safetensors)"
@@ -122,6 +125,6 @@ def _json(path: Path) -> Mapping[str, Any]:
     """The object in a JSON file; empty if there is none."""
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

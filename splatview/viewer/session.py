@@ -90,6 +90,7 @@ class Session:
         self._lock = threading.Lock()
         self._wanting = threading.Lock()  # or of two threads the one with the older request might ask last
         self._sent: Picture | None = None
+        self.resting_seconds = 0.0  # that drawing pictures at rest has taken, all together
         self._seen: Picture | None = None  # the last one that the page shows
         self._cameras: OrderedDict[int, Camera] = OrderedDict()  # of the last pictures, by their numbers
         self._reported_at = -1e9
@@ -189,12 +190,6 @@ class Session:
 
     def set_fov(self, fov_y: float) -> None:
         self._page.set_fov(fov_y)
-
-    @property
-    def drawing_seconds(self) -> float:
-        """What the picture took that was sent last."""
-        sent = self._sent
-        return 0.0 if sent is None else sum(sent.timings.values()) / 1e3
 
     @property
     def middle_depth(self) -> float | None:
@@ -319,6 +314,14 @@ class Session:
     # What the drawing thread does.
 
     def _draw(self, turn: Turn[Request], interrupt: Interrupt) -> Picture:
+        began = time.perf_counter()
+        try:
+            return self._drawn(turn, interrupt)
+        finally:
+            if turn.still:
+                self.resting_seconds += time.perf_counter() - began
+
+    def _drawn(self, turn: Turn[Request], interrupt: Interrupt) -> Picture:
         request, camera = turn.request, turn.request.camera
         if turn.scale < 1:
             camera = camera.resized(max(1, round(camera.width * turn.scale)), max(1, round(camera.height * turn.scale)))

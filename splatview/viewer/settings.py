@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from splatview.framing import UpAxis
-from splatview.viewer.tls import context
+from splatview.outputs.tls import asked
 
 Draw = Literal["server", "browser", "hybrid"]  # hybrid: the browser while the camera moves, the server at rest
 
@@ -40,10 +40,8 @@ class ViewerSettings:
             raise ValueError(f"root: expected a folder, got {str(self.root)!r}")
         if self.upload_limit_mb < 0:
             raise ValueError(f"upload_limit_mb: expected 0 or more, got {self.upload_limit_mb}")
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert, tls_key: expected both or none, got one of them")
         self.tls()
 
     def tls(self) -> ssl.SSLContext | None:
         """What https needs; None: serve http. ValueError if the files are no use."""
-        return context(self.tls_cert, self.tls_key) if self.tls_cert and self.tls_key else None
+        return asked(self.tls_cert, self.tls_key)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from splatview.arrays import Bytes
-from splatview.frame import Frame, Output
+from splatview.frame import Frame, Interrupted, Output
 from splatview.stream.stages import Counts, Pace, Stage
 from splatview.stylize import Stylizer, settled, shown_by
 from splatview.stylize.carried import Carrier
@@ -136,9 +136,10 @@ class Styling:
             stylizer, fits = self._stylizer, self._has_all(frame)
         if not fits:  # it was drawn for the stylizer before; one for this comes
             return None
-        with self._using:
+        with self._using, suppress(Interrupted):  # it was told to end, and another one comes, or none
             picture = stylizer.style(frame)
             return Styled(shown_by(stylizer, frame), picture, frame, settled(stylizer), stylizer)
+        return None
 
     def _styled(self, styled: Styled) -> None:
         with self._told:

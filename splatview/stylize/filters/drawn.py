@@ -13,13 +13,14 @@ from splatview.frame import Frame
 from splatview.stylize.controls import check, option, slider
 from splatview.stylize.filters.bands import banded
 from splatview.stylize.filters.lines import both_lines, drawn_lines, form_lines
-from splatview.stylize.filters.patterns import TILE, Grain, Strokes, laid
+from splatview.stylize.filters.patterns import TILE, Grain, Pair, Strokes, laid
 from splatview.stylize.filters.surface import Surface
 from splatview.stylize.filters.tones import blurred, grey, on_paper, resized, scale, spread, vivid
 
 INK = 24  # its tone: not quite black
 SMOOTHINGS = 3
 PAPER = np.array([250, 247, 240], np.uint8)
+_STROKES_AND_PAPER = Pair(Strokes(), Grain(0.5, seed=2))
 _INKED_PAPER = np.round(PAPER * (1 - np.arange(256)[None, :, None] / 255 * (1 - INK / 255))).astype(np.uint8)
 
 
@@ -60,7 +61,7 @@ class Pencil:
     shading: float = slider(0.6, 0, 1, 0.05, "how dark the strokes make what is dark")
     grain: float = slider(0.5, 0, 1, 0.05, "how rough the paper is")
     coloured: bool = option(False, "with pencils of all colours")
-    anchored: bool = option(True, "the strokes stick to the surfaces; the paper never does")
+    anchored: bool = option(True, "strokes and paper stick to the surfaces")
 
     def __post_init__(self) -> None:
         check(self)
@@ -71,15 +72,16 @@ class Pencil:
         height, width = rgb8.shape[:2]
         unit = scale(height, width)
         tone = spread(grey(rgb8), 0.7)
-        strokes = laid(Strokes(), 0.8 * TILE * unit, height, width, Surface.of(frame, height, width) if self.anchored else None)
-        paper = laid(Grain(0.5, seed=2), TILE * unit, height, width, None)
+        surface = Surface.of(frame, height, width) if self.anchored else None
+        strokes_and_paper = laid(_STROKES_AND_PAPER, 0.8 * TILE * unit, height, width, surface)
         lines = np.zeros_like(tone)
         if self.lines > 0:
             lines = cv2.max(drawn_lines(grey(rgb8), 1.4 * unit, self.lines), form_lines(frame, 1.4 * unit, self.lines))
-        return banded(self._on_paper, 0, rgb8, blurred(tone, 1.5 * unit), strokes, paper, lines)
+        return banded(self._on_paper, 0, rgb8, blurred(tone, 1.5 * unit), strokes_and_paper, lines)
 
-    def _on_paper(self, rgb8: Bytes, tone: Bytes, strokes: Bytes, paper: Bytes, lines: Bytes) -> Bytes:
-        """`tone` [H, W] drawn by the `strokes` whose thresholds it is darker than, with `lines`; less in the hollows of the `paper`."""
+    def _on_paper(self, rgb8: Bytes, tone: Bytes, strokes_and_paper: Bytes, lines: Bytes) -> Bytes:
+        """`tone` [H, W] drawn by the strokes whose thresholds it is darker than, with `lines`; less in the hollows of the paper."""
+        strokes, paper = cv2.split(strokes_and_paper)
         most = (1.1 if self.coloured else 0.85) * self.shading
         dark = np.minimum(cv2.addWeighted(tone, -most, strokes, -0.5, 255 * most), 120)
         dark = cv2.addWeighted(dark, 1, lines, 0.55, 0)

@@ -80,7 +80,7 @@ class Watercolour:
     wash: float = slider(6, 2, 12, 0.5, "half the width of a wash")
     edges: float = slider(0.5, 0, 1, 0.05, "how much paint runs to the edges")
     paper: float = slider(0.5, 0, 1, 0.05, "how rough the paper is")
-    anchored: bool = option(True, "clouds in the paint stick to the surfaces; the paper never does")
+    anchored: bool = option(True, "clouds in the paint and the paper stick to the surfaces")
 
     def __post_init__(self) -> None:
         check(self)
@@ -96,7 +96,7 @@ class Watercolour:
         tone = blurred(resized(grey(washes), *half, cv2.INTER_AREA), 0.8 * unit)
         ends = np.minimum(cv2.morphologyEx(tone, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)), 80)
         paint = cv2.addWeighted(ends, self.edges / 40, clouds, 0.8 / 255, -0.4, dtype=cv2.CV_32F)
-        fibres = laid(Grain(0.7, seed=1), TILE * unit, height, width, None)
+        fibres = laid(Grain(0.7, seed=1), TILE * unit, height, width, Surface.of(frame, height, width) if self.anchored else None)
         return banded(self._on_fibres, 0, washes, resized(paint, height, width), fibres)
 
     def _on_fibres(self, washes: Bytes, paint: Floats, fibres: Bytes) -> Bytes:

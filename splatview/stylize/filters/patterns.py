@@ -5,7 +5,7 @@ A pattern's values are spread evenly over 0 to 255, so what is inked where a ton
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,8 +15,9 @@ import numpy as np
 from splatview.arrays import Bytes, Floats
 from splatview.stylize.filters.bands import in_bands
 from splatview.stylize.filters.surface import WHOLE, Chart, Surface
+from splatview.stylize.filters.tones import resized
 
-TILE = 256  # pixels of a texture's side
+TILE, SMALLEST = 256, 16  # pixels of a texture's side
 BLENDS = 33  # steps of a blend for which a pattern's tones are known
 
 Pattern = Callable[[Chart], Bytes]
@@ -32,7 +33,7 @@ def laid(pattern: Pattern, period: float, height: int, width: int, surface: Surf
 @lru_cache(8)
 def _on_screen(pattern: Pattern, period: float, height: int, width: int) -> Bytes:
     u, v = np.meshgrid(np.arange(width, dtype=np.float32) / np.float32(period), np.arange(height, dtype=np.float32) / np.float32(period))
-    found = pattern(Chart(u, v, np.ones_like(u)))
+    found = pattern(Chart(u, v, np.ones_like(u), period))
     found.flags.writeable = False
     return found
 
@@ -89,7 +90,12 @@ class Grain:
     seed: int = 0
 
     def __call__(self, chart: Chart) -> Bytes:
-        return _sampled(_grain(self.roughness, self.seed), chart)
+        return _sampled((self,), chart)[0]
+
+    @property
+    def tile(self) -> Bytes:
+        """[TILE, TILE], 0 to 255."""
+        return _grain(self.roughness, self.seed)
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,23 @@ class Strokes:
     seed: int = 0
 
     def __call__(self, chart: Chart) -> Bytes:
-        return _sampled(_strokes(self.seed), chart)
+        return _sampled((self,), chart)[0]
+
+    @property
+    def tile(self) -> Bytes:
+        """[TILE, TILE], 0 to 255."""
+        return _strokes(self.seed)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two textures, a channel for each: together they take little more time than one."""
+
+    first: Grain | Strokes
+    second: Grain | Strokes
+
+    def __call__(self, chart: Chart) -> Bytes:
+        return np.asarray(cv2.merge(_sampled((self.first, self.second), chart)), np.uint8)
 
 
 @lru_cache(8)
@@ -124,21 +146,40 @@ def _strokes(seed: int) -> Bytes:
 
 
 def _even(heights: np.ndarray) -> Bytes:
-    """`heights` [TILE, TILE] by rank, 0 to 255; twice in both directions and a little more, so that nothing need be wrapped."""
+    """`heights` [H, W] by rank, 0 to 255."""
     ranks = np.empty(heights.size)
     ranks[np.argsort(heights, axis=None, kind="stable")] = np.arange(heights.size)
-    tile = (ranks.reshape(heights.shape) * (256 / heights.size)).astype(np.uint8)
-    return np.pad(tile, ((0, TILE + 1), (0, TILE + 1)), "wrap")
+    return (ranks.reshape(heights.shape) * (256 / heights.size)).astype(np.uint8)
 
 
-def _sampled(tile: Bytes, chart: Chart) -> Bytes:
-    """`tile` [2 TILE + 1, 2 TILE + 1] where the pixels lie, mixed with its own copy of half the size."""
-    across, down = ((one - np.floor(one)) * np.float32(TILE) for one in (chart.u, chart.v))
-    coarse = np.asarray(cv2.remap(tile, across, down, cv2.INTER_LINEAR), np.uint8)
-    if (chart.blend == 1).all():
-        return coarse
-    fine = np.asarray(cv2.remap(tile, 2 * across, 2 * down, cv2.INTER_LINEAR), np.uint8)
+def _sampled(textures: tuple[Grain | Strokes, ...], chart: Chart) -> list[Bytes]:
+    """One texture or two where the pixels lie, each mixed with its own copy of half the size; about as fine as the pixels are."""
+    side = TILE
+    while side > SMALLEST and side * 0.7 > chart.pixels:
+        side //= 2
+    across, down = ((one - np.floor(one)) * np.float32(2 * side) for one in (chart.u, chart.v))
+    found = cv2.split(cv2.remap(_four(textures[0], textures[-1], side), across, down, cv2.INTER_LINEAR))
     # Two independent heights vary less when they are mixed: what is missing is made up for.
-    middle, rest = np.float32(127.5), 1 - chart.blend
-    mixed = ((coarse - middle) * chart.blend + (fine - middle) * rest) / cv2.magnitude(chart.blend, rest)
-    return np.asarray(cv2.convertScaleAbs(np.maximum(mixed, -middle), beta=127.5), np.uint8)
+    shares = chart.blend, 1 - chart.blend
+    length = cv2.magnitude(*shares)
+    weights = [share / length for share in shares]
+    middle = np.float32(127.5) * (1 - weights[0] - weights[1])
+    return [_mixed(found[2 * place : 2 * place + 2], weights, middle) for place in range(len(textures))]
+
+
+def _mixed(images: Sequence[np.ndarray], weights: Sequence[np.ndarray], more: np.ndarray) -> Bytes:
+    """The sum of `images` [h, W] of bytes times their `weights`, and `more`."""
+    first, second = (cv2.multiply(image, weight, dtype=cv2.CV_32F) for image, weight in zip(images, weights, strict=True))
+    first += second
+    return np.asarray(cv2.add(first, more, dtype=cv2.CV_8U), np.uint8)
+
+
+@lru_cache(16)
+def _four(first: Grain | Strokes, second: Grain | Strokes, side: int) -> Bytes:
+    """[2 side + 1, 2 side + 1, 4] each texture at twice its size, and four times at its own: channels of one picture are read at once."""
+    across, down = np.meshgrid(*[np.arange(2 * side + 1, dtype=np.float32) / 2] * 2)
+    channels = []
+    for texture in (first, second):
+        tile = texture.tile if side == TILE else _even(resized(texture.tile, side, side, cv2.INTER_AREA))
+        channels += [cv2.remap(np.pad(tile, (0, 1), "wrap"), across, down, cv2.INTER_LINEAR), np.pad(np.tile(tile, (2, 2)), (0, 1), "wrap")]
+    return np.dstack(channels)

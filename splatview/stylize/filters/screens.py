@@ -15,7 +15,7 @@ from splatview.stylize.controls import check, option, slider
 from splatview.stylize.filters.bands import banded, in_bands
 from splatview.stylize.filters.drawn import paper_with
 from splatview.stylize.filters.patterns import Dots, laid
-from splatview.stylize.filters.surface import Surface
+from splatview.stylize.filters.surface import Chart, Surface
 from splatview.stylize.filters.tones import grey, on_paper, resized, scale, spread, vivid
 
 LEAST_PERIOD = 3.0  # pixels: closer dots are none
@@ -51,15 +51,18 @@ class Halftone:
             screen = laid(dots, period, height, width, None)
             printed = np.asarray(cv2.addWeighted(picture, sharp + 1, screen, sharp, -255 * sharp), np.uint8)
         else:
-            printed = in_bands(lambda rows: self._on_surface(picture[rows], surface, period, sharp, rows), height, width)
+            facing = surface.facing
+            printed = in_bands(
+                lambda rows: self._on_surface(picture[rows], surface.chart(period, rows), facing[rows], sharp), height, width
+            )
         if self.inks == "colours":
             return printed
         return banded(lambda rows: paper_with(255 - rows), 0, printed)
 
-    def _on_surface(self, picture: Bytes, surface: Surface, period: float, sharp: float, rows: slice) -> Bytes:
-        """`rows` of the print: where a surface is seen from its side dots lie close, and are blurred, not torn."""
-        dots = _DOTS[self.inks](surface.chart(period, rows))
-        sharp_here = sharp * np.clip(2.5 * surface.facing_of(rows) - 0.25, 0.1, 1)
+    def _on_surface(self, picture: Bytes, chart: Chart, facing: Floats, sharp: float) -> Bytes:
+        """`picture` as it is printed: where a surface is seen from its side dots lie close, and are blurred, not torn."""
+        dots = _DOTS[self.inks](chart)
+        sharp_here = sharp * np.clip(2.5 * facing - 0.25, 0.1, 1)
         if picture.ndim == 3:
             sharp_here = np.asarray(cv2.cvtColor(sharp_here, cv2.COLOR_GRAY2RGB), np.float32)
         return shown(picture, dots, sharp_here)

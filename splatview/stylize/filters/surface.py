@@ -20,9 +20,9 @@ from splatview.frame import Frame
 from splatview.stylize.filters.tones import blurred, resized
 
 STEP = 4  # directions are found on every fourth pixel: captured depth is rough
-SAME_SURFACE = np.float32(0.08)  # of the depth: how far what is smoothed may lie from what is seen
+SAME_SURFACE = 0.08  # of the depth: how far what is smoothed may lie from what is seen
 EDGE_ON = 0.08  # a cosine to the view
-FAR = np.float32(2.0**20)  # scene units: where nothing is
+FAR = np.float32(2.0**40)  # scene units from the eye: where nothing is, so that wherever the eye goes there it stays in its direction
 WHOLE = 25  # periods after which every pattern repeats: it may be turned by the angle of any Pythagorean triple of 25
 
 
@@ -32,6 +32,7 @@ class Chart(NamedTuple):
     u: Floats  # periods
     v: Floats
     blend: Floats  # at 0 the pattern is seen with half that period, towards 1 with this one
+    pixels: float = np.inf  # that a period is seen long, about
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +40,13 @@ class Surface:
     """What a picture shows, as places in the world."""
 
     camera: Camera
+    rays: tuple[Floats, Floats]  # x / z [W] and y / z [H, 1] of the pixels' centres in the camera's space
     depth: Floats  # [H, W] as drawn
-    coarse: Floats  # [h, w, 3] above 0 where it faces the z axis most, else where it faces x more than y; and one over a smoother depth
-    facing: Floats  # [h, w] the cosine between normal and view
+    inverse: Floats  # [H, W] one over a smoother depth
+    faces_z: Floats  # [H, W] above 0 where it faces the z axis most
+    faces_x: Floats  # [H, W] above 0 where it faces the x axis more than y
     reach: float  # the depth of what is farthest
+    cosines: Floats  # [h, w] between normal and view
 
     @staticmethod
     def of(frame: Frame, height: int, width: int) -> Surface | None:
@@ -55,20 +59,20 @@ class Surface:
         coarse = camera.resized(-(-width // STEP), -(-height // STEP))
         inverse = resized(depth, coarse.height, coarse.width, cv2.INTER_NEAREST)
         inverse = np.asarray(cv2.medianBlur(np.divide(1, inverse, out=np.zeros_like(inverse), where=inverse > 0), 5), np.float32)
-        normal, facing = _directions(inverse, coarse)
+        normal, cosines = _directions(inverse, coarse)
         x, y, z = normal[..., 0], normal[..., 1], normal[..., 2]
-        return Surface(camera, depth, np.dstack([z - np.maximum(x, y), x - y, inverse]), facing, float(depth.max()))
+        smooth, faces_z, faces_x = (resized(one, height, width) for one in (inverse, z - np.maximum(x, y), x - y))
+        return Surface(camera, _rays(camera), depth, smooth, faces_z, faces_x, float(depth.max()), cosines)
 
     def chart(self, period: float, rows: slice = slice(None)) -> Chart:
         """Of some rows, for a pattern whose period is seen about `period` pixels long."""
-        across, down = _rays(self.camera)
+        across, down = self.rays
         turn, eye = self.camera.camera_from_world[:3, :3].astype(np.float32), self.camera.position
-        faces_z, faces_x, inverse = cv2.split(self._fine(self.coarse, rows))
-        z = self._z(rows, inverse)
         angle = float(period / self.camera.K[0, 0])
         farthest = max(self.reach, 1e-6) * float(np.sqrt(np.square(across).max() + np.square(down).max() + 1))
         down = down[rows]
         size = np.sqrt(across * across + (down * down + 1))
+        z, faces_z, faces_x = self._z(rows, FAR / size), self.faces_z[rows], self.faces_x[rows]
         size *= z
         size *= angle  # of a period there, in scene units: 2^e (1 + blend)
         bits = size.view(np.int32)
@@ -81,29 +85,26 @@ class Surface:
         from_above = faces_z > 0
         np.copyto(w, y, where=from_above)
         np.copyto(x, y, where=(faces_x > 0) & ~from_above)
-        return Chart(x * frequency, w * frequency, blend)
+        x *= frequency
+        w *= frequency
+        return Chart(x, w, blend, period)
 
-    def facing_of(self, rows: slice = slice(None)) -> Floats:
-        """[h, W] the cosine between normal and view."""
-        return self._fine(self.facing, rows)
+    @property
+    def facing(self) -> Floats:
+        """[H, W] the cosine between normal and view."""
+        return resized(self.cosines, self.camera.height, self.camera.width)
 
-    def _fine(self, coarse: np.ndarray, rows: slice) -> np.ndarray:
-        """Rows of `coarse` at full size."""
-        top, bottom, _ = rows.indices(self.camera.height)
-        x, y = coarse.shape[1] / self.camera.width, coarse.shape[0] / self.camera.height
-        place = np.array([[x, 0, 0.5 * x - 0.5], [0, y, (top + 0.5) * y - 0.5]])
-        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(coarse, place, (self.camera.width, bottom - top), flags=how, borderMode=cv2.BORDER_REPLICATE)
-
-    def _z(self, rows: slice, inverse: np.ndarray) -> Floats:
-        seen = self.depth[rows]
-        seen = np.where(seen > 0, seen, FAR)
-        smooth = 1 / np.maximum(inverse, 1 / FAR)
-        return np.where(np.abs(smooth - seen) < SAME_SURFACE * seen, smooth, seen)
+    def _z(self, rows: slice, nothing: np.ndarray) -> Floats:
+        """[h, W] the smoother depth, but where what is seen lies apart from it; `nothing` where nothing is."""
+        seen, inverse = self.depth[rows], self.inverse[rows]
+        z = seen.copy()
+        cv2.copyTo(cv2.divide(1.0, inverse), cv2.inRange(seen * inverse, 1 / (1 + SAME_SURFACE), 1 / (1 - SAME_SURFACE)), z)
+        np.copyto(z, nothing, where=seen <= 0)
+        return z
 
 
 def _rays(camera: Camera) -> tuple[Floats, Floats]:
-    """x / z [W] and y / z [H, 1] of the pixels' centres in the camera's space."""
+    """As in Surface."""
     (fx, fy), (cx, cy) = camera.K[[0, 1], [0, 1]], camera.K[:2, 2]
     across, down = (np.arange(camera.width) + 0.5 - cx) / fx, (np.arange(camera.height) + 0.5 - cy) / fy
     return across.astype(np.float32), down[:, None].astype(np.float32)
@@ -119,9 +120,11 @@ def _directions(inverse: Floats, camera: Camera) -> tuple[Floats, Floats]:
     a = cv2.Scharr(inverse, cv2.CV_32F, 1, 0, scale=camera.K[0, 0] / 32)
     b = cv2.Scharr(inverse, cv2.CV_32F, 0, 1, scale=camera.K[1, 1] / 32)
     c = inverse - across * a - down * b
-    c[inverse <= 0] = 1  # where nothing is, it faces us
-    normal = np.stack([a, b, c], -1)
-    normal /= np.sqrt(np.einsum("hwc,hwc->hw", normal, normal))[..., None]
-    facing = np.abs(normal[..., 0] * across + normal[..., 1] * down + normal[..., 2]) / np.sqrt(across * across + (down * down + 1))
+    for part, ray in ((a, across), (b, down), (c, 1)):
+        np.copyto(part, ray, where=inverse <= 0)  # where nothing is, it faces us
+    length = np.sqrt(a * a + b * b + c * c)
+    facing = np.abs(a * across + b * down + c) / (length * np.sqrt(across * across + (down * down + 1)))
+    normal = cv2.merge([a / length, b / length, c / length])
     normal[facing < EDGE_ON] = (0, 0, 1)  # most often a step between two surfaces
-    return np.abs(normal @ camera.camera_from_world[:3, :3].astype(np.float32)), facing
+    normal = cv2.transform(normal, camera.camera_from_world[:3, :3].T)
+    return np.abs(np.asarray(normal, np.float32)), np.asarray(facing, np.float32)

@@ -122,6 +122,8 @@ class Diffuser:
         text, asked = "", self._asked
         try:
             asked = self._found()
+            if asked[0] not in self._models.options:  # a page may send what is not in its list, a folder for instance
+                raise ValueError(f"there is no model {asked[0]!r:.100} on this server")
             nets = hub.controlnets(asked[0])
             stylizer = open_diffusion(Choice(asked[0], controlnets=nets), self.controls, self._around(asked))
             self._hints = frozenset(KNOWN[net].hint for net in nets)

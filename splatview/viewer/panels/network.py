@@ -79,6 +79,24 @@ class Networks:
         declared = Declared(self._channels.value, self._values.value)
         threading.Thread(target=self._open, args=(self._asked, named, declared), name="splatview-model", daemon=True).start()
 
+    def leave(self) -> None:
+        """Let somebody else have the stylizer, who closes it; the next one is of the same network."""
+        if self._opened is not None:
+            self._opened = OnnxStyle(self._opened.network.again(), self._opened.controls)
+
+    def rest(self) -> None:
+        """Nobody wants what stylizers of it are in the middle of."""
+        before = self._opened
+        self.leave()
+        if before is not None:
+            before.close()
+
+    def close(self) -> None:
+        """The page has gone."""
+        self._asked += 1  # one that is being opened comes too late
+        if self._opened is not None:
+            self._opened.close()
+
     def put(self, controls: Redrawing) -> bool:
         """Put `controls` into the widgets; whether they name another network."""
         self._numbers.show(controls)
@@ -128,9 +146,13 @@ class Networks:
             said(self._state, lines([text]))
             if opened is None:
                 self._page.notify("No network", text)
-            else:
-                self._opened = opened
+                return
+            before, self._opened = self._opened, opened
+            try:
                 self._changed()
+            finally:
+                if before is not None:
+                    before.close()
 
     def _found(self, named: str) -> Path:
         """ValueError if it is not a file that a page may name."""

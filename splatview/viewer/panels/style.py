@@ -123,6 +123,7 @@ class Style:
         with self._lock:
             self._end(self._where.unpin())
             self._diffuser.close()
+            self._networks.close()
 
     def _looked(self) -> None:
         """The view shows something else."""
@@ -167,6 +168,8 @@ class Style:
         if opens:
             self._chosen.open()
         self._use()
+        if kind != NETWORK:
+            self._networks.rest()
 
     def _take(self, found: Any) -> None:
         """Draw with saved numbers, of whatever kind."""
@@ -208,6 +211,8 @@ class Style:
             self._where.pin(self._drawn, self._kind.value)
             if self._kind.value == DIFFUSION:
                 self._diffuser.leave()  # with its own prompt; the next one has another
+            elif self._kind.value == NETWORK:
+                self._networks.leave()
             self._choose()
 
     def _forget(self) -> None:

@@ -6,6 +6,13 @@ import ssl
 from pathlib import Path
 
 
+def asked(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """What a server with these PEM files needs; None: without them it speaks http. ValueError if they are no use, or one is lacking."""
+    if (certificate is None) != (key is None):
+        raise ValueError("TLS certificate and key: expected both or none, got one of them")
+    return context(certificate, key) if certificate and key else None
+
+
 def context(certificate: Path, key: Path) -> ssl.SSLContext:
     """What a server with these PEM files needs; ValueError if they are missing, broken, locked or do not belong together."""
     for name, path in (("certificate", certificate), ("key", key)):
