@@ -489,18 +489,20 @@ def test_what_is_too_large_for_a_format_is_one_line(capfd, tmp_path):
 # Networks and diffusion
 
 
-def test_a_network_redraws(tmp_path, video):
+def test_a_network_redraws(tmp_path, video, capsys):
     (tmp_path / "negative.onnx").write_bytes(tiny_onnx.mixed(-np.eye(3), (1, 1, 1)))
     for style in (["--style", "onnx", "--model", tmp_path / "negative.onnx"], ["--style", tmp_path / "negative.onnx"]):
         assert stylize(video, "-o", tmp_path / "out.mp4", *style, "--values", "0..1", "--channels", "RGB") == 0
         for one, of in zip(pictures(tmp_path / "out.mp4"), pictures(video), strict=True):
             assert psnr(one.rgb8, 255 - of.rgb8) > 30
+        assert "\nRGB; 0..1; CPU\n" in capsys.readouterr().out
 
 
 @pytest.mark.xdist_group("diffusion")
-def test_a_diffusion_model_redraws_every_frame_of_a_video(tmp_path, video, tiny_sd):
-    words = ["--style", "diffusion", "--model", tiny_sd("turbo"), "--diffusion-size", "64", "--steps", "3", "--mix", "0"]
-    assert stylize(video, "-o", tmp_path / "out.mp4", *words, "--prompt", "snow | oil: 0.5", "--frames", "6") == 0
+def test_a_diffusion_model_redraws_every_frame_of_a_video(tmp_path, video, tiny_sd, capsys):
+    words = ["--style", "diffusion", "--model", tiny_sd("turbo"), "--diffusion-size", "64", "--steps", "3", "--mix", "0", "--device", "cpu"]
+    assert stylize(video, "-o", tmp_path / "out.mp4", *words, "--prompt", f"{300 * 'snow '}| oil: 0.5", "--frames", "6") == 0
+    assert "turbo on cpu; eager; the prompt is too long; what is lost of it: " in capsys.readouterr().out
     found = pictures(tmp_path / "out.mp4")
     assert len(found) == 6  # with a mix of 0 each is its own frame, although it comes two frames late
     assert min(psnr(one.rgb8, of.rgb8) for one, of in zip(found, pictures(video), strict=False)) > 30

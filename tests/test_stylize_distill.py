@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -200,19 +204,25 @@ def test_what_a_lora_made_quick_is_known_to_be(teacher, pictures, exact, tmp_pat
         assert torch.allclose(found.unet.state_dict()[name], value, atol=1e-3)
 
 
-def test_an_interrupted_training_goes_on(teacher, pictures, exact, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_goes_on(teacher, pictures, exact, tmp_path, capsys, monkeypatch, kind):
     flags = ["distill", "--teacher", str(teacher), "--data", str(pictures), "-o", str(tmp_path / "s"), "--steps", "6", *FLAGS]
     whole = Distillation.step
 
     def interrupted(training, progress):
-        if training.steps == 4:
-            raise KeyboardInterrupt
+        if training.steps == 3:
+            signal.raise_signal(kind)  # in the middle of a step, which is made whole first
         return whole(training, progress)
 
-    monkeypatch.setattr(Distillation, "step", interrupted)
-    assert main(flags) == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(Distillation, "step", interrupted)
+        if kind == signal.SIGTERM:
+            with pytest.raises(SystemExit) as exit:
+                main(flags)
+            assert exit.value.code == 143
+        else:
+            assert main(flags) == 130
     assert "--resume goes on" in capsys.readouterr().out and not (tmp_path / "s").exists()
-    monkeypatch.setattr(Distillation, "step", whole)
     assert main(flags) == 2
     assert "--resume goes on with it, --restart begins anew" in capsys.readouterr().err
     assert main([*flags, "--resume", "--seed", "3"]) == 2
@@ -220,6 +230,67 @@ def test_an_interrupted_training_goes_on(teacher, pictures, exact, tmp_path, cap
     assert "expected a training of" in told and told.count("\n") == 1
     assert main([*flags, "--resume"]) == 0
     assert "going on after 4 steps" in capsys.readouterr().out and list(tmp_path.iterdir()) == [tmp_path / "s"]
+
+
+def test_what_was_learned_is_kept_if_it_cannot_be_written(teacher, pictures, exact, tmp_path, capsys, monkeypatch):
+    flags = ["distill", "--teacher", str(teacher), "--data", str(pictures), "-o", str(tmp_path / "s"), "--steps", "2", *FLAGS]
+    write = saving.write
+    full = lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device", str(tmp_path / "s")))
+    with monkeypatch.context() as patch:
+        patch.setattr(saving, "write", full)
+        assert main(flags) == 2
+    told = capsys.readouterr()
+    assert told.err == f"splatview: {tmp_path / 's'}: No space left on device\n" and "what was learned is kept; --resume" in told.out
+    assert saving.write is write and main([*flags, "--resume"]) == 0
+    assert "going on after 2 steps" in capsys.readouterr().out and list(tmp_path.iterdir()) == [tmp_path / "s"]
+
+
+def test_of_a_model_that_cannot_be_written_nothing_is_left(teacher, pictures, exact, tmp_path):
+    """In a process of its own, as files may only have 100 kB there."""
+    code = """
+import resource, sys
+from pathlib import Path
+from test_stylize_distill import begun
+from splatview.stylize import checkpoints, saving
+training = begun(Path(sys.argv[1]), Path(sys.argv[2]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for write in (lambda: saving.write(training.model(), Path(sys.argv[1]), Path("s")), lambda: checkpoints.save(Path("c"), *training.state())):
+    try:
+        write()
+    except OSError as error:
+        print(error)
+"""
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tools")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+    words = [sys.executable, "-B", "-c", code, str(teacher), str(pictures)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
+    first, second = done.stdout.splitlines()
+    assert "File too large" in first and "File too large" in second, done.stdout
+    assert [one.name for one in tmp_path.iterdir()] == ["c"] and not list((tmp_path / "c").iterdir())
+
+
+def test_nothing_but_a_checkpoint_of_ours_is_taken_away(teacher, pictures, tmp_path, capsys):
+    (tmp_path / "s.ckpt").mkdir()
+    (tmp_path / "s.ckpt" / "thesis.txt").write_text("precious")
+    (tmp_path / "t.ckpt").write_text("another model of mine")
+    for name in ("s", "t"):
+        given = ["--teacher", str(teacher), "--data", str(pictures), "-o", str(tmp_path / name), *FLAGS, "--steps", "1"]
+        assert main(["distill", *given, "--restart"]) == 2
+        assert "there is something else" in capsys.readouterr().err
+    checkpoints.save(tmp_path / "s.ckpt", {"a": torch.ones(3)}, {"steps": 1})
+    checkpoints.save(tmp_path / "s.ckpt", {"a": torch.ones(3)}, {"steps": 2})
+    checkpoints.remove(tmp_path / "s.ckpt")
+    assert [one.name for one in (tmp_path / "s.ckpt").iterdir()] == ["thesis.txt"]
+
+
+def test_a_student_as_narrow_as_it_gets_learns_too(teacher, pictures, exact):
+    """Its blocks are all as wide, and need no shortcuts from one width to another."""
+    training = begun(teacher, pictures, compress=0.01)
+    assert len(set(training.widths)) == 1
+    first = training.error()
+    for _ in range(20):
+        training.step(0.1)
+    assert training.error() < first
 
 
 def test_a_scene_is_drawn_from_around(teacher, exact, tmp_path, capsys, random_gaussians):
@@ -241,6 +312,10 @@ def test_a_scene_is_drawn_from_around(teacher, exact, tmp_path, capsys, random_g
         (["--minutes", "-1"], "expected more than 0"),
         (["--size", "8"], "--size: expected 64 to 2048, got 8"),
         (["--views", "0"], "expected 1 or more"),
+        (["--seed", "-1"], "--seed: expected a whole number from 0 on"),
+        (["--seed", str(2**63)], "--seed: expected a whole number from 0 on"),
+        (["-o", "{broken}/a.png/s"], "a.png"),
+        (["-o", "/proc/s"], "nothing can be written there"),
         (["--resume"], "there is no"),
         (["--resume", "--restart"], "expected one of them"),
         (["-o", "{pictures}"], "expected a new folder"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,8 +75,9 @@ def test_names_are_one_line(library, name):
         ('{"version": 1, "styles": {"a": 3}}', "expected a JSON file of styles"),
         ('{"version": 9, "styles": {}}', "version 1, got 9"),
         (" " * (5 << 20), "expected a JSON file of styles"),
+        ('{"a":' * 100_000, "expected a JSON file of styles"),
     ],
-    ids=["text", "list", "number", "version", "huge"],
+    ids=["text", "list", "number", "version", "huge", "deep"],
 )
 def test_a_file_that_is_none_of_ours_is_left_alone(library, content, message):
     library.path.parent.mkdir()
@@ -84,6 +86,15 @@ def test_a_file_that_is_none_of_ours_is_left_alone(library, content, message):
         with pytest.raises(ValueError, match=message):
             act()
     assert library.path.read_text() == content
+
+
+def test_styles_that_cannot_be_kept_leave_those_that_are(library, monkeypatch):
+    library.save("a", Paint(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("no more room")))
+        with pytest.raises(OSError, match="no more room"):
+            library.save("b", Paint(4))
+    assert list(library.path.parent.iterdir()) == [library.path] and library.load("a") == Paint(3)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import UseAppendAction, arg
 
+from splatview.cli.ending import asked_to_end, ended_by_signals
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_FILE, MAYBE_NUMBER
 from splatview.cli.waiting import waiting
@@ -78,31 +80,35 @@ class Command:
     def run(self) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin: on a machine that others use, too, twice the time
         self._check()
-        checkpoint = self.target.with_name(f"{self.target.name}.ckpt")
-        if checkpoint.exists() and not (self.resume or self.restart):
-            raise UserError(f"{checkpoint} holds a training that was interrupted: --resume goes on with it, --restart begins anew")
-        if self.resume and not checkpoint.exists():
-            raise UserError(f"--resume: expected the checkpoint of a training, there is no {checkpoint}")
-        with users_fault(MissingExtra):
-            need("distillation", "stylize", *PACKAGES)
-        import torch
+        with ended_by_signals():
+            with users_fault(MissingExtra):
+                need("distillation", "stylize", *PACKAGES)
+            with asked_to_end() as asked:  # what is raised while modules come in may get lost in them
+                import torch
 
-        from splatview.stylize import checkpoints
-        from splatview.stylize.models import load
-
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise UserError("--device cuda: PyTorch sees no GPU here; `splatview doctor` says more")
-        with users_fault(ValueError, OSError), waiting(f"reading {self.teacher}"):
-            folder = hub.located(self.teacher)
-            teacher = load(Choice(self.teacher, device=self.device))
-        lessons = self._lessons(teacher)
-        training, first, spent = self._begun(teacher, lessons, checkpoint)
-        minutes = self.minutes if self.minutes is not None else None if self.steps else MINUTES[teacher.device.type]
-        with waiting(f"training {self.target.name}") as progress:
-            self._train(training, Told(first, spent, checkpoint, progress), 60 * minutes if minutes is not None else None)
-        self._write(training, folder, first)
-        if checkpoint.exists():
-            checkpoints.remove(checkpoint)
+                from splatview.stylize import checkpoints
+                from splatview.stylize.models import load
+            if asked:
+                raise asked[0]
+            if self.device == "cuda" and not torch.cuda.is_available():
+                raise UserError("--device cuda: PyTorch sees no GPU here; `splatview doctor` says more")
+            with users_fault(ValueError, OSError), waiting(f"reading {self.teacher}"):
+                folder = hub.located(self.teacher)
+                teacher = load(Choice(self.teacher, device=self.device))
+            lessons = self._lessons(teacher)
+            training, told = self._begun(teacher, lessons)
+            minutes = self.minutes if self.minutes is not None else None if self.steps else MINUTES[teacher.device.type]
+            told = self._train(training, told, 60 * minutes if minutes is not None else None)
+            try:
+                self._write(training, folder)
+            except BaseException:
+                with suppress(UserError):  # what was learned is kept, if it can be, whatever keeps it from being written
+                    self._save(training, told)
+                    print(f"what was learned is kept; --resume goes on with {self.checkpoint}", flush=True)
+                raise
+            if self.checkpoint.exists():
+                checkpoints.remove(self.checkpoint)
+            self._compare(training, told.first)
 
     @property
     def target(self) -> Path:
@@ -111,7 +117,12 @@ class Command:
         name = name_of(self.teacher) if hub.REPO.fullmatch(self.teacher) else Path(self.teacher).name
         return hub.home() / "distilled" / f"{name.replace('/', '-')}-{self.compress:g}"
 
+    @property
+    def checkpoint(self) -> Path:
+        return self.target.with_name(f"{self.target.name}{hub.UNFINISHED}")
+
     def _check(self) -> None:
+        """UserError for what makes no sense or cannot be written, before anything is loaded."""
         if self.target.exists():
             raise UserError(f"{self.target}: expected a new folder, there is something of this name: --output names another")
         if not 0 < self.compress <= 1:
@@ -124,6 +135,21 @@ class Command:
             raise UserError(f"--size: expected 64 to 2048, got {self.size}")
         if self.views < 1 or (self.batch is not None and self.batch < 1):
             raise UserError("--views, --batch: expected 1 or more")
+        if not 0 <= self.seed < 1 << 63:
+            raise UserError(f"--seed: expected a whole number from 0 on, below 2^63, got {self.seed}")
+        there = self.checkpoint.exists()
+        if there and not hub.is_unfinished(self.checkpoint):
+            raise UserError(f"{self.checkpoint}: its training is kept there, and there is something else: --output names another place")
+        if there and not (self.resume or self.restart):
+            raise UserError(f"{self.checkpoint} holds a training that was interrupted: --resume goes on with it, --restart begins anew")
+        if self.resume and not there:
+            raise UserError(f"--resume: expected the checkpoint of a training, there is no {self.checkpoint}")
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.target.parent):
+                pass
+        except OSError as error:
+            raise UserError(f"{self.target.parent}: nothing can be written there ({error.strerror})") from error
 
     def _lessons(self, teacher: Model) -> Lessons:
         """Latents of the pictures."""
@@ -150,11 +176,12 @@ class Command:
         height, width = (8 * side for side in learned.latents.shape[-2:])
         taught, held_out = len(learned.latents) // 2, len(learned.held_out) // 2
         where = "the GPU" if teacher.device.type == "cuda" else "the CPU"
-        print(f"{self.data}: {taught + held_out} pictures of {width} x {height}, {held_out} held out; training on {where}", flush=True)
+        pictures = f"{taught + held_out} picture{'s' * (taught + held_out != 1)} of {width} x {height}"
+        print(f"{self.data}: {pictures}, {held_out} held out; training on {where}", flush=True)
         return learned
 
-    def _begun(self, teacher: Model, lessons: Lessons, checkpoint: Path) -> tuple[Distillation, float, float]:
-        """The training, how large its error was at first, and the seconds that went into it before."""
+    def _begun(self, teacher: Model, lessons: Lessons) -> tuple[Distillation, Told]:
+        """The training, perhaps one that was interrupted, and what is known of it."""
         from splatview.stylize import checkpoints
         from splatview.stylize.distillation import Distillation, Recipe
 
@@ -164,61 +191,65 @@ class Command:
         mine, theirs = training.numbers
         print(f"{theirs / 1e6:,.1f} M numbers become {mine / 1e6:,.1f} M: {' '.join(map(str, training.widths))} channels", flush=True)
         if not self.resume:
-            return training, training.error(), 0.0
+            return training, Told(training.error(), 0.0)
         with users_fault(ValueError, OSError):
-            tensors, facts = checkpoints.load(checkpoint)
+            tensors, facts = checkpoints.load(self.checkpoint)
             try:
                 training.restore(tensors, facts)
-                first, spent = float(facts["first"]), float(facts["seconds"])
-            except (ValueError, KeyError) as error:
-                raise ValueError(f"{checkpoint}: {error}") from None
+                told = Told(float(facts["first"]), float(facts["seconds"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{self.checkpoint}: {error}") from None
         print(f"going on after {training.steps:,} steps", flush=True)
-        return training, first, spent
+        return training, told
 
-    def _train(self, training: Distillation, told: Told, seconds: float | None) -> None:
-        from splatview.stylize import checkpoints
-
+    def _train(self, training: Distillation, told: Told, seconds: float | None) -> Told:
+        """Train until it is over; what is known of it then. Somebody who ends it waits for a step to be whole, and for it to be saved."""
         began = time.monotonic() - told.spent
         saved = said = time.monotonic()
-
-        def save() -> None:
-            tensors, facts = training.state()
-            with users_fault(OSError):
-                checkpoints.save(told.checkpoint, tensors, {**facts, "first": told.first, "seconds": time.monotonic() - began})
-
-        try:
+        with asked_to_end() as asked, waiting(f"training {self.target.name}") as progress:
             while True:
                 now = time.monotonic()
-                parts = ((now - began) / seconds if seconds else 0.0, training.steps / self.steps if self.steps else 0.0)
-                if max(parts) >= 1:
-                    return
+                told = Told(told.first, now - began)
+                parts = (told.spent / seconds if seconds else 0.0, training.steps / self.steps if self.steps else 0.0)
+                if asked or max(parts) >= 1:
+                    break
                 errors = training.step(max(parts))
                 if now - said > SAY_EVERY:
-                    left = (now - began) / max(parts) * (1 - max(parts)) if max(parts) else 0.0
+                    left = told.spent / max(parts) * (1 - max(parts)) if max(parts) else 0.0
                     error, features = errors.tolist()
-                    text = f"step {training.steps:,}, error {error:.4f}, features {features:.4f}, {left / 60:.1f} min left"
-                    told.progress(max(parts), text)
+                    progress(max(parts), f"step {training.steps:,}, error {error:.4f}, features {features:.4f}, {left / 60:.1f} min left")
                     said = now
                 if now - saved > SAVE_EVERY:
-                    save()
+                    self._save(training, told)
                     saved = now
-        except KeyboardInterrupt:
-            save()
-            print(f"interrupted; --resume goes on with {told.checkpoint}", flush=True)
-            raise
+            if asked:
+                self._save(training, told)
+        if asked:
+            print(f"interrupted; --resume goes on with {self.checkpoint}", flush=True)
+            raise asked[0]
+        return told
 
-    def _write(self, training: Distillation, folder: Path, first: float) -> None:
+    def _save(self, training: Distillation, told: Told) -> None:
+        from splatview.stylize import checkpoints
+
+        tensors, facts = training.state()
+        with users_fault(OSError):
+            checkpoints.save(self.checkpoint, tensors, {**facts, "first": told.first, "seconds": told.spent})
+
+    def _write(self, training: Distillation, folder: Path) -> None:
         from splatview.stylize import saving
+
+        with users_fault(OSError), waiting(f"writing {self.target}"):
+            saving.write(training.model(), folder, self.target)
+
+    def _compare(self, training: Distillation, first: float) -> None:
         from splatview.stylize.distillation import compared
         from splatview.stylize.models import load
 
-        with users_fault(OSError), waiting(f"writing {self.target}"):
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            saving.write(training.model(), folder, self.target)
-        with waiting("comparing with the teacher") as progress:
+        with users_fault(ValueError, OSError), waiting("comparing with the teacher") as progress:
             student = load(Choice(str(self.target), device=self.device))
             likeness, mine, theirs = compared(student, training.teacher, training.lessons, progress)
-        print(f"{self.target}: {training.steps:,} steps")
+        print(f"{self.target}: {training.steps:,} step{'s' * (training.steps != 1)}")
         print(f"  squared error of predictions held out: {training.error():.4f} of their size, at first {first:.4f}")
         print(f"  pictures of one step: {likeness:.1f} dB from the teacher's")
         print(f"  a call of the network: {1e3 * mine:,.1f} ms instead of {1e3 * theirs:,.1f}")
@@ -229,6 +260,4 @@ class Told:
     """What a training knows of itself beside what it learns."""
 
     first: float  # its error before it began
-    spent: float  # seconds, before it was interrupted
-    checkpoint: Path
-    progress: Callable[[float, str], None]
+    spent: float  # seconds

@@ -106,6 +106,11 @@ def controls_of(name: str, flags: Any) -> Any:
         return kind.value(key, flags, usual)
 
 
+def about(stylizer: Any) -> str:
+    """What a stylizer that was opened says of itself, in one line: where it runs, and what is not as it could be; "" of filters."""
+    return "; ".join(f"{one:.200}" for one in getattr(getattr(stylizer, "network", stylizer), "about", ()))
+
+
 def overview() -> str:
     """All styles, a line each, for the help text."""
     return "\n".join(f"  {name:<12} {kind.what}" for name, kind in KINDS.items())

@@ -6,7 +6,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -134,13 +134,13 @@ class Command(Generic[F]):
                 stylizer: Any = kinds.opened(self.style, self.look)
             if hasattr(stylizer, "close"):
                 opened.callback(stylizer.close)
-            similar = Similar(seed=0).skips if self.places.skip_similar else None
+            style, similar = stylizer, Similar(seed=0).skips if self.places.skip_similar else None
             steady = self.places.steadies(source.scene is not None, source.count)
             stylizer = self.places.applied(stylizer, place, steady)
             if listener is not None:
                 self._show(listener, source, stylizer, similar)
             else:
-                self._write(source, stylizer, similar)
+                self._write(source, stylizer, similar, lambda: kinds.about(style))
 
     def _show(self, listener: socket.socket, source: Source, stylizer: Stylizer, similar: Any) -> None:
         """In the browser, until somebody ends it."""
@@ -163,7 +163,7 @@ class Command(Generic[F]):
             finally:
                 print(stream.summary, flush=True)
 
-    def _write(self, source: Source, stylizer: Stylizer, similar: Any) -> None:
+    def _write(self, source: Source, stylizer: Stylizer, similar: Any, about: Callable[[], str]) -> None:
         """Into files, until the source ends; what is recorded from a camera, until somebody ends it."""
         live = source.live or self.live
         with users_fault(OSError, ImportError):
@@ -181,7 +181,7 @@ class Command(Generic[F]):
                     raise asked[0]
             target.cut = self.frames is not None or stream.broken is not None
             self._judge(stream)
-        print(f"{target.told}\n{stream.summary}", flush=True)
+        print("\n".join(line for line in (target.told, about(), stream.summary) if line), flush=True)
         if asked:
             raise asked[0]
         if stream.broken is not None:

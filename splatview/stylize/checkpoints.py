@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from splatview.stylize import hub
 
 STATE = "state.json"
 
@@ -25,7 +28,7 @@ def save(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) 
     _put(folder / name, lambda path: save_file({key: value.contiguous() for key, value in tensors.items()}, path))
     _put(folder / STATE, lambda path: path.write_text(json.dumps({**facts, "numbers": name}, indent=2) + "\n"))
     for old in folder.iterdir():
-        if old.name not in (name, STATE):
+        if old.name not in (name, STATE) and hub.KEPT.fullmatch(old.name):
             old.unlink()
 
 
@@ -41,15 +44,32 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def remove(folder: Path) -> None:
     """Take it away."""
     (folder / STATE).unlink(missing_ok=True)
-    for file in folder.glob("*"):
-        file.unlink()
-    folder.rmdir()
+    for file in folder.iterdir():
+        if hub.KEPT.fullmatch(file.name):
+            file.unlink()
+    with suppress(OSError):  # somebody else put something there
+        folder.rmdir()
+
+
+@contextmanager
+def faults(path: Path) -> Iterator[None]:
+    """What safetensors cannot write to `path` is an OSError, as of all else."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"{path}: {error}") from error
 
 
 def _put(path: Path, write: Callable[[Path], Any]) -> None:
     """What `write` writes, whole or not at all."""
     partial = path.with_name(f".{path.name}.part")
-    write(partial)
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with faults(path):
+            write(partial)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise

@@ -16,7 +16,8 @@ Progress = Callable[[float, str], None]
 
 TEXTS = (".json", ".txt")  # files beside weights that are wanted
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
-UNFINISHED = ".ckpt"  # ends the name of what a training keeps that is not over, beside the model that it makes
+UNFINISHED = ".ckpt"  # ends the name of the folder of a training that is not over, beside the model that it makes
+KEPT = re.compile(r"state\.json|\d+\.safetensors|\..+\.part")  # the names in it
 
 
 class NotHere(FileNotFoundError):
@@ -81,6 +82,11 @@ def here() -> Iterator[str]:
         repo = f"{folder.parent.name}/{folder.name}"
         if folder.is_dir() and name_of(repo) == repo and not (folder.name.startswith(".") or folder.name.endswith(UNFINISHED)):
             yield repo
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether `folder` is that of a training that is not over, and nothing else."""
+    return folder.is_dir() and all(KEPT.fullmatch(file.name) for file in folder.iterdir())
 
 
 def pipelines() -> list[str]:

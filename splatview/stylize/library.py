@@ -105,7 +105,7 @@ class Library:
         try:
             found = msgspec.json.decode(content, type=dict[str, Any])
             styles = msgspec.convert(found.get("styles"), dict[str, dict[str, Any]])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise ValueError(f"{self.path}: expected a JSON file of styles; move it away to begin a new one") from None
         if found.get("version") != VERSION:
             raise ValueError(f"{self.path}: expected styles of version {VERSION}, got {found.get('version')!r:.40}")
@@ -122,8 +122,13 @@ class Library:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = msgspec.json.format(msgspec.json.encode({"version": VERSION, "styles": styles}), indent=2)
         with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=f".{self.path.name}.", delete=False) as file:
-            file.write(content + b"\n")
-        Path(file.name).replace(self.path)
+            try:
+                file.write(content + b"\n")
+                file.close()
+                Path(file.name).replace(self.path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
 
 
 def randomised(controls: Diffusing, random: np.random.Generator) -> Diffusing:
