@@ -429,10 +429,14 @@ def test_files_are_dropped_on_the_page_or_chosen(chromium, files, monkeypatch, t
         assert "larger than 1.0 MB" in rows.filter(has_text="large.ply").inner_text()
 
         [session] = viewer.sessions
-        with tab.expect_file_chooser() as chosen:
-            session._page.choose_file()
-            tab.mouse.click(300, 200)  # a browser opens its window of files only after a click, before or after it was told to
-        chosen.value.set_files(files / "twin.ply")
+        choosers = []
+        tab.on("filechooser", lambda one: choosers.append(one))
+        session._page.choose_file()
+        deadline = time.monotonic() + 30
+        while not choosers and time.monotonic() < deadline:
+            tab.mouse.click(300, 200)  # a browser opens its window of files only soon after a click, before or after it was told to
+            tab.wait_for_timeout(500)
+        choosers[0].set_files(files / "twin.ply")
         rows.filter(has_text="added as twin 2").wait_for()
         assert list(viewer.scene.layers) == ["ball", "twin", "twin 2"]
         assert not list(viewer._uploads._folder.rglob("*.ply"))
