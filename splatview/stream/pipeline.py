@@ -117,7 +117,7 @@ class Pipeline:
         self.clock = clock
         self.changed = threading.Condition()
         self._channels: deque[Channel[Any, Any]] = deque()
-        self._tasks: deque[Callable[[], None]] = deque()
+        self._tasks: deque[tuple[Future[Any], Callable[[], None]]] = deque()
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -171,7 +171,7 @@ class Pipeline:
         with self.changed:
             if self._closed:
                 future.cancel()
-            self._tasks.append(run)
+            self._tasks.append((future, run))
             for channel in self._channels if at_once else ():
                 if channel.drawing is not None and channel.drawing[0].still:
                     channel.drawing[1].set()
@@ -186,7 +186,10 @@ class Pipeline:
                 if channel.drawing is not None:
                     channel.drawing[1].set()
             self._channels.clear()
+            waiting, self._tasks = self._tasks, deque()
             self.changed.notify_all()
+        for future, _ in waiting:  # nobody will do it, and somebody may wait for it
+            future.cancel()
         if self._thread is not None:
             self._thread.join(PATIENCE)
 
@@ -194,7 +197,7 @@ class Pipeline:
         """Do one thing that is due: a task, a picture that may go now, or one client's next picture; False if nothing is."""
         with self.changed:
             now = self.clock()
-            task = self._tasks.popleft() if self._tasks else None
+            task = self._tasks.popleft()[1] if self._tasks else None
             late = next((one for one in self._channels if one.ready is not None and one.pacer.may_send(now)), None)
             found = None if task or late else self._next(now)
         if task:
