@@ -124,6 +124,27 @@ def test_strangers_get_nothing(window):
     asyncio.run(visit())
 
 
+def test_the_names_of_this_machine_are_asked_for_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(socket, "getfqdn", lambda: asked.append(1) or "stage.example")
+    window = Window(listen("0.0.0.0", 0))
+    window.start()
+
+    async def visit():
+        async with ClientSession() as client:
+            for name, words in (
+                ("stage.example", "Open the address"),
+                ("evil.example", "not one of"),
+                ("stage.example", "Open the address"),
+            ):
+                async with client.get(f"http://127.0.0.1:{window._guard.port}/", headers={"Host": name}) as answer:
+                    assert answer.status == 403 and words in await answer.text()
+
+    asyncio.run(visit())
+    window.close()
+    assert len(asked) == 1
+
+
 def test_beyond_this_machine_a_token_is_asked_for():
     window = Window(listen("0.0.0.0", 0))
     window.start()

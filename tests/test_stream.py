@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -340,6 +341,19 @@ def test_a_thread_draws_what_is_asked_and_runs_tasks_and_ends():
         pipeline.call(lambda: 1 / 0).result(5)
     pipeline.close()
     assert pipeline.call(lambda: 1).cancelled()
+
+
+def test_nobody_waits_for_tasks_that_a_closed_pipeline_will_not_do():
+    pipeline, begun, over = Pipeline(), threading.Event(), threading.Event()
+    pipeline.start()
+    first = pipeline.call(lambda: (begun.set(), over.wait(10)))
+    waiting = pipeline.call(lambda: 1)
+    assert begun.wait(5)
+    pipeline.close()
+    with pytest.raises(CancelledError):
+        waiting.result(1)
+    over.set()
+    assert first.result(5) == (None, True)
     assert not any(thread.name == "splatview-render" for thread in threading.enumerate())
 
 

@@ -301,3 +301,19 @@ def test_real_styles_of_any_size_are_what_they_were_at_theirs(data, name):
         OnnxNetwork(graph, onnx_model._session(one, 1)[0], side, convention)(rgb8) for one, side in ((graph.model, 0), (graph.resizable, 4))
     ]
     assert (pictures[0] == pictures[1]).all()
+
+
+def test_a_file_that_is_broken_is_told_in_one_line_whatever_is_broken_in_it(tmp_path, capfd):
+    """Bytes here and there are others: some do not matter, and what the readers say of the rest has many classes."""
+    whole, random, opened = mixed(), np.random.default_rng(0), 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for place in random.integers(0, len(data), random.integers(1, 4)):
+            data[place] = random.integers(256)
+        (tmp_path / "a.onnx").write_bytes(data)
+        try:
+            open_onnx(tmp_path / "a.onnx")
+            opened += 1
+        except ValueError as error:
+            assert "a.onnx" in str(error) and "\n" not in str(error)
+    assert 0 < opened < 150 and capfd.readouterr() == ("", "")

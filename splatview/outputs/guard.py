@@ -15,6 +15,7 @@ import secrets
 import socket
 import sys
 import webbrowser
+from functools import cached_property
 
 from aiohttp import web
 
@@ -127,6 +128,11 @@ class Guard:
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            name = socket.gethostname().lower()
-            return host.lower() in {"localhost", name, f"{name}.local", socket.getfqdn().lower()}
+            return host.lower() in self._names
         return True
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """Those of this machine; asked for once, since a name server that does not answer would hold up all requests."""
+        name = socket.gethostname().lower()
+        return frozenset({"localhost", name, f"{name}.local", socket.getfqdn().lower()})

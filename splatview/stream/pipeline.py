@@ -189,7 +189,7 @@ class Pipeline:
             self._channels.clear()
             waiting, self._tasks = self._tasks, deque()
             self.changed.notify_all()
-        for future, _ in waiting:
+        for future, _ in waiting:  # nobody will do it, and somebody may wait for it
             future.cancel()
         if self._thread is not None:
             self._thread.join(PATIENCE)

@@ -50,6 +50,15 @@ def read(data: bytes) -> Graph:
         model = onnx.load_model_from_string(data)
     except DecodeError:
         raise ValueError("expected an ONNX model, and it cannot be read as one: another format, or cut short") from None
+    try:
+        return _graph(model)
+    except ValueError:
+        raise
+    except Exception as error:  # what is said of broken ones has many classes
+        raise ValueError(f"expected an ONNX model, and this one is broken ({' '.join(str(error).split()):.200})") from error
+
+
+def _graph(model: onnx.ModelProto) -> Graph:
     graph = model.graph
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
         raise ValueError("its weights lie in another file; save it as one file")

@@ -168,10 +168,13 @@ def _session(model: bytes, threads: int | None) -> tuple[onnxruntime.InferenceSe
     options.log_severity_level = 4  # what is wrong is told by its errors
     known = onnxruntime.get_available_providers()
     providers = [one for one in ("CUDAExecutionProvider", "CPUExecutionProvider") if one in known]
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=providers), ""
-    except Exception as error:  # onnxruntime's have no class of their own
-        return None, " ".join(str(error).split())
+    fault = ""
+    for place in range(len(providers)):  # by itself it would do so, too, and print it
+        try:
+            return onnxruntime.InferenceSession(model, options, providers=providers[place:], enable_fallback=0), ""
+        except Exception as error:  # onnxruntime's have no class of their own
+            fault = " ".join(str(error).split())
+    return None, fault
 
 
 def _test_picture(height: int, width: int) -> Floats:
