@@ -130,6 +130,29 @@ def test_numbers_that_change_nothing_are_not_seen_and_seeds_can_be_given(viewer)
     scripted(viewer, script)
 
 
+def test_numbers_that_are_none_and_texts_that_are_too_long_are_no_trouble(viewer, capfd):
+    async def script(client):
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        await client.set("Kind", "diffusion")
+        await client.until(lambda: any("ours/tiny on cpu" in html for html in htmls(client)), 60)
+        await client.set("Stylise", True)
+        await client.set("Prompt", "word " * 300)
+        for seed in (-3, 7.9):  # what is typed on the way to 37.9, say
+            await client.set("Seed", seed)
+        said = await client.until(lambda: next((html for html in htmls(client) if "too long" in html), None), 30)
+        async with asyncio.timeout(10):
+            while viewer.sessions[0].styling.stylizer._stylizer.controls.seed != 7:
+                await asyncio.sleep(0.02)
+        await client.set("Where", "a range of depth")
+        await client.set("From depth", -1.0)
+        await client.set("Steady", False)
+        await client.until(lambda: not client.widgets["Newest counts"][1]["visible"])
+        return said
+
+    assert scripted(viewer, script).count("word") < 40
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_model_that_fails_in_a_way_that_nobody_thought_of_may_be_opened_again(viewer, monkeypatch):
     async def script(client):
         await client.until(lambda: "Kind" in client.widgets and client.arrivals)

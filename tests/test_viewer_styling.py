@@ -236,6 +236,39 @@ def test_errors_are_told_once_each_and_go_when_it_works_or_nobody_looks(frame, s
     assert failed == ["no weights", "no memory", "None", "no luck", "None"]
 
 
+def test_a_stylizer_that_waits_for_something_is_not_asked_all_the_time(frame, styling):
+    """As while a text is encoded: what asks takes the time of what is waited for."""
+
+    class Waiting(Negative):
+        settled = False
+
+    stylizer = Waiting()
+    one = styling(stylizer)
+    one.show(frame())
+    time.sleep(0.5)
+    assert 2 < len(stylizer.frames) < 60
+
+
+def test_a_frame_that_comes_as_the_one_before_is_to_be_redrawn_once_more_is_not_lost(frame, styling):
+    class Endless(Negative):
+        settled = False
+
+    stylizer, first, second = Endless(), frame(), frame(0.3)
+    one = styling(stylizer)
+    put, showing = one._stage.put, threading.Thread(target=lambda: one.show(second))
+
+    def overtaken(value):
+        if value is first and stylizer.frames and not showing.ident:
+            showing.start()
+            showing.join(0.2)
+        put(value)
+
+    one._stage.put = overtaken
+    one.show(first)
+    until(lambda: showing.ident and not showing.is_alive())
+    until(lambda: stylizer.frames[-1] is second)
+
+
 def test_what_nobody_looks_at_is_not_styled_any_further(frame, styling):
     class Endless(Negative):
         settled = False

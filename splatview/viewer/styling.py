@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from splatview.stylize.carried import Carrier
 
 MOST_CALLS = 64  # for one picture: no stylizer needs as many
 NICE, LEAST = 5, 19  # how far the stylizer's thread stands behind the others; as far as it goes
+AGAIN = 1 / 60  # seconds from one time that a frame is redrawn to the next
 PROMPT_MS = 12.0  # a stylizer that mostly takes no longer is waited for, up to twice as long
 
 
@@ -57,6 +59,7 @@ class Styling:
         self._newest: Styled | None = None
         self._fault: str | None = None  # what it fails with
         self._waited_for = False
+        self._again_at = 0.0  # from when on the frame of now may be redrawn once more
         self._shown = 0
         self._started = False
         self._behind = False
@@ -89,6 +92,7 @@ class Styling:
             if self._asked is not frame or (comes_to_rest and unsettled):
                 self._asked = frame
                 self._stage.put(frame)
+                self._told.notify_all()
             if 0 < self._stage.pace.p50_ms <= PROMPT_MS:
                 self._waited_for = True
                 self._told.wait_for(lambda: self._fault is not None or self._is_given(frame), 2e-3 * PROMPT_MS)
@@ -132,6 +136,7 @@ class Styling:
         if not self._behind:
             self._behind = True
             step_behind()
+        self._again_at = time.monotonic() + AGAIN
         with self._told:
             stylizer, fits = self._stylizer, self._has_all(frame)
         if not fits:  # it was drawn for the stylizer before; one for this comes
@@ -151,10 +156,13 @@ class Styling:
             self._told.notify_all()
             if mended:
                 self.failed(None)
-        if again:
-            self._stage.put(styled.given)
         if unseen:
             self.changed()
+        if again:
+            with self._told:  # not at once: a stylizer that waits for something itself, such as a text that is encoded, takes no time
+                other = self._told.wait_for(lambda: self._asked is not styled.given, max(0.0, self._again_at - time.monotonic()))
+                if not other:
+                    self._stage.put(styled.given)
 
     def _broke(self, error: Exception) -> None:
         with self._told:

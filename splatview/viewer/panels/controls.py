@@ -59,5 +59,8 @@ class Controls:
 
     def _turned(self, name: str, given: Any) -> None:
         kind = get_type_hints(type(self._value))[name]
-        self._value = replace(self._value, **{name: kind(given) if kind in (int, float) else given})
+        try:
+            self._value = replace(self._value, **{name: kind(given) if kind in (int, float) else given})
+        except (ValueError, TypeError, OverflowError):  # half a number that is being typed, or what no widget of ours says
+            return
         self._changed(self._value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +30,7 @@ Grain = Literal["surfaces", "places in the world", "the screen"]
 Asked = tuple[str, Grain, str]  # a model, what its noise sticks to, and how it is run
 WAYS = ("auto", "eager", "compile", "graphs", "tensorrt")  # `acceleration.Accelerator`, which needs PyTorch to be imported
 GRAINS: tuple[Grain, ...] = ("surfaces", "places in the world", "the screen")
+LONGEST = 160  # characters of what is told of a model: what a long prompt loses may be as long
 FIRST = ("strength", "steps", "seed")  # what is turned most
 
 log = logging.getLogger(__name__)
@@ -94,7 +96,7 @@ class Diffuser:
     def show_figures(self) -> None:
         """Tell where the model is."""
         if self.stylizer is not None and self._opening is None:
-            said(self._state, lines(list(self.stylizer.about)))
+            said(self._state, lines([textwrap.shorten(text, LONGEST, placeholder=" …") for text in self.stylizer.about]))
 
     def close(self) -> None:
         """The page has gone."""

@@ -107,7 +107,7 @@ class Where:
     def _place(self) -> Place | None:
         where = self._where.value
         if where == DEPTH:
-            near = float(self._near.value)
+            near = max(0.0, float(self._near.value))
             return DepthRange(near, max(float(self._far.value), near + 1e-3))
         return self._layer(where) or {SELECTION: Selection(), BACKGROUND: Background()}.get(where)
 
