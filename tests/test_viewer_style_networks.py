@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import cv2
@@ -104,16 +105,27 @@ def test_a_slow_network_ends_when_another_style_is_chosen_and_with_its_page(scen
         await client.until(lambda: any("slow.onnx: RGB, 0..1, CPU" in html for html in htmls(client)), 60)
         await client.set("Stylise", True)
         [session] = viewer.sessions
-        skipped = lambda: session.styling.figures[0].skipped
         for _ in range(2):
-            await client.until(lambda: busy(session))
-            before = skipped()
+            await until(lambda: working(session))
+            before = session.styling.figures[0].skipped
             await client.set("Kind", "toon")
-            await client.until(lambda before=before: skipped() > before)
-            await client.until(lambda: not busy(session))
+            await until(lambda before=before: session.styling.figures[0].skipped > before)
+            await until(lambda: not busy(session))
             await client.set("Kind", "onnx")
-        await client.until(lambda: busy(session))
+        await until(lambda: working(session))
         return session
+
+    async def until(true):
+        """No page is told of it."""
+        async with asyncio.timeout(30):
+            while not true():
+                await asyncio.sleep(0.01)
+
+    def working(session):
+        """Whether the network itself is in the middle of a picture."""
+        stylizer = session.styling.stylizer
+        network = getattr(getattr(stylizer, "stylizer", stylizer), "network", None)
+        return network is not None and bool(network.calls._now)
 
     def busy(session):
         counts = session.styling.figures[0]
