@@ -16,6 +16,7 @@ from tiny_videos import psnr, smooth
 
 from splatview.outputs.containers import CONTAINERS, Picture, VideoForm
 from splatview.outputs.rising import Rising
+from splatview.outputs.tracks import going_on
 from splatview.outputs.video import VideoReader, VideoWriter
 
 
@@ -258,6 +259,19 @@ def test_times_go_on_where_videos_were_put_together(tmp_path):
         copied(tmp_path / "twice.ts", tmp_path / f"b.{suffix}")
         begin, end = tiny_videos.span(tmp_path / f"b.{suffix}")
         assert begin == pytest.approx(float(times[0]), abs=0.1) and end == pytest.approx(float(times[0]) + 4, abs=0.1), suffix
+
+
+def test_packets_of_streams_that_come_later_in_a_file_are_passed_over():
+    """PyAV raises IndexError for each, and what it gave is over: begun again, it goes on from there."""
+    packets = iter([0, 1, None, None, 2, 3, None])
+
+    def demux():
+        for packet in packets:
+            if packet is None:
+                raise IndexError("list index out of range")
+            yield packet
+
+    assert list(going_on(demux)) == [0, 1, 2, 3]
 
 
 def test_sound_that_begins_late_or_changes_its_kind_is_encoded_anew(tmp_path):

@@ -5,14 +5,27 @@ Both are copied packet by packet where their new container takes them; where not
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 from splatview.outputs.containers import Container
 from splatview.outputs.rising import Rising
 
+T = TypeVar("T")
+
 MOST_A_SECOND = 48000  # samples of what is encoded anew
 TOGETHER = ("matroska", "webm")  # where packets may have the same time
+
+
+def going_on(begun: Callable[[], Iterator[T]]) -> Iterator[T]:
+    """What PyAV reads of a file, also where streams come that were not there at its beginning, as in broadcasts: it does not know them."""
+    while True:
+        try:
+            yield from begun()
+            return
+        except IndexError:
+            continue
 
 
 class Tracks:
@@ -30,7 +43,7 @@ class Tracks:
         self._parts = {**self._sounds, **self._subtitles}
         streams = [source.streams[index] for index in self._parts]
         self._rising = {one.index: Rising(float(1 / one.time_base), 0 if kind.format in TOGETHER else 1) for one in streams}
-        self._packets = source.demux(*streams) if streams else iter(())
+        self._packets = going_on(lambda: source.demux(*streams)) if streams else iter(())
         self._aside: list[Any] = []  # subtitles that lie before sound of an earlier time
         self._next = self._taken()
 

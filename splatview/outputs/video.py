@@ -20,7 +20,7 @@ from splatview.extras import MissingExtra
 from splatview.outputs.beside import beside
 from splatview.outputs.containers import CONTAINERS, Container, Picture, VideoForm
 from splatview.outputs.rising import Rising
-from splatview.outputs.tracks import Tracks
+from splatview.outputs.tracks import Tracks, going_on
 
 try:
     import av
@@ -126,7 +126,7 @@ class VideoReader:
     def _decoded(self) -> Iterator[Any]:
         count = 0
         try:
-            for frame in self._container.decode(self._stream):
+            for frame in going_on(lambda: self._container.decode(self._stream)):
                 yield frame
                 count += 1
         except FFmpegError as error:
