@@ -153,6 +153,12 @@ def test_a_users_error_is_one_line_and_code_2(capsys, monkeypatch, tmp_path, sce
     assert printed.err.startswith("splatview: ") and printed.err.count("\n") == 1 and message.format(**places) in printed.err
 
 
+def test_that_a_report_cannot_be_written_is_told_before_anything_is_measured(monkeypatch, capsys, tmp_path, scene_file):
+    monkeypatch.setattr("splatview.cli.bench.measure", lambda *_, **__: pytest.fail("measured"))
+    assert main(["bench", str(scene_file), "--json", str(tmp_path / "no" / "x.json")]) == 2
+    assert capsys.readouterr().err == f"splatview: {tmp_path / 'no' / 'x.json'}: nothing can be written in {tmp_path / 'no'}\n"
+
+
 def test_a_missing_extra_is_a_users_error(capsys, monkeypatch, scene_file):
     def without(*_, **__):
         raise MissingExtra("this format needs a package: pip install 'splatview[more]'")

@@ -83,6 +83,8 @@ class Command(Generic[F]):
             raise UserError(f"--noises: expected 1 or more, with --stylize --style {DIFFUSION}, got {self.noises}")
         if self.frames is not None and self.frames < (least := 2 if self.stylize else 1):
             raise UserError(f"--frames: expected {least} or more, got {self.frames}")
+        if self.json is not None and not (self.json.absolute().parent.is_dir() and os.access(self.json.absolute().parent, os.W_OK)):
+            raise UserError(f"{self.json}: nothing can be written in {self.json.absolute().parent}")
         bundled = (demo_scene(), demo_scene().with_suffix(".ingp")) if self.models else (demo_scene(),) if self.stylize else ()
         measured = self.redrawing if self.models else self.flicker if self.stylize else self.speed
         found = measured(load_scenes(self.scenes or bundled, self.level), renderer(self.backend))
