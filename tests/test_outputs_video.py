@@ -248,6 +248,17 @@ def test_a_video_that_begins_late_is_whole(tmp_path):
         assert [float(one.time) for one in read(source)[1]] == pytest.approx([0.7 + 0.04 * number for number in range(10)])
 
 
+@pytest.mark.parametrize(
+    ("name", "video", "sound"), [("a.mkv", "libx264", "flac"), ("a.webm", "libvpx", "libopus"), ("a.mp4", "libx264", "aac")]
+)
+def test_sound_that_is_longer_than_the_pictures_is_no_reason_to_miss_some(tmp_path, name, video, sound):
+    """Of a Matroska file FFmpeg may take the whole's length for that of the pictures."""
+    source = tiny_videos.write(tmp_path / name, count=5, video=video, sound=sound, seconds=20)
+    assert len(read(source)[1]) == 5
+    copied(source, tmp_path / f"b{source.suffix}")
+    assert tiny_videos.span(tmp_path / f"b{source.suffix}")[1] == pytest.approx(20, abs=0.1)
+
+
 def test_times_go_on_where_videos_were_put_together(tmp_path):
     """Of a broadcast as a file there may be several, one after another, and each begins at its own time."""
     part = tiny_videos.write(tmp_path / "a.ts", count=50, sound="aac")

@@ -35,8 +35,9 @@ def write(
     subtitles=(),
     silence=0.0,
     languages=(),
+    seconds=None,
 ):
-    """A video of `count` frames; `times` in thousandths of a second; `sound`: the codec of a sine as long as the video.
+    """A video of `count` frames; `times` in thousandths of a second; `sound`: the codec of a sine as long as it, or so many `seconds`.
 
     `subtitles`: texts, one after each half of a second, for a quarter of one. The sound begins after so many seconds of `silence`.
     """
@@ -59,7 +60,7 @@ def write(
                 frame.pts, frame.time_base = times[number], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         for pitch, one in enumerate(sounds):
-            _sing(container, one, count / rate, 440 * (pitch + 1), silence)
+            _sing(container, one, seconds or count / rate, 440 * (pitch + 1), silence)
         container.mux(stream.encode(None))
     return path
 

@@ -76,11 +76,12 @@ class VideoReader:
     @property
     def seconds(self) -> Fraction | None:
         """How long its pictures last, as the file says; None: it does not."""
-        stream = self._stream
-        if stream.duration and stream.time_base:
-            return stream.duration * Fraction(stream.time_base)
+        stream, streams = self._stream, self._container.streams
         told = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska, where it is when they end
-        return 3600 * int(told[1]) + 60 * int(told[2]) + Fraction(told[3]) - self._begin if told else None
+        if told:
+            return 3600 * int(told[1]) + 60 * int(told[2]) + Fraction(told[3]) - self._begin
+        own = len(streams) == 1 or "matroska" not in self._container.format.name  # there FFmpeg may give it the length of the whole
+        return stream.duration * Fraction(stream.time_base) if own and stream.duration and stream.time_base else None
 
     @property
     def _begin(self) -> Fraction:
