@@ -811,6 +811,17 @@ def test_a_file_that_is_interrupted_leaves_what_was_there(tmp_path, scene):
     assert target.read_bytes() == b"what was there" and sorted(one.name for one in tmp_path.iterdir()) == ["ball.ply", "out.mp4"]
 
 
+def test_a_file_that_is_interrupted_while_it_is_finished_leaves_none(tmp_path):
+    """Its sound is much longer than what is seen, and is encoded anew."""
+    source = tiny_videos.write(tmp_path / "in.mkv", count=5, sound="flac", seconds=600)
+    with started(source, "-o", tmp_path / "out.webm") as process:
+        until(lambda: any(one.stat().st_size > 300_000 for one in tmp_path.glob(".out*")))  # pictures take a hundredth of it
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 130
+        assert process.stderr.read() == ""
+    assert [one.name for one in tmp_path.iterdir()] == ["in.mkv"]
+
+
 CAMERA = """
 import sys
 sys.path[:0] = {folders!r}

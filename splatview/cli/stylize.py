@@ -168,9 +168,10 @@ class Command(Generic[F]):
         live = source.live or self.live
         with users_fault(OSError, ImportError):
             target = target_of(self.output, source)
-        with users_fault(OSError), asked_to_end() as asked, target:
+        with users_fault(OSError), ExitStack() as noting, waiting(f"redrawing {source.what}") as progress, target:
+            asked = noting.enter_context(asked_to_end())
             stream = Stream(source, stylizer, target, live=live, similar=similar)
-            with waiting(f"redrawing {source.what}") as progress, closing(stream):
+            with closing(stream):
                 stream.start()
                 while stream.running and not asked:
                     time.sleep(0.02)
@@ -181,6 +182,11 @@ class Command(Generic[F]):
                     raise asked[0]
             target.cut = self.frames is not None or stream.broken is not None
             self._judge(stream)
+            progress(1.0, "finishing")  # sound may be longer than what is seen
+            if not source.live:
+                noting.close()  # whoever ends a file while it is finished leaves none
+                if given_up():
+                    raise asked[0]
         print("\n".join(line for line in (target.told, about(), stream.summary) if line), flush=True)
         if asked:
             raise asked[0]
