@@ -19,7 +19,7 @@ from tiny_videos import psnr, smooth
 
 from splatview.outputs.guard import listen
 from splatview.outputs.http import Window
-from splatview.outputs.tls import asked
+from splatview.outputs.tls import context
 
 FIGURES = {"counts": {"captured": 3}, "stages": [{"name": "style", "p50": 1.0, "p95": 2.0}], "error": "style: it broke"}
 
@@ -169,7 +169,7 @@ def test_beyond_this_machine_a_token_is_asked_for():
 def test_over_https_it_is_the_same_page(tmp_path, host):
     cert, key = certificate(tmp_path)
     trusting = ssl.create_default_context(cafile=cert)
-    window = Window(listen(host, 0), tls=asked(cert, key))
+    window = Window(listen(host, 0), tls=context(cert, key))
     window.start()
     base, entry = f"https://localhost:{window._guard.port}/", window.url.rpartition("/")[2]
     assert window.url.startswith("https://") and bool(entry) == (host == "0.0.0.0")

@@ -33,7 +33,7 @@ from splatview.frame import RenderOptions
 from splatview.framing import frame_scene
 from splatview.outputs.guard import announce, listen
 from splatview.outputs.images import SUFFIXES
-from splatview.outputs.tls import asked
+from splatview.outputs.tls import context
 from splatview.render import Backend
 from splatview.stylize import Stylizer
 from splatview.stylize.similar import Similar
@@ -65,7 +65,7 @@ class PageFlags:
     def tls(self) -> ssl.SSLContext | None:
         """What https needs; None: http is served. UserError if the files are no use."""
         with users_fault(ValueError):
-            return asked(self.tls_cert, self.tls_key)
+            return context(self.tls_cert, self.tls_key)
 
 
 @dataclass(frozen=True)

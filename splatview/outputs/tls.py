@@ -6,24 +6,24 @@ import ssl
 from pathlib import Path
 
 
-def asked(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """What a server with these PEM files needs; None: without them it speaks http. ValueError if they are no use, or one is lacking."""
-    if (certificate is None) != (key is None):
+def context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """What a server with these PEM files needs; None: without them it speaks http.
+
+    ValueError if one is lacking, or they are missing, broken, locked or do not belong together.
+    """
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
         raise ValueError("TLS certificate and key: expected both or none, got one of them")
-    return context(certificate, key) if certificate and key else None
-
-
-def context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """What a server with these PEM files needs; ValueError if they are missing, broken, locked or do not belong together."""
     for name, path in (("certificate", certificate), ("key", key)):
         if not path.is_file():
             raise ValueError(f"TLS {name}: expected a PEM file, got {str(path)!r}, which is not a file")
     made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    asked = []
+    prompts = []
     try:
-        made.load_cert_chain(certificate, key, password=lambda: (asked.append(True), "")[1])  # or OpenSSL would ask on the terminal
+        made.load_cert_chain(certificate, key, password=lambda: (prompts.append(True), "")[1])  # or OpenSSL would ask on the terminal
     except ssl.SSLError as error:
-        if asked:
+        if prompts:
             raise ValueError(
                 f"TLS key: {key} is locked by a passphrase; expected one without (openssl pkey -in {key} -out open.pem)"
             ) from None

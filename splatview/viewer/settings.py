@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from splatview.framing import UpAxis
-from splatview.outputs.tls import asked
+from splatview.outputs.tls import context
 
 Draw = Literal["server", "browser", "hybrid"]  # hybrid: the browser while the camera moves, the server at rest
 
@@ -44,4 +44,4 @@ class ViewerSettings:
 
     def tls(self) -> ssl.SSLContext | None:
         """What https needs; None: serve http. ValueError if the files are no use."""
-        return asked(self.tls_cert, self.tls_key)
+        return context(self.tls_cert, self.tls_key)
