@@ -62,7 +62,7 @@ class Command(Generic[F]):
     stylize: bool = False
     """Measure flicker instead. SCENE is the bundled stage if none is given, and 640x360 the size."""
     style: str = flicker.PAINTERLY
-    """The style that is measured with --stylize: painterly, one that `splatview stylize` knows, or the path of an ONNX file."""
+    """The style that is measured with --stylize: painterly, or what `splatview stylize --style` takes."""
     noises: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
     """Of --style diffusion: how many noises the mean that its pictures are held against is taken of. Default: 16."""
     models: bool = False
@@ -122,8 +122,8 @@ class Command(Generic[F]):
             else:
                 rows = flicker.measure(frames, motions, style, tell)
         moved = sum(motion.pixels for motion in motions) / len(motions)
-        noise = "" if flicker.flickers(style) else " with noise"
-        print(f"{self.style}{noise}, {len(frames)} frames of {size}, {moved:.1f} pixels from one to the next")
+        more = "" if flicker.flickers(style) else " with noise"
+        print(f"{self.style}{more}, {len(frames)} frames of {size}, {moved:.1f} pixels from one to the next")
         explained = grain.EXPLAINED.format(noises=noises) if self.style == DIFFUSION else flicker.explained(style)
         flicker.print_table(rows, explained)
         return {"style": self.style, "width": size.width, "height": size.height, "pixels": moved, "ways": [asdict(row) for row in rows]}
@@ -158,5 +158,5 @@ def print_rows(what: str, backend: str, rows: list[Measurement]) -> None:
 def command(arguments: Sequence[str]) -> Any:
     """The command with the flags of the style that the arguments name."""
     name = kinds.chosen(arguments, flicker.PAINTERLY)
-    flags = kinds.flags_of(name, without=("grain",)) if name in kinds.KINDS else Nothing
+    flags = Nothing if name == flicker.PAINTERLY else kinds.flags_of(name, without=("grain",))
     return Command[flags]  # pyright: ignore[reportInvalidTypeArguments]

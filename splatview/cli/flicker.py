@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,7 +16,7 @@ from splatview.cli import kinds
 from splatview.cli.flight import Motion, consensus
 from splatview.frame import Frame
 from splatview.stylize import Stylizer
-from splatview.stylize.onnx_style import OnnxStyle, open_onnx
+from splatview.stylize.onnx_style import OnnxStyle
 from splatview.stylize.temporal import Steady
 from splatview.stylize.warp import between, nearness, places
 
@@ -101,14 +100,8 @@ PAINTERLY = "painterly"
 
 
 def style_of(name: str, flags: Any) -> Stylizer:
-    """The style of a name with its flags, or of the ONNX file that it is the path of; ValueError if there is none."""
-    if name == PAINTERLY:
-        return Painterly()
-    if name in kinds.KINDS:
-        return kinds.opened(name, flags)
-    if name.lower().endswith(".onnx"):
-        return open_onnx(Path(name))
-    raise ValueError(f"--style: expected one of {', '.join((PAINTERLY, *kinds.KINDS))}, or an .onnx file; got {name!r}")
+    """The style of a name with its flags; UserError if it cannot be had."""
+    return Painterly() if name == PAINTERLY else kinds.opened(name, flags)
 
 
 @dataclass(frozen=True)
