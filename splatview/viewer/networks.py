@@ -7,6 +7,7 @@ import shutil
 from itertools import count
 from pathlib import Path
 
+from splatview.outputs.beside import beside
 from splatview.stylize import hub
 from splatview.stylize.onnx_style import open_onnx
 
@@ -24,8 +25,9 @@ def kept(path: Path) -> Path:
     names = (path.stem if number == 1 else f"{path.stem} {number}" for number in count(1))
     for place in (home / (name + SUFFIX) for name in names):
         if not place.exists():
-            part = shutil.copyfile(path, place.with_name(f".{place.name}.part"))
-            return part.replace(place)
+            with beside(place) as part:
+                shutil.copyfile(path, part)
+            return place
         if filecmp.cmp(path, place, shallow=False):
             return place
     raise AssertionError  # numbers do not end
