@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hand_cases import drag
 from scripted_client import decoded
 from small_fields import ball
 from test_viewer import coloured_ball, nobody_left, scripted
-from test_viewer_hands import drag
 from test_viewer_panels import seen
 
 from splatview import Scene, load, save

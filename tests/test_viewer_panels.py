@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ngp_files import made
 from scripted_client import ScriptedClient
-from test_formats_instant_ngp import made
 from test_inspection import sick
 from test_viewer import coloured_ball, nobody_left, scripted
 from test_viewer_world import no_tools
