@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 
 from test_viewer import coloured_ball
@@ -9,6 +10,18 @@ from test_viewer import coloured_ball
 from splatview import Scene
 from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
+
+
+class Negative:
+    """Turns colours over, and takes its time for it."""
+
+    def __init__(self, seconds=0.0):
+        self.seconds, self.frames = seconds, []
+
+    def style(self, frame):
+        self.frames.append(frame)
+        time.sleep(self.seconds)
+        return 255 - frame.rgb8
 
 
 async def shows(client, true, timeout=10.0):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import numpy as np
 import pytest
 from scripted_client import decoded
+from style_steps import Negative
 from test_viewer import coloured_ball, scripted
 
 from splatview import RenderOptions, Scene, open_renderer
@@ -15,18 +15,6 @@ from splatview.scene import Layer
 from splatview.viewer import Viewer, ViewerSettings
 
 OPTIONS = RenderOptions(outputs=("rgb8", "alpha", "depth"))
-
-
-class Negative:
-    """Turns colours over, and takes its time for it."""
-
-    def __init__(self, seconds=0.0):
-        self.seconds, self.frames = seconds, []
-
-    def style(self, frame):
-        self.frames.append(frame)
-        time.sleep(self.seconds)
-        return 255 - frame.rgb8
 
 
 class Broken:

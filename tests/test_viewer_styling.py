@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from style_steps import Negative
 from test_viewer import coloured_ball
 
 from splatview import Camera, RenderOptions, Scene, open_renderer
@@ -17,18 +18,6 @@ from splatview.viewer import styling as module
 from splatview.viewer.styling import Styling
 
 OUTPUTS = ("rgb8", "alpha", "depth")
-
-
-class Negative:
-    """Turns colours over, and takes its time for it."""
-
-    def __init__(self, seconds=0.0):
-        self.seconds, self.frames = seconds, []
-
-    def style(self, frame):
-        self.frames.append(frame)
-        time.sleep(self.seconds)
-        return 255 - frame.rgb8
 
 
 class Held(Negative):
