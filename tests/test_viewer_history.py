@@ -150,8 +150,10 @@ def test_what_a_page_says_is_in_nobody_elses_way(viewer, caplog):
                     await client.set(label, [number] * len(value(client, label)))
                 for label in buttons:
                     await client.press(label)
-            viewer.world.do(ShowLayer("twin", True)).result(60)  # after all that was pressed
-            viewer.world.select(OfLayer("twin")).result(60)
+            await client.set("Splat scale", 0.5)
+            await client.until(lambda: any(session.view.splat_scale == 0.5 for session in viewer.sessions), 60)  # all has arrived
+            await asyncio.wrap_future(viewer.world.do(ShowLayer("twin", True)))  # after all that was pressed
+            await asyncio.wrap_future(viewer.world.select(OfLayer("twin")))
             await other.until(lambda: told(other, "50 selected"), 60)
             await client.set("Exposure", 0.0)
             await client.until(lambda: told(client, "Grades the 50 selected"))
