@@ -41,8 +41,8 @@ class ChangeFlags:
     drop_broken: bool = False
     """Remove the Gaussians with a NaN, an infinite number or a zero quaternion."""
     transform: Annotated[str | None, arg(metavar="MATRIX", help_behavior_hint="")] = None
-    """Move the scene last: a rotation, a uniform scale and a translation as a matrix of 4 x 4 or 3 x 4, row by row: numbers between quotes,
-    or a JSON file that holds it."""
+    """Move the scene last: a rotation, a uniform scale and a translation as a matrix of 4 x 4 or 3 x 4, row by row.
+    Numbers between quotes, or a JSON file that holds it."""
 
     def resolved(self) -> Change:
         """The change that the flags ask for; UserError if one makes no sense."""

@@ -32,8 +32,7 @@ class Command:
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
     """A scene file, or the folder of a training run."""
     target: Annotated[Positional[Path], arg(metavar="TARGET")]
-    """The file to write: .ply, .compressed.ply, .splat, .spz, .sog, .glb, .gltf, or .ingp for a hash-grid field; replaced if it is
-    there."""
+    """The file to write: .ply, .compressed.ply, .splat, .spz, .sog, .glb, .gltf, or .ingp for a field. One that is there is replaced."""
     level: MaybeLevel = None
     """Level of detail of a streamed source, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     spz_version: Literal[3, 4] = 3

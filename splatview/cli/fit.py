@@ -83,7 +83,7 @@ class Command:
     host: str = "127.0.0.1"
     """The address that the page listens on; beyond this machine the printed address carries a token."""
     open: bool = True
-    """Open the page in the default browser."""
+    """Whether the page is opened in the default browser."""
 
     def run(self) -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin: on a machine that others use, too, twice the time

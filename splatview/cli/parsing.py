@@ -53,6 +53,8 @@ def parsed(command: Any, program: str, words: Sequence[str], hint: Hint = lambda
         word = unknown.words[0].partition("=")[0]
         if not word.startswith("-"):
             raise UserError(f"expected nothing more, got {' '.join(unknown.words)!r:.60} ({program} --help)") from None
+        if " " in word:
+            raise UserError(f"{word!r:.60} begins as a flag does: expected ' {word:.60}', with a space first") from None
         close = difflib.get_close_matches(word, _flags(command, program), n=1)
         meant = hint(word) or (f"did you mean {close[0]}?" if close else f"{program} --help tells all")
         raise UserError(f"{word}: there is no such flag; {meant}") from None

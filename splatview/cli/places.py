@@ -28,16 +28,19 @@ class WhereFlags:
     """Where, and how steadily."""
 
     where: Annotated[tuple[str, ...], arg(metavar="PLACE", help_behavior_hint="")] = ()
-    """Of scenes, redraw this and leave the rest as it is: background, depth NEAR FAR (scene units along the view axis; inf is allowed),
-    layer NAME [NAME ...], or selection EXPRESSION: the Gaussians of all layers for which it holds, such as "scale_max > p99 and z < 0.2";
-    without one what is selected in a document. Default: everything."""
+    """Of scenes, redraw this and leave the rest as it is; everything if it is not given:
+    - background
+    - depth NEAR FAR (scene units along the view axis; inf is allowed)
+    - layer NAME [NAME ...]
+    - selection EXPRESSION: the Gaussians of all layers for which it holds, such as "scale_max > p99 and z < 0.2"
+    - selection: what is selected in a document"""
     feather: float = 0.0
     """Soft edge of that, in pixels of a picture 720 lines high."""
     inverted: bool = False
     """Redraw all but that."""
     steady: bool = False
-    """Average the style over frames, which takes out flicker: along the surfaces of scenes, where it is always done; elsewhere of what
-    stands still."""
+    """Average the style over frames, which takes out flicker.
+    Along the surfaces of scenes, where it is always done; elsewhere of what stands still."""
     no_steady: bool = False
     """Not of scenes either."""
     newest: float = Accumulation.floor

@@ -34,8 +34,8 @@ class Command:
     level: MaybeLevel = None
     """Level of detail of streamed scenes, 0 the finest. Default: the finest with at most 20 million Gaussians."""
     depth: bool = False
-    """Also write the depth along the view axis beside each picture: out_depth.npy, float32 in scene units (exact), and out_depth.png,
-    16 bits, thousandths of a scene unit, at most 65.534; 0 where there is nothing."""
+    """Also write the depth along the view axis beside each picture; 0 where there is nothing.
+    out_depth.npy, float32 in scene units (exact), and out_depth.png, 16 bits, thousandths of a scene unit, at most 65.534."""
     alpha: bool = False
     """Leave the background transparent: write RGBA (straight alpha) instead of RGB. Needs .png or .webp."""
     backend: Backend = "auto"

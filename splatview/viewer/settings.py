@@ -27,7 +27,7 @@ class ViewerSettings:
     upload_limit_mb: int = 2048  # the largest file that a page may send; 0: none may
     tls_cert: Path | None = None  # a PEM file: serve https, together with --tls-key
     tls_key: Path | None = None  # a PEM file, not locked by a passphrase
-    open: bool = True  # open the page in the default browser
+    open: bool = True  # whether the page is opened in the default browser
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
