@@ -45,11 +45,9 @@ from splatview.outputs.video import VideoReader
 from splatview.scene import Layer
 from splatview.stream.webcam import Webcam
 from splatview.stylize.filters import FILTERS
-from splatview.stylize.library import Library
 from splatview.stylize.masks import DepthRange, Layers, Mask, Masked, Selection
 from splatview.stylize.temporal import Steady
 from splatview.viewer.desk import sources_of
-from splatview.viewer.styles import SAVED, styles_file
 
 
 def picture(path):
@@ -84,54 +82,7 @@ def path_file(tmp_path):
     return tmp_path / "path.json"
 
 
-# Flags
-
-
-@pytest.mark.parametrize("name", kinds.KINDS)
-def test_every_style_explains_its_flags(capsys, name):
-    with pytest.raises(SystemExit) as exit:
-        stylize("--help", "--style", name)
-    printed = capsys.readouterr().out
-    assert exit.value.code == 0 and all(f"\u2502   {one}" in printed or f" {one} " in printed for one in kinds.KINDS)
-    if name in FILTERS:
-        for field in FILTERS[name].__dataclass_fields__:
-            assert field in printed
-
-
-@pytest.mark.parametrize(
-    ("words", "style"),
-    [
-        (["--style", "oil", "--length", "12", "--relief", "0.2"], FILTERS["oil"](length=12, relief=0.2)),
-        (["--halftone-size", "5", "--inks", "black", "--style=halftone"], FILTERS["halftone"](size=5, inks="black")),
-        (["--passes", "2"], FILTERS["kuwahara"](passes=2)),
-    ],
-)
-def test_flags_of_a_style_are_its_controls(tmp_path, words, style):
-    Image.fromarray(clouds(48, 80)).save(tmp_path / "in.png")
-    assert stylize(tmp_path / "in.png", "-o", tmp_path / "out.png", *words) == 0
-    np.testing.assert_array_equal(picture(tmp_path / "out.png"), style.style(frame(clouds(48, 80))))
-
-
-def test_styles_that_were_saved_in_the_viewer_are_known_by_name(capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    Library(styles_file(), SAVED).save("thick paint", FILTERS["oil"](length=20, relief=0.9))
-    Image.fromarray(clouds(48, 80)).save(tmp_path / "in.png")
-    for words, style in (([], {}), (["--relief", "0.1"], {"relief": 0.1})):
-        assert stylize(tmp_path / "in.png", "-o", tmp_path / "out.png", "--style", "thick paint", *words) == 0
-        expected = FILTERS["oil"](**{"length": 20, "relief": 0.9, **style})
-        np.testing.assert_array_equal(picture(tmp_path / "out.png"), expected.style(frame(clouds(48, 80))))
-    with pytest.raises(SystemExit):
-        stylize("--style", "winter", "--help")  # one that comes with the viewer
-    assert "deep winter" in " ".join(capsys.readouterr().out.replace("\u2502", "").split())
-
-
-def test_a_saved_network_brings_its_file(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    (tmp_path / "negative.onnx").write_bytes(tiny_onnx.mixed(-np.eye(3), (1, 1, 1)))
-    Library(styles_file(), SAVED).save("night", SAVED["onnx"](file=str(tmp_path / "negative.onnx")))
-    Image.fromarray(clouds(64, 96)).save(tmp_path / "in.png")
-    assert stylize(tmp_path / "in.png", "-o", tmp_path / "out.png", "--style", "night", "--values", "0..1") == 0
-    assert np.abs(picture(tmp_path / "out.png").astype(int) - (255 - clouds(64, 96))).max() <= 2
+# What is wrong
 
 
 USER_ERRORS = {
@@ -185,6 +136,7 @@ USER_ERRORS = {
     "cameras of a video": (["{video}", "--camera", "{tmp}/no.json", "-o", "{tmp}/x.mp4"], "--camera is for scenes, and"),
     "cameras that are none": (["{scene}", "--camera", "{tmp}/f_0000.png", "-o", "{tmp}/x.mp4"], "expected a JSON camera file"),
     "background of a picture": (["{tmp}/f_0000.png", "--background", "red", "-o", "{tmp}/x.png"], "--background is for scenes"),
+    "minus first": (["{scene}", "--where", "selection", "-z > 0", "-o", "{tmp}/x.png"], "expected ' -z > 0', with a space first"),
     "level of a picture": (["{tmp}/f_0000.png", "--level", "0", "-o", "{tmp}/x.png"], "--level is for scenes"),
     "pace of a video": (["{video}", "--fps", "12", "-o", "{tmp}/x.mp4"], "--fps is for scenes and pictures"),
     "feather of nothing": (["{video}", "--feather", "5", "-o", "{tmp}/x.mp4"], "--where"),

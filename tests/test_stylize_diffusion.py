@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,8 +20,10 @@ from splatview import Camera, extras
 from splatview.frame import Frame
 from splatview.stylize import models, prompts, seeds
 from splatview.stylize.catalogue import Choice
-from splatview.stylize.diffusing import Diffusing, Phrase, suited
+from splatview.stylize.diffusing import Diffusing, Phrase, followed, suited
 from splatview.stylize.diffusion import Around, Diffusion
+from splatview.stylize.nature import Nature, nature_of, usual
+from splatview.stylize.noise import CarriedNoise, HashedNoise
 from splatview.stylize.opening import open_diffusion
 from splatview.stylize.parts import Encoded
 from splatview.stylize.pictures import alike, fitting, floats
@@ -229,18 +233,41 @@ def test_pictures_are_drawn_at_about_the_size_in_multiples_of_8(height, width, s
 def test_noise_may_come_with_the_frame(opened, family, ancestral, noises):
     asked, kind = [], {"family": family, "ancestral": ancestral}
 
-    def noise_of(frame, shape):
-        asked.append(shape)
-        return np.asarray(seeds.noise(7, shape))
+    def noise(seed):
+        def of(frame, shape):
+            asked.append((seed, shape))
+            return np.asarray(seeds.noise(seed, shape))
 
-    given_noise = opened(replace(STILL, steps=2), Around(noise_of=noise_of), **kind)
-    for _ in range(2):
-        shown = given_noise.style(a_frame())
-    assert asked == [(4 * noises, 8, 12)]  # once a frame
-    seeded = opened(replace(STILL, steps=2, seed=7), **kind)
-    for _ in range(2):
-        expected = seeded.style(a_frame())
-    assert close_to(shown, expected, 0)
+        return of
+
+    shape = (4 * noises, 8, 12)
+    controls = replace(STILL, steps=2, seed=7, other_seed=8)
+    for share, wanted in ((0.0, [(7, shape)]), (0.3, [(7, shape), (8, shape)])):
+        asked.clear()
+        given_noise, seeded = (opened(replace(controls, seed_mix=share), around, **kind) for around in (Around(noise), None))
+        for _ in range(2):
+            shown, expected = given_noise.style(a_frame()), seeded.style(a_frame())
+        assert asked == wanted and close_to(shown, expected, 0)  # each once a frame
+
+
+@pytest.mark.parametrize("noise", [None, HashedNoise, CarriedNoise])
+def test_a_seed_mixed_with_itself_is_itself(opened, noise):
+    pictures = [opened(replace(STILL, seed=7, other_seed=7, seed_mix=share), Around(noise)).style(a_frame()) for share in (0.0, 0.5)]
+    assert close_to(*pictures, 0)
+
+
+def test_noise_that_sticks_to_the_scene_stays_when_another_is_mixed_in(opened):
+    made = []
+
+    def noise(seed):
+        made.append(seed)
+        return CarriedNoise(seed)
+
+    stylizer = opened(replace(STILL, seed=7, other_seed=8), Around(noise))
+    for share in (0.0, 0.2, 0.9, 0.9):
+        stylizer.take(replace(stylizer.controls, seed_mix=share))
+        stylizer.style(a_frame())
+    assert made == [7, 8]
 
 
 @pytest.mark.parametrize("share", [0, 0.2, 0.5, 1])
@@ -437,6 +464,31 @@ def test_a_model_begins_with_what_suits_it():
     assert suited("turbo").steps == 1 and suited("turbo").guidance == "none" and suited("lcm").steps > 1
     assert suited("lcm", distilled_guidance=True).scale > 3
     assert Diffusing(steps=2.0) == Diffusing(steps=2) and Diffusing(depth=0).hints() == {}
+
+
+@pytest.mark.parametrize(("family", "expected"), [("turbo", suited("turbo")), ("lcm", suited("lcm")), ("plain", suited("lcm"))])
+def test_what_suits_a_model_is_told_before_it_is_loaded(tiny_sd, family, expected):
+    assert usual(str(tiny_sd(family))) == expected
+    if family != "plain":  # it needs a LoRA first
+        stylizer = open_diffusion(Choice(str(tiny_sd(family)), device="cpu"))
+        assert stylizer.controls == stylizer.usual == expected
+        stylizer.close()
+
+
+def test_a_model_that_is_told_its_guidance_is_known_by_its_settings(tiny_sd, tmp_path):
+    folder = shutil.copytree(tiny_sd("lcm"), tmp_path / "told")
+    settings = json.loads((folder / "unet" / "config.json").read_text()) | {"time_cond_proj_dim": 8}
+    (folder / "unet" / "config.json").write_text(json.dumps(settings))
+    assert nature_of(folder) == Nature("lcm", True) and usual(str(folder)).scale == 8
+    assert usual(str(tmp_path / "none")) == Diffusing()
+
+
+def test_numbers_follow_the_model_unless_people_chose_them():
+    turbo, lcm = suited("turbo"), suited("lcm")
+    mine = replace(turbo, strength=0.8, seed=3)
+    assert followed(mine, turbo, lcm) == replace(lcm, strength=0.8, seed=3)
+    assert followed(followed(mine, turbo, lcm), lcm, turbo) == mine
+    assert followed(replace(turbo, steps=4), turbo, lcm) == replace(lcm, steps=4)
 
 
 def test_opening_one_loads_its_model_or_says_what_is_missing(tiny_sd, monkeypatch):

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.xdist_group("diffusion")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     tiny_diffusion.write(folder / "ours" / "tiny")
+    tiny_diffusion.write(folder / "ours" / "vision", "lcm")
     return folder
 
 
@@ -58,7 +59,7 @@ def test_a_model_is_opened_and_redraws_and_its_numbers_are_live(viewer):
 
         await client.set("Kind", "diffusion")
         await client.until(lambda: any("ours/tiny on cpu" in html for html in htmls(client)), 60)
-        assert client.widgets["Model"][1]["options"] == ["ours/tiny"] and client.widgets["Steady"][1]["value"] is True
+        assert client.widgets["Model"][1]["options"] == ["ours/tiny", "ours/vision"] and client.widgets["Steady"][1]["value"] is True
         await client.set("Steady", False)
         await client.set("Stylise", True)
         first = await changed(plain)
@@ -73,6 +74,31 @@ def test_a_model_is_opened_and_redraws_and_its_numbers_are_live(viewer):
 
     first, second, session = scripted(viewer, script)
     assert apart(first, second) > 0.5 and session.styling.figures[0].failed == 0
+
+
+def test_numbers_follow_the_model_but_for_those_that_people_chose(viewer):
+    async def script(client):
+        def numbers():
+            return {name: client.widgets[name][1]["value"] for name in ("Steps", "Guidance", "Strength")}
+
+        async def opened(model):
+            await client.set("Model", model)
+            await client.until(lambda: any(f"{model} on cpu" in html for html in htmls(client)), 60)
+
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        await client.set("Kind", "diffusion")
+        await client.until(lambda: any("ours/tiny on cpu" in html for html in htmls(client)), 60)
+        await client.set("Strength", 0.7)
+        await opened("ours/vision")
+        await client.until(lambda: numbers() == {"Steps": 2, "Guidance": "self", "Strength": 0.7})
+        await client.set("Saved styles", "winter (diffusion)")  # words, and no numbers
+        await client.until(lambda: "deep winter" in client.widgets["Prompt"][1]["value"])
+        assert numbers() == {"Steps": 2, "Guidance": "self", "Strength": 0.7}
+        await client.set("Steps", 4)
+        await opened("ours/tiny")
+        await client.until(lambda: numbers() == {"Steps": 4, "Guidance": "none", "Strength": 0.7})
+
+    scripted(viewer, script)
 
 
 def test_a_page_cannot_name_a_folder_of_the_server(viewer, models):
@@ -110,18 +136,16 @@ def test_numbers_that_change_nothing_are_not_seen_and_seeds_can_be_given(viewer)
         await client.until(lambda: "Kind" in client.widgets and client.arrivals)
         await client.set("Kind", "diffusion")
         await client.until(lambda: any("ours/tiny on cpu" in html for html in htmls(client)), 60)
-        labels = "Not", "Delta", "Depth", "Edges", "Seed mix", "Other seed"
+        labels = "Not", "Delta", "Depth", "Edges"
 
         def seen():
             return {label for label in labels if client.widgets[label][1]["visible"]}
 
-        assert not seen(), "without guidance, ControlNets and noise of the screen"
+        assert not seen(), "without guidance and ControlNets"
         await client.set("Guidance", "initialize")
         await client.until(lambda: seen() == {"Not", "Delta"})
         await client.set("Guidance", "full")
         await client.until(lambda: seen() == {"Not"})
-        await client.set("Grain sticks to", "the screen")
-        await client.until(lambda: seen() == {"Not", "Seed mix", "Other seed"})
         await client.set("Seed", 7)
         async with asyncio.timeout(10):
             while viewer.sessions[0].styling.stylizer._stylizer.controls.seed != 7:

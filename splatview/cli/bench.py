@@ -31,7 +31,6 @@ from splatview.scene import Scene
 F = TypeVar("F")
 
 SIZES = (Size(640, 360), Size(1280, 720), Size(1920, 1080))
-DIFFUSION = "diffusion"  # among the styles
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,8 @@ class Command(Generic[F]):
     noises: Annotated[int | None, arg(metavar="NUMBER", help_behavior_hint="")] = None
     """Of --style diffusion: how many noises the mean that its pictures are held against is taken of. Default: 16."""
     models: bool = False
-    """Measure diffusion models instead: those that are here, of many steps, few and one. SCENE is the bundled stage, as splats and as a
-    field, if none is given, and 256x256 (with a GPU 512x512) the size that models draw at."""
+    """Measure diffusion models instead: those that are here, of many steps, few and one.
+    SCENE is the bundled stage, as splats and as a field, if none is given, and 256x256 (with a GPU 512x512) the size they draw at."""
     random_weights: bool = False
     """With --models: all of them in their true sizes with random weights. They are as fast, and nothing to look at."""
     backend: Backend = "auto"
@@ -79,8 +78,8 @@ class Command(Generic[F]):
             raise UserError("--models and --stylize measure different things: expected one of them")
         if self.random_weights and not self.models:
             raise UserError("--random-weights are of models: expected --models, too")
-        if self.noises is not None and (self.style != DIFFUSION or self.noises < 1):
-            raise UserError(f"--noises: expected 1 or more, with --stylize --style {DIFFUSION}, got {self.noises}")
+        if self.noises is not None and (self.style != kinds.DIFFUSION or self.noises < 1):
+            raise UserError(f"--noises: expected 1 or more, with --stylize --style {kinds.DIFFUSION}, got {self.noises}")
         if self.frames is not None and self.frames < (least := 2 if self.stylize else 1):
             raise UserError(f"--frames: expected {least} or more, got {self.frames}")
         if self.json is not None and not (self.json.absolute().parent.is_dir() and os.access(self.json.absolute().parent, os.W_OK)):
@@ -105,9 +104,9 @@ class Command(Generic[F]):
         style: Any
         noise, noises = grain.Switched(), self.noises or grain.NOISES
         with waiting(f"opening {self.style}"), users_fault(ValueError, OSError, MissingExtra):
-            if self.style == DIFFUSION:
+            if self.style == kinds.DIFFUSION:
                 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin on cores that others need
-                style = kinds.diffusion(kinds.controls_of(DIFFUSION, self.look), self.look, noise)
+                style = kinds.diffusion(kinds.controls_of(kinds.DIFFUSION, self.look), self.look, lambda seed: noise)
             else:
                 style = flicker.style_of(self.style, self.look)
         size = self.viewpoint.size or SIZE
@@ -117,14 +116,14 @@ class Command(Generic[F]):
         with waiting("steadying") as tell, ExitStack() as opened:
             if hasattr(style, "close"):
                 opened.callback(style.close)
-            if self.style == DIFFUSION:
+            if self.style == kinds.DIFFUSION:
                 rows = grain.measure(frames, motions, style, noise, noises, tell)
             else:
                 rows = flicker.measure(frames, motions, style, tell)
         moved = sum(motion.pixels for motion in motions) / len(motions)
         more = "" if flicker.flickers(style) else " with noise"
         print(f"{self.style}{more}, {len(frames)} frames of {size}, {moved:.1f} pixels from one to the next")
-        explained = grain.EXPLAINED.format(noises=noises) if self.style == DIFFUSION else flicker.explained(style)
+        explained = grain.EXPLAINED.format(noises=noises) if self.style == kinds.DIFFUSION else flicker.explained(style)
         flicker.print_table(rows, explained)
         return {"style": self.style, "width": size.width, "height": size.height, "pixels": moved, "ways": [asdict(row) for row in rows]}
 
@@ -158,5 +157,5 @@ def print_rows(what: str, backend: str, rows: list[Measurement]) -> None:
 def command(arguments: Sequence[str]) -> Any:
     """The command with the flags of the style that the arguments name."""
     name = kinds.chosen(arguments, flicker.PAINTERLY)
-    flags = Nothing if name == flicker.PAINTERLY else kinds.flags_of(name, without=("grain",))
+    flags = Nothing if name == flicker.PAINTERLY else kinds.flags_of(name, arguments, without=("grain",))
     return Command[flags]  # pyright: ignore[reportInvalidTypeArguments]

@@ -20,6 +20,7 @@ from splatview.stylize.catalogue import DEFAULT, Choice
 from splatview.stylize.controls import sliders
 from splatview.stylize.diffusing import Diffusing, phrases_of, text_of
 from splatview.stylize.filters import FILTERS
+from splatview.stylize.nature import usual
 from splatview.stylize.noise import CarriedNoise, HashedNoise, Noise
 from splatview.stylize.onnx_style import Channels, Declared, Redrawing, Values, open_onnx
 from splatview.stylize.opening import PACKAGES, open_diffusion
@@ -27,6 +28,7 @@ from splatview.stylize.opening import PACKAGES, open_diffusion
 if TYPE_CHECKING:
     from splatview.stylize.diffusion import Diffusion
 
+DIFFUSION = "diffusion"
 TAKEN = ("size",)  # names of flags of the command: a style's own carries its name, --halftone-size
 
 Accelerator = Literal["auto", "eager", "compile", "graphs", "tensorrt"]  # as `acceleration` has it, which needs PyTorch
@@ -77,31 +79,39 @@ class Kind:
 
 def chosen(arguments: Sequence[str], usual: str = "") -> str:
     """The style that a command line names, before anything else of it is read; `usual` (the first one) if it names none."""
-    name, words = usual or next(iter(KINDS)), iter(arguments)
+    return _given(arguments, "--style", usual or next(iter(KINDS)))
+
+
+def _given(arguments: Sequence[str], flag: str, usual: str) -> str:
+    """What a command line gives to `flag`, before anything else of it is read."""
+    found, words = usual, iter(arguments)
     for word in words:
-        if word == "--style":
-            name = next(words, "")
-        elif word.startswith("--style="):
-            name = word.removeprefix("--style=")
-    return name
+        if word == flag:
+            found = next(words, "")
+        elif word.startswith(f"{flag}="):
+            found = word.removeprefix(f"{flag}=")
+    return found
 
 
-def flags_of(name: str, without: Sequence[str] = ()) -> type:
-    """The flags of the style `name`, but for those `without`; UserError if there is none such."""
-    key, kind, usual = _known(name)
+def flags_of(name: str, arguments: Sequence[str], without: Sequence[str] = ()) -> type:
+    """The flags of the style `name`, but for those `without`; UserError if there is none such.
+
+    What is usual is what suits the model that `arguments` name.
+    """
+    key, kind, usual = _known(name, _given(arguments, "--model", DEFAULT))
     return kind.flags(key, usual, without)
 
 
 def opened(name: str, flags: Any) -> Stylizer:
     """The stylizer of the style `name`; UserError if it cannot be had, or a number is none of its."""
-    key, kind, usual = _known(name)
+    key, kind, usual = _known(name, getattr(flags, "model", DEFAULT))
     with users_fault(ValueError, OSError, ImportError):
         return kind.open(kind.value(key, flags, usual), flags)
 
 
 def controls_of(name: str, flags: Any) -> Any:
     """The controls of the style `name` that `flags` tell; UserError for a number that is none of its."""
-    key, kind, usual = _known(name)
+    key, kind, usual = _known(name, getattr(flags, "model", DEFAULT))
     with users_fault(ValueError):
         return kind.value(key, flags, usual)
 
@@ -122,20 +132,23 @@ def with_flag(flag: str) -> list[str]:
     return [name for name, kind in KINDS.items() if any(shown(name, one.name) for one in fields(kind.flags(name, kind.controls())))]
 
 
-def _known(name: str) -> tuple[str, Kind, Any]:
-    """The name of the kind of a style, the kind, and the usual controls: those it comes with, or those that somebody saved."""
+def _known(name: str, model: str) -> tuple[str, Kind, Any]:
+    """The name of the kind of a style, the kind, and the usual controls: what suits the `model` of diffusion, or what somebody saved."""
     if name in KINDS:
-        return name, KINDS[name], KINDS[name].controls()
+        return name, KINDS[name], usual(model) if name == DIFFUSION else KINDS[name].controls()
     if name.lower().endswith(".onnx"):
         return "onnx", replace(KINDS["onnx"], more=partial(_network_flags, model=Path(name))), Redrawing()
-    from splatview.stylize.library import Library
-    from splatview.viewer.styles import SAVED, styles_file
+    from splatview.stylize.library import Library, looked
+    from splatview.viewer.styles import SAVED, label_of, styles_file
 
     library = Library(styles_file(), SAVED)
     with users_fault(ValueError, OSError):
         names = library.names()
-        if name in names:
-            value = library.load(name)
+        labels = {label_of(one, kind): one for one, kind in library.kinds().items()}  # for names that kinds have, too
+        if name in names or name in labels:
+            value = library.load(labels.get(name, name))
+            if type(value) is Diffusing:
+                value = looked(usual(model), value)
             return next((key, kind, value) for key, kind in KINDS.items() if type(value) is kind.controls)
     known = [*KINDS, *(one for one in names if one not in KINDS)]
     close = difflib.get_close_matches(name, known, n=1)
@@ -174,12 +187,11 @@ def _diffusion_flags(value: Diffusing) -> Sequence[Flag]:
 
 
 def _diffusion(controls: Diffusing, flags: Any) -> Stylizer:
-    noise = {"surfaces": CarriedNoise, "world": HashedNoise}.get(flags.grain)
-    return diffusion(controls, flags, noise(controls.seed) if noise else None)
+    return diffusion(controls, flags, {"surfaces": CarriedNoise, "world": HashedNoise}.get(flags.grain))
 
 
-def diffusion(controls: Diffusing, flags: Any, noise: Noise | None) -> Diffusion:
-    """The diffusion stylizer that `flags` tell, with its noise from `noise`."""
+def diffusion(controls: Diffusing, flags: Any, noise: Callable[[int], Noise] | None) -> Diffusion:
+    """The diffusion stylizer that `flags` tell, with noise that `noise` makes of seeds (None: fixed to the screen)."""
     choice = Choice(flags.model, flags.vae, tuple(map(_lora, flags.lora)), flags.controlnet, flags.device)
     need("the diffusion stylizer", "stylize", *PACKAGES)
     for name in (flags.model, *([flags.vae] if flags.vae else ())):
@@ -210,5 +222,5 @@ KINDS: dict[str, Kind] = {
         _network_flags,
         ("file",),
     ),
-    "diffusion": Kind("A diffusion model, told in words.", Diffusing, _diffusion, _diffusion_flags, ("prompt", "transition")),
+    DIFFUSION: Kind("A diffusion model, told in words.", Diffusing, _diffusion, _diffusion_flags, ("prompt", "transition")),
 }

@@ -43,6 +43,8 @@ F = TypeVar("F")
 BROWSER = "browser"
 RATE = Fraction(30)  # frames a second, of what has none of its own
 SLIDES = Fraction(1, 2)  # of pictures in the browser
+HOW = f"""How to redraw: one of these, an .onnx file, or one of the viewer's saved styles ('winter', or 'ink (diffusion)'):
+{kinds.overview()}"""
 ROUND = 10  # seconds once around a scene
 PORT = 8080
 
@@ -60,7 +62,7 @@ class PageFlags:
     tls_key: Annotated[Path | None, MAYBE_FILE] = None
     """A PEM file, not locked by a passphrase."""
     open: bool = True
-    """Open the page in the default browser."""
+    """Whether the page is opened in the default browser."""
 
     def tls(self) -> ssl.SSLContext | None:
         """What https needs; None: http is served. UserError if the files are no use."""
@@ -103,17 +105,14 @@ class Command(Generic[F]):
     output: Annotated[Path, arg(aliases=["-o"], metavar="OUTPUT", help_behavior_hint="")] = Path(BROWSER)
     """A video (.mp4, .mov, .mkv, .webm), a picture (.png, .jpg, .webp; several are numbered, as in out_%04d.png), or a folder of pictures.
     Default: browser, a page that shows the style and the original side by side until Ctrl+C."""
-    style: Annotated[
-        str,
-        arg(metavar="NAME", help=f"How to redraw, an .onnx file, or the name of a style that was saved in the viewer:\n{kinds.overview()}"),
-    ] = next(iter(kinds.KINDS))
+    style: Annotated[str, arg(metavar="NAME", help=HOW)] = next(iter(kinds.KINDS))
     fps: Annotated[float | None, MAYBE_NUMBER] = None
     """Frames a second, of scenes and pictures. Default: 30; of pictures in the browser one in two seconds."""
     frames: Annotated[int | None, MAYBE_NUMBER] = None
     """How many frames at most. Default: all; once around a scene 300."""
     live: bool = False
-    """Take a file as if it came in just now: frames go by the clock, and those that come too soon for the style are dropped. In the browser
-    it is always so, and over and over."""
+    """Take a file as if it came in just now: frames go by the clock, and those that come too soon for the style are dropped.
+    In the browser it is always so, and over and over."""
     places: OmitArgPrefixes[WhereFlags] = field(default_factory=WhereFlags)
     page: OmitArgPrefixes[PageFlags] = field(default_factory=PageFlags)
     scene: OmitArgPrefixes[SceneFlags] = field(default_factory=SceneFlags)
@@ -277,7 +276,7 @@ class Command(Generic[F]):
 
 def command(arguments: Sequence[str]) -> Any:
     """The command with the flags of the style that the arguments name."""
-    return Command[kinds.flags_of(kinds.chosen(arguments))]  # pyright: ignore[reportInvalidTypeArguments]
+    return Command[kinds.flags_of(kinds.chosen(arguments), arguments)]  # pyright: ignore[reportInvalidTypeArguments]
 
 
 def hint(flag: str) -> str:

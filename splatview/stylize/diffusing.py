@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import get_args
 
 from splatview.stylize.controls import check, slider
@@ -85,3 +85,9 @@ def suited(family: Family, distilled_guidance: bool = False) -> Diffusing:
     if distilled_guidance:
         return Diffusing(steps=2, scale=8.0)
     return Diffusing() if family == "turbo" else Diffusing(steps=2, guidance="self")
+
+
+def followed(controls: Diffusing, before: Diffusing, now: Diffusing) -> Diffusing:
+    """`controls` for another model: what is as it suited the one `before` is as it suits the one of `now`; what people chose stays."""
+    same = [one.name for one in fields(now) if getattr(controls, one.name) == getattr(before, one.name)]
+    return replace(controls, **{name: getattr(now, name) for name in same})

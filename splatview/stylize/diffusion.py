@@ -24,20 +24,19 @@ from splatview.stylize.denoise import Asked, Entering, Levels, StreamBatch
 from splatview.stylize.diffusing import Diffusing, suited
 from splatview.stylize.guidance import Guidance
 from splatview.stylize.hints import HINTS
+from splatview.stylize.noise import Noise
 from splatview.stylize.parts import Model
 from splatview.stylize.pictures import alike, blended, fitting, floats, rounded, sized
 from splatview.stylize.prompts import Prompts, Told, Wanted
 from splatview.stylize.schedule import at_indices, timesteps
 from splatview.stylize.similar import Similar
 
-Noise = Callable[[Frame, tuple[int, int, int]], Any]  # a frame, [C, h, w] -> Gaussian noise of that shape, array or tensor
-
 
 @dataclass(frozen=True, eq=False)
 class Around:
     """What a stylizer is given beside its model."""
 
-    noise_of: Noise | None = None  # None: fixed noise of the seeds; it is asked for C channels, for each step that takes fresh noise
+    noise: Callable[[int], Noise] | None = None  # by its seed: it is asked for C channels for each step that takes fresh noise. None: fixed
     similar: Similar | None = None  # of frames from outside
     accelerator: Accelerator = "auto"
     clock: Callable[[], float] = time.monotonic  # seconds
@@ -58,9 +57,11 @@ class Diffusion:
         self._around = around or Around()
         self._acceleration = Acceleration(model, ways(self._around.accelerator, model))
         model = self._model = self._acceleration.model
-        self.controls = controls or suited(model.family, model.distilled_guidance)
+        self.usual = suited(model.family, model.distilled_guidance)
+        self.controls = controls or self.usual
         self._prompts = Prompts(model.encode_text, _wanted(self.controls), self._around.clock, model.unwanted)
         self._buffer = Buffer(StreamBatch(model.unet, model.prediction))
+        self._grains: dict[int, Noise] = {}  # by seed
         self._cache: dict[str, tuple[Any, Any]] = {}  # of each kind of thing the last, with what it was made of
         self._last: tuple[Frame, Any] | None = None  # what was taken last: the frame, and all that its picture depends on
         self._result: Result | None = None
@@ -184,14 +185,18 @@ class Diffusion:
     def _noise(self, frame: Frame, controls: Diffusing, count: int, clean: Tensor) -> Tensor:
         """Noise [count, 1, C, h, w] for the steps of `frame`, which is `clean` [1, C, h, w]."""
         _, channels, height, width = shape = (count, *clean.shape[1:])
-        device = clean.device
-        if self._around.noise_of is not None:
-            noise = self._around.noise_of(frame, (count * channels, height, width))
+        kind, seed, other = self._around.noise, controls.seed, controls.other_seed
+        share = controls.seed_mix if other != seed else 0.0
+
+        def of(seed: int) -> Tensor:
+            noise = seeds.noise(seed, shape) if kind is None else self._grains[seed](frame, (count * channels, height, width))
             return self._sent(noise).float().view(count, 1, channels, height, width)
-        key = (controls.seed, controls.other_seed, controls.seed_mix, shape)
-        one = lambda seed: seeds.noise(seed, shape).to(device)[:, None]
-        mix = lambda: seeds.mixed(one(key[0]), one(key[1]), key[2]) if key[2] else one(key[0])
-        return self._kept("noise", key, mix)
+
+        make = lambda: seeds.mixed(of(seed), of(other), share) if share else of(seed)
+        if kind is None:
+            return self._kept("noise", (seed, other, share, shape), make)
+        self._grains = {one: self._grains.get(one) or kind(one) for one in ((seed, other) if share else (seed,))}
+        return make()
 
     def _hints(self, controls: Diffusing, frame: Frame) -> Mapping[str, float]:
         """The ControlNets that work on `frame`, with their scales."""

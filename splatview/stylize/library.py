@@ -131,6 +131,11 @@ class Library:
                 raise
 
 
+def looked(controls: Diffusing, look: Diffusing) -> Diffusing:
+    """`look`, if people saved it; of those that come with splatview only the words, with the numbers of `controls`."""
+    return replace(controls, prompt=look.prompt, negative=look.negative) if look in BUILT_IN.values() else look
+
+
 def randomised(controls: Diffusing, random: np.random.Generator) -> Diffusing:
     """Another look, with other noise: one or two of those that come with splatview, changing as much as is fun. The rest stays."""
     looks = random.permutation(list(LOOKS.values()))[: 1 + int(random.integers(2))]

@@ -27,9 +27,9 @@ from splatview.stylize import hub, tiny_autoencoder, weights
 from splatview.stylize.catalogue import KNOWN, LCM_LORA, SMALL_VAE, Base, Choice, name_of
 from splatview.stylize.denoise import Prediction
 from splatview.stylize.hints import HINTS
+from splatview.stylize.nature import nature_of
 from splatview.stylize.networks import Decoder, Denoiser, Encoder, Texts
 from splatview.stylize.parts import Codec, Model
-from splatview.stylize.schedule import Family
 
 FITS: dict[int, Base] = {768: "sd15", 1024: "sd21", 2048: "sdxl"}  # by the width of the tokens that a denoiser takes
 
@@ -47,7 +47,8 @@ def load(choice: Choice) -> Model:
         network = _part(UNet2DConditionModel, folder / "unet", dtype)
         config = _json(folder / "scheduler" / "scheduler_config.json")
         base = FITS.get(network.config.cross_attention_dim, "sdxl" if len(texts.encoders) > 1 else "sd15")
-        family = _family(config, network)
+        nature = nature_of(folder)
+        family = nature.family
         loras = choice.loras if family or choice.plain else (*_quick(base, choice), *choice.loras)
         _fuse(network, texts, loras)
         codec, notes = _codec(choice, folder, base, device)
@@ -71,7 +72,7 @@ def load(choice: Choice) -> Model:
         prediction,
         device,
         frozenset(nets),
-        network.config.time_cond_proj_dim is not None,
+        nature.distilled_guidance,
         family == "turbo" and config.get("_class_name") == "EulerAncestralDiscreteScheduler",
         nothing_is_zeros,
         notes,
@@ -124,13 +125,6 @@ def _texts(folder: Path, dtype: torch.dtype) -> Texts:
         if len(tokenizer) != encoder.config.vocab_size:
             raise ValueError(f"its tokenizer has {len(tokenizer)} words, its text encoder {encoder.config.vocab_size}")
     return Texts(tokenizers, encoders)
-
-
-def _family(config: Mapping[str, Any], network: Any) -> Family | None:
-    """What a model was distilled as; None: it was not."""
-    if config.get("_class_name") == "LCMScheduler" or network.config.time_cond_proj_dim is not None:
-        return "lcm"
-    return "turbo" if config.get("timestep_spacing") == "trailing" else None
 
 
 def _quick(base: Base, choice: Choice) -> tuple[tuple[str, float], ...]:

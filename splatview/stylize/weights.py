@@ -63,7 +63,7 @@ def kind_of(folder: Path) -> Kind | None:
         return "lora"
     if list(folder.glob("*_encoder.pth")) and list(folder.glob("*_decoder.pth")):
         return "vae"
-    name = str(_json(folder / "config.json").get("_class_name", ""))
+    name = str(settings(folder / "config.json").get("_class_name", ""))
     return "controlnet" if name == "ControlNetModel" else "vae" if name.startswith("Autoencoder") else None
 
 
@@ -102,7 +102,7 @@ def _lacking(folder: Path, kind: Kind | None) -> Iterator[str]:
     if kind is None:
         yield "expected model_index.json (a pipeline), config.json (an autoencoder or a ControlNet) or a LoRA"
     elif kind == "pipeline":
-        index = _json(folder / INDEX)
+        index = settings(folder / INDEX)
         for part in [*NEEDED, *(part for part in MAYBE if isinstance(told := index.get(part), list) and told and told[0])]:
             yield from _lacking_part(folder, part)
     elif kind != "lora" and not (list(folder.glob("*.safetensors")) or list(folder.glob("*.pth"))):
@@ -121,8 +121,8 @@ def _lacking_part(folder: Path, part: str) -> Iterator[str]:
         yield f"{part}: expected config.json and weights (.safetensors)"
 
 
-def _json(path: Path) -> Mapping[str, Any]:
-    """The object in a JSON file; empty if there is none."""
+def settings(path: Path) -> Mapping[str, Any]:
+    """What is in a JSON file of settings, by name; nothing if it is not there, or is something else."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -20,6 +20,11 @@ def kind_of(controls: Any) -> str:
     return next((kind for kind, made in SAVED.items() if type(controls) is made), DIFFUSION)
 
 
+def label_of(name: str, kind: str) -> str:
+    """What lists and command lines call the style `name` of a `kind`."""
+    return f"{name} ({kind})"
+
+
 class Styles(Library):
     """Those of `styles_file`. Any thread may call it."""
 

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from splatview.extras import MissingExtra
-from splatview.frame import Frame
 from splatview.stylize import hub
 from splatview.stylize.catalogue import DEFAULT, KNOWN, Choice
-from splatview.stylize.diffusing import Diffusing, phrases_of, text_of
-from splatview.stylize.library import randomised
+from splatview.stylize.diffusing import Diffusing, followed, phrases_of, text_of
+from splatview.stylize.library import looked, randomised
 from splatview.stylize.noise import CarriedNoise, HashedNoise
 from splatview.stylize.opening import open_diffusion
 from splatview.viewer.page import Page
@@ -47,6 +46,7 @@ class Diffuser:
         self._page, self._changed, self._lock = page, changed, lock
         self.stylizer: Diffusion | None = None
         self.controls = Diffusing()
+        self._usual: Diffusing | None = self.controls  # what suits the model; None: the numbers were saved, whatever suits it
         self._opening: Asked | None = None
         self._hints: frozenset[str] = frozenset()  # of the ControlNets that go with the model
         self._closed = False
@@ -91,7 +91,8 @@ class Diffuser:
 
     def surprise(self) -> None:
         """Another look."""
-        self.show(randomised(self.controls, np.random.default_rng()))
+        self._put(randomised(self.controls, np.random.default_rng()))
+        self._turned(self.controls)
 
     def show_figures(self) -> None:
         """Tell where the model is."""
@@ -105,17 +106,23 @@ class Diffuser:
             end(self.stylizer)
 
     def put(self, controls: Diffusing) -> None:
-        """Put `controls` into the widgets; the size stays, as it is what a frame costs."""
-        self.controls = replace(controls, size=self.controls.size)
+        """Put what was saved into the widgets; the size stays, as it is what a frame costs."""
+        found = looked(self.controls, controls)
+        if found is controls:
+            self._usual = None
+        self._put(replace(found, size=self.controls.size))
+
+    def show(self, controls: Diffusing) -> None:
+        """Put what was saved into the widgets, and draw with it."""
+        self.put(controls)
+        self._turned(self.controls)
+
+    def _put(self, controls: Diffusing) -> None:
+        self.controls = controls
         for handle, text in ((self._prompt, text_of(controls.prompt)), (self._negative, controls.negative)):
             if handle.value != text:
                 handle.value = text
         self._show_numbers()
-
-    def show(self, controls: Diffusing) -> None:
-        """Put `controls` into the widgets, and draw with them."""
-        self.put(controls)
-        self._turned(self.controls)
 
     # What the thread does that opens models.
 
@@ -139,6 +146,9 @@ class Diffuser:
                 end(stylizer)
             else:
                 before, self.stylizer = self.stylizer, stylizer
+                if self._usual is not None:
+                    self.controls = followed(self.controls, self._usual, stylizer.usual)
+                self._usual = stylizer.usual
                 stylizer.take(self.controls)  # they may be others by now
                 self.show_figures()
                 self._show_numbers()
@@ -172,8 +182,7 @@ class Diffuser:
         accelerator: Any = way
         if grain == "the screen":
             return Around(accelerator=accelerator)
-        noise = Seeded(HashedNoise if grain == "places in the world" else CarriedNoise, lambda: self.controls.seed)
-        return Around(noise, accelerator=accelerator)
+        return Around(HashedNoise if grain == "places in the world" else CarriedNoise, accelerator=accelerator)
 
     def _turned(self, controls: Diffusing) -> None:
         self.controls = controls
@@ -187,7 +196,6 @@ class Diffuser:
         guidance = self.controls.guidance
         idle = {"depth", "edges"} - self._hints
         idle |= {"delta"} if guidance not in ("self", "initialize") else set()
-        idle |= {"other_seed", "seed_mix"} if self._grain.value != "the screen" else set()  # what sticks to the scene has one seed
         show_if(guidance in ("full", "initialize"), self._negative)
         self._first.show(self.controls)
         self._more.show(self.controls, idle)
@@ -197,17 +205,3 @@ def end(stylizer: Any) -> None:
     """Close a stylizer, if it is one that has to be closed, on a thread of its own: it waits for what it is encoding or compiling."""
     if (close := getattr(stylizer, "close", None)) is not None:
         threading.Thread(target=close, name="splatview-end", daemon=True).start()
-
-
-class Seeded:
-    """Noise of a seed that may change: then it begins anew."""
-
-    def __init__(self, kind: Callable[[int], Any], seed: Callable[[], int]) -> None:
-        self._kind, self._seed = kind, seed
-        self._made: tuple[int, Any] | None = None
-
-    def __call__(self, frame: Frame, shape: tuple[int, int, int]) -> Any:
-        seed = self._seed()
-        if self._made is None or self._made[0] != seed:
-            self._made = seed, self._kind(seed)
-        return self._made[1](frame, shape)

@@ -8,7 +8,7 @@ from typing import Any
 from splatview.viewer.page import Page
 from splatview.viewer.panels.widgets import Question, hear, lines, press, said, show_if
 from splatview.viewer.remembered import Remembered
-from splatview.viewer.styles import Styles
+from splatview.viewer.styles import Styles, label_of
 
 CHOOSE = "choose"
 LABEL = "Style"  # of what is remembered
@@ -40,7 +40,7 @@ class SavedStyles:
             kinds, self._own, text = self._styles.kinds(), self._styles.own(), ""
         except (ValueError, OSError) as error:
             kinds, self._own, text = {}, frozenset(), lines([str(error)])
-        self._named = {f"{name} ({kind})": name for name, kind in kinds.items()}
+        self._named = {label_of(name, kind): name for name, kind in kinds.items()}
         options = (CHOOSE, *self._named)
         if self._saved.options != options:
             self._saved.options = options
