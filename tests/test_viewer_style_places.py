@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 import pytest
-from style_steps import opened, seen, shows, styled, value
+from style_steps import htmls, opened, seen, shows, styled, value
 from test_viewer import nobody_left, scripted
 
-from splatview.edit.operations import Place, Rename
+from splatview.edit.operations import Place, RemoveLayer, Rename
 from splatview.edit.select import Everything
 from splatview.geometry import Similarity
 
@@ -80,7 +80,35 @@ def test_layers_that_come_and_go_are_places_to_choose(viewer):
         await client.until(lambda: client.widgets["Feather"][1]["visible"])
         viewer.world.do(Rename("ball", "globe"))
         await client.until(lambda: "layer globe" in client.widgets["Where"][1]["options"])
+        await client.until(lambda: client.widgets["Where"][1]["value"] == "layer globe")
+        viewer.world.do(RemoveLayer("globe"))
         await client.until(lambda: client.widgets["Where"][1]["value"] == "everywhere")
+        assert "layer globe" not in client.widgets["Where"][1]["options"]
+
+    scripted(viewer, script)
+
+
+def test_a_style_stays_on_a_layer_that_is_renamed_and_back(viewer):
+    async def script(client):
+        await opened(client)
+        await client.set("Background", (0, 200, 0))
+        await client.set("Stylise", True)
+        await client.set("Colour", 0)
+        await client.set("Where", "layer ball")
+        await client.until(lambda: seen(client, "Keep it there, and choose another"))
+        await client.press("Keep it there, and choose another")
+        await client.set("Kind", "pencil")
+
+        def both(now):
+            return now.shape == (180, 320, 3) and np.ptp(now[80:100, 150:170], -1).mean() < 12 and now[:20, :20].min() > 150
+
+        await shows(client, both)
+        viewer.world.do(Rename("ball", "globe"))
+        await client.until(lambda: any("layer globe: kuwahara" in html for html in htmls(client)))
+        await shows(client, both)
+        viewer.world.undo()
+        await client.until(lambda: any("layer ball: kuwahara" in html for html in htmls(client)))
+        await shows(client, both)
 
     scripted(viewer, script)
 
@@ -152,7 +180,7 @@ def test_where_nothing_is_selected_that_is_told(viewer):
     scripted(viewer, script)
 
 
-def test_a_layer_that_moves_keeps_its_style_and_what_was_averaged_of_it(viewer):
+def test_a_layer_that_moves_or_is_renamed_keeps_its_style_and_what_was_averaged_of_it(viewer):
     async def script(client):
         await opened(client)
         await client.set("Where", "layer ball")
@@ -164,6 +192,10 @@ def test_a_layer_that_moves_keeps_its_style_and_what_was_averaged_of_it(viewer):
         await client.rest()
         assert session.styling.stylizer is before
         viewer.world.do(Rename("ball", "globe")).result(5)
+        await client.until(lambda: value(client, "Where") == "layer globe")
+        await client.rest()
+        assert session.styling.stylizer is before
+        viewer.world.do(RemoveLayer("globe")).result(5)
         await client.until(lambda: session.styling.stylizer is not before)
 
     scripted(viewer, script)

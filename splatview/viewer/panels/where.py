@@ -31,6 +31,7 @@ class Where:
         self._session, self._world, self._changed = session, studio.world, changed
         self._pinned: list[tuple[str, Mask, Stylizer, str]] = []  # where, exactly, what, and what it is called
         self._drawn: tuple[Layers | None, ...] = ()  # the layers that masks are of
+        self._contents = self._layered()
         radius = RADIUS / studio.placing.scale
         step = 10.0 ** floor(log10(radius / 20))
         self._far_is_new = True
@@ -55,12 +56,12 @@ class Where:
 
     def show(self) -> bool:
         """The scene is another one; whether other layers are redrawn now."""
-        places = self._places()
+        places, renamed = self._places(), self._renamed()
+        self._pinned = [(renamed.get(where, where), *rest) for where, *rest in self._pinned]
         if self._where.options != places:
-            chosen = self._where.value
+            chosen = renamed.get(self._where.value, self._where.value)
             self._where.options = places
-            if chosen not in places:
-                self._where.value = EVERYWHERE
+            self._where.value = chosen if chosen in places else EVERYWHERE
         self.show_widgets()
         return self._layers() != self._drawn
 
@@ -114,6 +115,17 @@ class Where:
     def _layer(self, where: str) -> Layers | None:
         name = where.removeprefix(LAYER)
         return Layers.named(self._world.scene, [name]) if name != where and name in self._world.scene.layers else None
+
+    def _layered(self) -> dict[str, object]:
+        """What is in the layers, by place."""
+        return {LAYER + name: layer.content for name, layer in self._world.scene.layers.items()}
+
+    def _renamed(self) -> dict[str, str]:
+        """The places of layers that have another name since this was asked before, and what they are by now."""
+        before, now = self._contents, self._layered()
+        self._contents = now
+        gone, come = before.keys() - now.keys(), now.keys() - before.keys()
+        return {old: new for old in gone for new in come if now[new] is before[old]}
 
     def _layers(self) -> tuple[Layers | None, ...]:
         return tuple(self._layer(where) for where in (self._where.value, *(one[0] for one in self._pinned)))
