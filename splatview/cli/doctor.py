@@ -1,38 +1,59 @@
-"""`splatview doctor`: which backends work on this machine, and why not."""
+"""`splatview doctor`: which backends and styles work on this machine, and why not."""
 
 from __future__ import annotations
 
 import json
 import platform
 from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
 
 import splatview
+from splatview.cli.doctor_styles import VIDEOS, styles
 from splatview.render import Backend
 from splatview.render.backends import Check
 
 
 @dataclass(frozen=True)
 class Command:
-    """Tell which backends work on this machine and, where one does not, why not and what to do. Each that can draws a small picture."""
+    """Tell which backends and styles work on this machine and, where one does not, why not and what to do.
+
+    Each backend that can draws a small picture.
+    """
 
     json: bool = False
     """Print JSON instead of text, for scripts."""
 
     def run(self) -> None:
-        checks = {"cpu": cpu(), "cuda": cuda()}
-        works = {name: all(check.works for check in part) for name, part in checks.items()}
+        backends, kinds = {"cpu": cpu(), "cuda": cuda()}, styles()
         if self.json:
-            found = {name: {"works": works[name], "checks": [asdict(check) for check in part]} for name, part in checks.items()}
-            print(json.dumps({"splatview": splatview.__version__, "python": platform.python_version(), "backends": found}, indent=2))
+            found = {name: {kind: told(checks) for kind, checks in of.items()} for name, of in (("backends", backends), ("styles", kinds))}
+            print(json.dumps({"splatview": splatview.__version__, "python": platform.python_version(), **found}, indent=2))
             return
         print(f"splatview {splatview.__version__}, Python {platform.python_version()}, {platform.machine()}")
-        for name, part in checks.items():
-            print(f"\nbackend {name}: {'works' if works[name] else 'does not work here'}")
-            for check in part:
-                print(f"  {'ok' if check.works else 'no':<3} {check.what}: {check.found}")
-                if not check.works:
-                    print(f"      to do: {check.advice}")
-        print(f"\n--backend auto takes {'cuda' if works['cuda'] else 'cpu'}")
+        for name, checks in backends.items():
+            show(f"backend {name}", checks)
+        print(f"\n--backend auto takes {'cuda' if works(backends['cuda']) else 'cpu'}")
+        for name, checks in kinds.items():
+            show(name if name == VIDEOS else f"style {name}", checks)
+
+
+def works(checks: list[Check]) -> bool:
+    return all(check.works for check in checks)
+
+
+def told(checks: list[Check]) -> dict[str, Any]:
+    """For scripts."""
+    return {"works": works(checks), "checks": [asdict(check) for check in checks]}
+
+
+def show(what: str, checks: list[Check]) -> None:
+    """And for people."""
+    print(f"\n{what}: {'works' if works(checks) else 'does not work here'}")
+    for check, following in pairwise([*checks, None]):
+        print(f"  {'ok' if check.works else 'no':<3} {check.what}: {check.found}")
+        if not check.works and (following is None or following.works or following.advice != check.advice):
+            print(f"      to do: {check.advice}")
 
 
 def cpu() -> list[Check]:

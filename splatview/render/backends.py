@@ -49,10 +49,10 @@ def driver() -> Check:
     return Check(what, True, f"{name.value.decode()}{more}, driver for CUDA {number.value // 1000}.{number.value % 1000 // 10}")
 
 
-def installed(package: str, name: str) -> Check:
+def installed(package: str, name: str, advice: str = INSTALL) -> Check:
     """Whether a package is installed; it is not imported."""
     if find_spec(package) is None:
-        return Check(name, False, "not installed", INSTALL)
+        return Check(name, False, "not installed", advice)
     try:
         return Check(name, True, version(package))
     except PackageNotFoundError:  # a folder on the path
