@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -232,6 +233,49 @@ def test_what_nobody_sees_of_a_picture_does_not_run_into_the_rest(tmp_path):
     Image.fromarray(rgba).save(tmp_path / "half.png")
     assert stylize(tmp_path / "half.png", "-o", tmp_path / "out.png", "--colour", "1") == 0
     assert np.abs(picture(tmp_path / "out.png")[:, :30, :3].astype(int) - (200, 120, 40)).max() <= 1
+
+
+def profile(colorants, name=b"turned"):
+    """An ICC profile (version 2) of a display with sRGB's curve, and colorants [3, 3] in XYZ of D50, one a row."""
+
+    def xyz(values):
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
+
+    levels = np.linspace(0, 1, 1024)
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    curve = b"curv\0\0\0\0" + struct.pack(">I1024H", 1024, *np.round(linear * 65535).astype(int))
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(name) + 1) + name + bytes(79),
+        b"cprt": b"text\0\0\0\0none\0",
+        b"wtpt": xyz(D50),
+    }
+    tags |= {letter + b"XYZ": xyz(row) for letter, row in zip((b"r", b"g", b"b"), colorants, strict=True)}
+    tags |= {letter + b"TRC": curve for letter in (b"r", b"g", b"b")}
+    place, table, body = 132 + 12 * len(tags), b"", b""
+    for tag, data in tags.items():
+        table += tag + struct.pack(">2I", place + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(">I4sI4s4s4s", place + len(body), bytes(4), 0x02100000, b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp"
+    return head.ljust(68, b"\0") + xyz(D50)[8:] + bytes(48) + struct.pack(">I", len(tags)) + table + body
+
+
+D50 = (0.9642, 1.0, 0.8249)
+COLORANTS = np.array([(0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)])  # sRGB's
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_are_those_that_a_pictures_profile_tells(tmp_path, mode):
+    """Of a display whose red is blue and whose blue is red."""
+    rgb = clouds(40, 60)
+    image = Image.fromarray(rgb)
+    if mode == "RGBA":
+        image.putalpha(Image.fromarray(np.linspace(1, 255, 2400).reshape(40, 60).astype(np.uint8)))
+    named = {"turned": (profile(COLORANTS[::-1]), rgb[..., ::-1]), "ours": (profile(COLORANTS[::-1], b"sRGB"), rgb), "none": (b"no", rgb)}
+    for name, (icc, expected) in named.items():
+        image.save(tmp_path / f"{name}.png", icc_profile=icc)
+        found, alpha = inputs.read_picture(tmp_path / f"{name}.png")
+        assert np.abs(found.astype(int) - expected).max() <= (2 if name == "turned" else 0)
+        assert (alpha is not None) == (mode == "RGBA") and (alpha is None or np.array_equal(alpha, np.array(image)[..., 3]))
 
 
 @pytest.mark.parametrize("what", ["folder", "pattern", "names"])

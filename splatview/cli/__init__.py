@@ -28,7 +28,7 @@ COMMANDS = {  # name: what the overview says; the module of that name holds a da
     "distill": "train a smaller diffusion model that draws as a larger one does",
     "bench": "measure how fast this machine draws a scene",
     "models": "list, fetch and check the models of the diffusion stylizer",
-    "doctor": "tell which backends work on this machine, and why not",
+    "doctor": "tell which backends and styles work on this machine, and why not",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -177,17 +178,31 @@ def read_picture(path: Path) -> tuple[Bytes, Bytes | None]:
             if image.mode.startswith("I"):  # 16 bits of grey
                 image = Image.fromarray(np.clip(np.asarray(image) / 257 + 0.5, 0, 255).astype(np.uint8))
             clear = "A" in image.getbands() or "transparency" in image.info
-            pixels = np.array(image.convert("RGBA" if clear else "RGB"))
+            rgb8, alpha = np.array(in_srgb(image)), np.array(image.convert("RGBA").getchannel("A")) if clear else None
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file") from None
     except (Image.DecompressionBombError, Image.UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(f"{path}: expected a picture ({' '.join(str(error).split())})") from None
-    if not clear:
-        return pixels, None
-    rgb8, alpha = np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
-    if alpha.any():
+    if alpha is not None and alpha.any():
         rgb8[alpha == 0] = np.round(rgb8[alpha > 0].mean(0))
     return rgb8, alpha
+
+
+def in_srgb(image: Any) -> Any:
+    """A Pillow image as RGB in sRGB, from the colours that its profile tells: phones' are of another space. A broken profile tells none."""
+    from PIL import ImageCms
+
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image.convert("RGB")
+    plain = image if image.mode in ("L", "RGB", "CMYK") else image.convert("L" if image.mode == "LA" else "RGB")
+    try:
+        of = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(of).lower():  # nearly all: their pixels stay as they are
+            return plain.convert("RGB")
+        return ImageCms.profileToProfile(plain, of, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return plain.convert("RGB")
 
 
 def fitted(image: Bytes, size: Size) -> Bytes:
