@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 PIXELS = 1 << 17  # of a band, about
+HALOS = 4  # a band is so many times as high at least as what is worked out twice on each side of it
 _workers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "splatview-bands")
 
 
-def in_bands(work: Callable[[slice], np.ndarray], height: int, width: int) -> np.ndarray:
-    """What `work` gives for some rows [h, ...], for all rows [height, ...]. Not to be used within `work`."""
-    rows = max(8, PIXELS // width)
+def in_bands(work: Callable[[slice], np.ndarray], height: int, width: int, least: int = 8) -> np.ndarray:
+    """What `work` gives for some rows [h, ...], `least` or more, for all rows [height, ...]. Not to be used within `work`."""
+    rows = max(least, PIXELS // width)
     if rows >= height:
         return work(slice(0, height))
     whole: list[np.ndarray] = []
@@ -40,4 +41,4 @@ def banded(work: Callable[..., np.ndarray], halo: int, *images: np.ndarray) -> n
         top, bottom = max(0, rows.start - halo), rows.stop + halo
         return work(*(image[top:bottom] for image in images))[rows.start - top : rows.stop - top]
 
-    return in_bands(inside, height, width)
+    return in_bands(inside, height, width, max(8, HALOS * halo))
