@@ -16,10 +16,11 @@ from tyro.conf import OmitArgPrefixes, arg
 
 from splatview.cli import flicker, grain, kinds
 from splatview.cli.cameras import CameraFlags
+from splatview.cli.documents import DocumentFlags
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_FILE, MaybeLevel, ScenePaths
 from splatview.cli.flight import DRAWN, FRAMES, SIZE, Motion, fly_through
-from splatview.cli.loading import contents, demo_scene, load_scenes, renderer
+from splatview.cli.loading import contents, demo_scene, renderer
 from splatview.cli.measuring import Measurement, measure
 from splatview.cli.sizes import Size
 from splatview.cli.waiting import counted, waiting
@@ -49,7 +50,7 @@ class Command(Generic[F]):
     """
 
     scenes: ScenePaths
-    """Scene files; several are drawn together."""
+    """Scene files, several are drawn together; or one document (.splatview)."""
     look: OmitArgPrefixes[F]
     """What can be turned of the style; `splatview bench --style NAME --help` tells it of another one."""
     level: MaybeLevel = None
@@ -72,6 +73,7 @@ class Command(Generic[F]):
     backend: Backend = "auto"
     """What draws."""
     viewpoint: OmitArgPrefixes[CameraFlags] = field(default_factory=CameraFlags)
+    documents: OmitArgPrefixes[DocumentFlags] = field(default_factory=DocumentFlags)
 
     def run(self) -> None:
         if self.models and self.stylize:
@@ -86,7 +88,8 @@ class Command(Generic[F]):
             raise UserError(f"{self.json}: nothing can be written in {self.json.absolute().parent}")
         bundled = (demo_scene(), demo_scene().with_suffix(".ingp")) if self.models else (demo_scene(),) if self.stylize else ()
         measured = self.redrawing if self.models else self.flicker if self.stylize else self.speed
-        found = measured(load_scenes(self.scenes or bundled, self.level), renderer(self.backend))
+        state = self.documents.state(self.scenes or bundled, self.level, self.backend)
+        found = measured(state.result(), renderer(self.backend))
         if self.json is not None:
             with users_fault(OSError):
                 self.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -17,10 +17,11 @@ from splatview import ngp
 from splatview.arrays import Doubles
 from splatview.camera import Camera
 from splatview.cli.cameras import CameraFlags
+from splatview.cli.documents import DocumentFlags
 from splatview.cli.drawing import DrawingFlags
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_FILE
-from splatview.cli.loading import load_scene, renderer
+from splatview.cli.loading import renderer
 from splatview.cli.pictures import write_picture
 from splatview.cli.sizes import MaybeSize, Size
 from splatview.cli.vantage import Stand, views
@@ -52,7 +53,7 @@ class Command:
     """
 
     scene: Annotated[Positional[Path], arg(metavar="SCENE")]
-    """A scene file."""
+    """A scene file, or a document (.splatview), whose scene is photographed as it is shown."""
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
     """Where to write: a new folder, or an empty one."""
     photos: int = 100
@@ -72,14 +73,16 @@ class Command:
     backend: Backend = "auto"
     """What draws."""
     drawing: OmitArgPrefixes[DrawingFlags] = field(default_factory=DrawingFlags)
+    documents: OmitArgPrefixes[DocumentFlags] = field(default_factory=DocumentFlags)
 
     def run(self) -> None:
         from splatview.fit import transforms
 
         self._check()
-        options = replace(self.drawing.options(alpha=not self.opaque, depth=True), outputs=("rgb", "alpha", "depth"))
-        scene = load_scene(self.scene)
-        framing = frame_scene(scene, self.up)
+        state = self.documents.state([self.scene], None, self.backend)
+        drawn = self.drawing.options(alpha=not self.opaque, depth=True)
+        options = replace(drawn, outputs=("rgb", "alpha", "depth"), hidden=state.undrawn)
+        scene, framing = state.scene, frame_scene(state.result(), self.up)
         render = renderer(self.backend).render
         cameras, count = self._cameras(framing, lambda camera: render(scene, camera, options))
         with users_fault(OSError):

@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from splatview.cli.changes import ChangeFlags
+from splatview.cli.documents import DocumentFlags
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_NUMBER, MaybeLevel
-from splatview.cli.loading import load_scene
 from splatview.cli.waiting import waiting
 from splatview.scene import Scene
 
 
 @dataclass(frozen=True)
 class Command:
-    """Write a scene in another format, cut, cropped or moved.
+    """Write a scene, or what a document (.splatview) has made of one, in another format, cut, cropped or moved.
 
     The source's format is told from its content, the target's from its name. What is lost on the way is said.
 
@@ -26,11 +26,14 @@ class Command:
     PSNR of their pictures over an orbit.
 
     Example: splatview convert garden.ply garden.spz --min-opacity 0.01
+
+    Example: splatview convert garden.splatview garden.sog
+
     Example: splatview convert fox.ingp fox.ply --gaussians 200000
     """
 
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
-    """A scene file, or the folder of a training run."""
+    """A scene file, the folder of a training run, or a document."""
     target: Annotated[Positional[Path], arg(metavar="TARGET")]
     """The file to write: .ply, .compressed.ply, .splat, .spz, .sog, .glb, .gltf, or .ingp for a field. One that is there is replaced."""
     level: MaybeLevel = None
@@ -42,12 +45,13 @@ class Command:
     seed: int = 0
     """Of what is random when it does."""
     changes: OmitArgPrefixes[ChangeFlags] = field(default_factory=ChangeFlags)
+    documents: OmitArgPrefixes[DocumentFlags] = field(default_factory=DocumentFlags)
 
     def run(self) -> None:
         from splatview.formats import save
 
         change = self.changes.resolved()
-        scene = load_scene(self.source, self.level)
+        scene = self.documents.state([self.source], self.level, "auto").result()
         self._check(scene)
         alike = ""
         if self.gaussians is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import groupby
 from typing import Any
 
 import splatview
@@ -50,10 +50,11 @@ def told(checks: list[Check]) -> dict[str, Any]:
 def show(what: str, checks: list[Check]) -> None:
     """And for people."""
     print(f"\n{what}: {'works' if works(checks) else 'does not work here'}")
-    for check, following in pairwise([*checks, None]):
-        print(f"  {'ok' if check.works else 'no':<3} {check.what}: {check.found}")
-        if not check.works and (following is None or following.works or following.advice != check.advice):
-            print(f"      to do: {check.advice}")
+    for advice, alike in groupby(checks, lambda check: "" if check.works else check.advice):
+        for check in alike:
+            print(f"  {'ok' if check.works else 'no':<3} {check.what}: {check.found}")
+        if advice:
+            print(f"      to do: {advice}")
 
 
 def cpu() -> list[Check]:

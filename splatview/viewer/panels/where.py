@@ -57,7 +57,7 @@ class Where:
     def show(self) -> bool:
         """The scene is another one; whether other layers are redrawn now."""
         places, renamed = self._places(), self._renamed()
-        self._pinned = [(renamed.get(where, where), *rest) for where, *rest in self._pinned]
+        self._pinned = [(renamed.get(where, where), mask, one, name) for where, mask, one, name in self._pinned]
         if self._where.options != places:
             chosen = renamed.get(self._where.value, self._where.value)
             self._where.options = places
