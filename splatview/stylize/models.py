@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.model_loading_utils import load_state_dict
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_lcm import LCMScheduler
 from diffusers.utils import logging as diffusers_log
@@ -51,8 +53,8 @@ def load(choice: Choice) -> Model:
         loras = choice.loras if family or choice.plain else (*_quick(base, choice), *choice.loras)
         _fuse(network, texts, loras)
         codec, notes = _codec(choice, folder, base, device)
-        nets = {hint: _placed(_part(ControlNetModel, hub.located(name), dtype), device) for hint, name in map(_hinted, choice.controlnets)}
         table, prediction = _noise(config)
+        nets = {hint: _placed(_controlnet(hub.located(name), network, dtype), device) for hint, name in map(_hinted, choice.controlnets)}
         denoiser = Denoiser(_placed(network, device), nets).eval()
         for encoder in texts.encoders:
             encoder.to(device)
@@ -108,6 +110,34 @@ def _part(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     return found.eval().requires_grad_(False)
 
 
+def _controlnet(place: Path, network: Any, dtype: torch.dtype) -> Any:
+    """A ControlNet for `network`, from its folder, or from a file in the layout that they were first published in."""
+    with _one_line(place):
+        if place.is_file():
+            return _controlnet_of_file(place, network, dtype)
+        if wrong := weights.lacking(place):
+            raise ValueError(wrong)
+        found = _part(ControlNetModel, place, dtype)
+        takes, given = (FITS.get(each.config.cross_attention_dim, each.config.cross_attention_dim) for each in (found, network))
+        if takes != given:
+            raise ValueError(f"it is a ControlNet of {takes}, the model is one of {given}")
+    return found
+
+
+def _controlnet_of_file(place: Path, network: Any, dtype: torch.dtype) -> Any:
+    """Such files say nothing of their settings: they are those of the model that they correct."""
+    if weights.kind_of(place) != "controlnet":
+        raise ValueError("expected a ControlNet")
+    with torch.device("meta"):
+        found: Any = ControlNetModel.from_unet(network, load_weights_from_unet=False)
+    state = convert_controlnet_checkpoint(load_state_dict(place), found.config)
+    try:
+        found.load_state_dict({name: value.to(dtype) for name, value in state.items() if value is not None}, assign=True)
+    except RuntimeError as error:
+        raise ValueError("it is a ControlNet of another model") from error
+    return found.eval().requires_grad_(False)
+
+
 def _placed(network: Any, device: torch.device) -> Any:
     return network.to(device, memory_format=torch.channels_last)
 
@@ -158,8 +188,12 @@ def _fuse(network: Any, texts: Texts, loras: tuple[tuple[str, float], ...]) -> N
     for name, amount in loras:
         place = hub.located(name)
         folder, file = (place.parent, place.name) if place.is_file() else (place, weights.LORA)
-        pipeline.load_lora_weights(folder, weight_name=file, local_files_only=True)
-        pipeline.fuse_lora(lora_scale=amount)
+        with _one_line(place):
+            try:
+                pipeline.load_lora_weights(folder, weight_name=file, local_files_only=True)
+            except RuntimeError as error:  # of tensors of another shape
+                raise ValueError("it is a LoRA of another model") from error
+            pipeline.fuse_lora(lora_scale=amount)
         pipeline.unload_lora_weights()  # what is fused stays
 
 
@@ -245,12 +279,16 @@ def _quiet() -> Iterator[None]:
             transformers_log.enable_progress_bar()
 
 
+class _Told(ValueError):
+    """One line, which names the folder or file that it is about."""
+
+
 @contextmanager
-def _one_line(folder: Path) -> Iterator[None]:
-    """What the libraries say of a folder that they cannot read, as ValueError in one line; NotHere passes."""
+def _one_line(place: Path) -> Iterator[None]:
+    """What the libraries say of a folder or file that they cannot read, as ValueError in one line; NotHere passes."""
     try:
         yield
-    except hub.NotHere:
+    except (hub.NotHere, _Told):
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder}: {' '.join(str(error).split()):.300}") from error
+        raise _Told(f"{place}: {' '.join(str(error).split()):.300}") from error
