@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny_hub
@@ -93,6 +94,39 @@ def test_what_the_hub_has_not_is_said_in_one_line(served):
         hub.fetch("depth-sd21", endpoint="http://127.0.0.1:9")
     with pytest.raises(hub.NotHere, match=f"{by_hand}.*/thibaud/controlnet-sd21$"):
         hub.located("depth-sd21")
+
+
+def test_a_store_of_large_files_that_is_out_of_reach_is_said_in_one_line(served, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "1")
+    with (
+        tiny_hub.serving(tmp_path / "hub", tiny_hub.Elsewhere) as address,
+        pytest.raises(OSError, match="taesd cannot be fetched") as error,
+    ):
+        hub.fetch("taesd", tmp_path / "taesd", endpoint=address)
+    assert "127.0.0.1:9" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_bytes_are_counted_once_although_they_arrive_twice():
+    """On their way from the store of large files, and on the disk: the client has a bar for each."""
+    from huggingface_hub.utils._xet_progress_reporting import XetDownloadProgressReporter
+
+    told = []
+    with XetDownloadProgressReporter(reconstruction_desc="a file", total=100, log_level=30, tqdm_class=hub.counted(told.append)) as bars:
+        for arrived, written in ((50, 0), (80, 40), (100, 100)):
+            parts = {"total_bytes": 100, "total_bytes_completed": written, "total_transfer_bytes_completed": arrived}
+            bars.update_progress(SimpleNamespace(**parts, total_bytes_completion_rate=None, total_transfer_bytes_completion_rate=1.0))
+    assert told == [40, 100]
+
+
+def test_a_fetching_that_goes_on_begins_where_it_was(served, home):
+    told = []
+    for _ in range(2):
+        told.append([])
+        hub.fetch("sd-turbo", home / repo_of("sd-turbo"), lambda fraction, text: told[-1].append(fraction), served)
+    assert told[1][-1] == 1 and told[1] == sorted(told[1]) and told[0][-1] == 1
+    bar = hub.counted(told[0].append)(initial=7, total=10, name="a file")
+    bar.update(3)
+    assert told[0][-1] == 10
 
 
 def test_what_is_nowhere_says_how_to_get_it(home):

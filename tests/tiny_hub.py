@@ -15,9 +15,9 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[str]:
+def serving(root: Path, kind: type[BaseHTTPRequestHandler] | None = None) -> Iterator[str]:
     """Its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, root))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(kind or Hub, root))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -64,3 +64,23 @@ class Hub(BaseHTTPRequestHandler):
 
     def log_message(self, *_) -> None:
         """Nothing."""
+
+
+class Elsewhere(Hub):
+    """One that has its large files in a store of another kind, as the hub has; it is out of reach."""
+
+    def do_GET(self) -> None:
+        if not self.path.endswith("/read-token"):
+            super().do_GET()
+            return
+        self.send_response(200)
+        told = {"X-Xet-Cas-Url": "http://127.0.0.1:9", "X-Xet-Access-Token": "none", "X-Xet-Token-Expiration": str(1 << 40)}
+        for header, value in {**told, "Content-Length": "0"}.items():
+            self.send_header(header, value)
+        self.end_headers()
+
+    def end_headers(self) -> None:
+        if ".safetensors" in self.path:
+            self.send_header("X-Xet-Hash", "ab" * 32)
+            self.send_header("X-Xet-Refresh-Route", f"http://{self.headers['Host']}/read-token")
+        super().end_headers()

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from splatview.extras import need
 from splatview.stylize.catalogue import KNOWN, Kind, name_of, repo_of
@@ -152,7 +153,6 @@ def fetch(name: str, folder: Path | None = None, progress: Progress | None = Non
     need("fetching models", "stylize", "huggingface_hub")
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import HFValidationError, HTTPError  # pyright: ignore[reportPrivateImportUsage]
-    from huggingface_hub.utils import tqdm
 
     repo, file = repository(name), repo_of(name)[len(repository(name)) + 1 :]
     known = KNOWN.get(name_of(repo))
@@ -162,32 +162,50 @@ def fetch(name: str, folder: Path | None = None, progress: Progress | None = Non
         if file and file not in names:
             raise ValueError(f"there is no {file}")
         chosen = [file] if file else wanted(names, known.kind if known else _guessed(names))
-        total, done = max(1, sum(names[file] for file in chosen)), 0
-
-        class Counted(tqdm):
-            """Counts what comes for our own bar."""
-
-            def __init__(self, *args, **kwargs) -> None:
-                kwargs.pop("name", None)
-                super().__init__(*args, **{**kwargs, "disable": True})
-
-            def update(self, n: float | None = 1) -> None:
-                nonlocal done
-                done += int(n or 0)
-                if progress is not None:
-                    progress(min(1.0, done / total), f"{done / 1e9:.2f} of {total / 1e9:.2f} GB")
-
-        places = [hf_hub_download(repo, file, local_dir=folder, endpoint=endpoint, tqdm_class=Counted) for file in chosen]
+        total, done, places = max(1, sum(names[each] for each in chosen)), 0, []
+        for each in chosen:
+            told = counted(lambda count, before=done: _tell(progress, before + count, total))
+            places.append(hf_hub_download(repo, each, local_dir=folder, endpoint=endpoint, tqdm_class=told))
+            done += names[each]
+            _tell(progress, done, total)
     except HFValidationError:
         raise ValueError(_no_such(name, "or a hub id (owner/name)")) from None
     except ValueError as error:
         raise ValueError(f"{repo}: {error}") from None
-    except HTTPError as error:  # of the hub, or of there being no network
+    except (HTTPError, RuntimeError) as error:  # of the hub, of there being no network, or of the store of its large files
         raise OSError(
             f"{repo} cannot be fetched ({' '.join(str(error).split()):.300}); {_by_hand(repo, file)} on a machine with a network does, and "
             f"FOLDER is brought here as {home() / repo}"
         ) from error
     return (folder if folder is not None else Path(places[0]).parents[chosen[0].count("/")]) / file
+
+
+def counted(tell: Callable[[int], None]) -> type[Any]:
+    """A kind of bar for the hub's client that shows nothing: it tells how many bytes of a file are on the disk."""
+    from huggingface_hub.utils import tqdm
+
+    class Counted(tqdm):
+        def __init__(self, *args, **kwargs) -> None:
+            kwargs.pop("name", None)
+            super().__init__(*args, **{**kwargs, "disable": True})
+            self.count = int(kwargs.get("initial") or 0)  # of a file that was begun before
+
+        def update(self, n: float | None = 1) -> None:
+            self.count += int(n or 0)
+            tell(self.count)
+
+        def update_transfer(self, n: float) -> None:
+            """Where this is, the client does not open a second bar of the same kind for the same bytes on their way."""
+
+        def set_transfer_postfix_str(self, *args, **kwargs) -> None:
+            """Goes with it."""
+
+    return Counted
+
+
+def _tell(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(min(1.0, done / total), f"{done / 1e9:.2f} of {total / 1e9:.2f} GB")
 
 
 def _guessed(names: Mapping[str, int]) -> Kind:
