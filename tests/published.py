@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from splatview.stylize.catalogue import repo_of
+from splatview.stylize.catalogue import KNOWN, repo_of
 
 DOWN, UP = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",), ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
 FOUR: dict[str, Any] = {"down_block_types": DOWN, "up_block_types": UP, "norm_num_groups": 4, "sample_size": 64}
@@ -77,6 +77,7 @@ def dreamshaper(root: Path) -> Path:
     """Its weights are there in float32 alone."""
     parts = {"scheduler": LCM, "unet": {**SD15, "time_cond_proj_dim": 256}, "text_encoder": CLIP_L, "tokenizer": "<|endoftext|>"}
     folder = pipeline(root / repo_of("dreamshaper-lcm"), "LatentConsistencyModelPipeline", parts, 0.18215, halves=False)
+    write(folder / "tokenizer" / "added_tokens.json", {"<|endoftext|>": WORDS - 1, "<|startoftext|>": WORDS - 2})
     return nothing(
         folder, "LCM_Dreamshaper_v7_4k.safetensors", "unet/model.onnx", "unet/model.onnx_data", "safety_checker/model.safetensors"
     )
@@ -171,7 +172,7 @@ def lora(root: Path, name: str, network: nn.Module) -> dict[str, torch.Tensor]:
 
 def controlnet(root: Path, name: str, settings: dict[str, Any]) -> ControlNetModel:
     """One for a denoiser of `settings`, in both precisions; that of SD 2.1 is a file in the first layout. It does something."""
-    network = ControlNetModel(**{key: value for key, value in settings.items() if key not in ("sample_size", "up_block_types")})
+    network = ControlNetModel(**of_controlnets(settings))
     torch.manual_seed(3)
     for layer in [*network.controlnet_down_blocks, network.controlnet_mid_block, network.controlnet_cond_embedding.conv_out]:
         nn.init.normal_(layer.weight, std=0.5)
@@ -188,6 +189,40 @@ def controlnet(root: Path, name: str, settings: dict[str, Any]) -> ControlNetMod
 
 
 SMALL: dict[str, Any] = {**SDXL, "down_block_types": ("DownBlock2D",) * 3, "transformer_layers_per_block": (0, 0, 0)}
+
+
+def size(name: str) -> int:
+    """Bytes of the weights of a model of the catalogue in its true width; in half precision where that is published."""
+    known = KNOWN[name]
+    small = known.kind == "controlnet" and known.base == "sdxl"
+    settings = SMALL if small else {"sd15": SD15, "sd21": SD21, "sdxl": SDXL}[known.base]
+    sides = (320, 640, 1280) if known.base == "sdxl" else (320, 640, 1280, 1280)
+    settings = {**settings, "block_out_channels": sides, "norm_num_groups": 32}
+    with torch.device("meta"):
+        if known.kind == "controlnet":
+            return 2 * count(ControlNetModel(**of_controlnets(settings)))
+        if known.kind == "vae":
+            return 4 * count(AutoencoderTiny())
+        network = UNet2DConditionModel(**settings, time_cond_proj_dim=256 if name == "dreamshaper-lcm" else None)
+        if known.kind == "lora":
+            layers = [layer.weight for module, layer in network.named_modules() if module.endswith(LORA_ON) and hasattr(layer, "weight")]
+            return 2 * sum(64 * (len(weight) + weight[0].numel()) + 1 for weight in layers)
+        texts = {"sd15": [(CLIP_L, 12)], "sd21": [(OPEN_H, 23)], "sdxl": [(CLIP_L, 12), (OPEN_G, 32)]}[known.base]
+        encoders = [true(config, layers) for config, layers in texts]
+    return (4 if name == "dreamshaper-lcm" else 2) * sum(map(count, [network, *encoders]))
+
+
+def true(config: dict[str, Any], layers: int) -> nn.Module:
+    shape = {**config, "vocab_size": 49408, "intermediate_size": 4 * config["hidden_size"], "num_hidden_layers": layers}
+    return (CLIPTextModelWithProjection if config is OPEN_G else CLIPTextModel)(CLIPTextConfig(**shape, max_position_embeddings=77))
+
+
+def count(network: nn.Module) -> int:
+    return sum(value.numel() for value in network.parameters())
+
+
+def of_controlnets(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in ("sample_size", "up_block_types")}
 
 
 def first(key: str) -> str:
