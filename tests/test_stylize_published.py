@@ -228,7 +228,7 @@ def test_a_distilled_scale_is_told_to_the_model_and_not_to_its_controlnet(home):
         ("sd-turbo", "depth-sd15", r"control_v11f1p_sd15_depth: it is a ControlNet of sd15, the model is one of sd21$"),
         ("sdxl-turbo", "depth-sd21", r"control_v11p_sd21_depth.safetensors: it is a ControlNet of another model$"),
         ("dreamshaper-lcm", "edges-sdxl", r"controlnet-canny-sdxl-1.0-small: it is a ControlNet of sdxl, the model is one of sd15$"),
-        ("sd-turbo", "depth=lcm-lora", r"expected a ControlNet$|no weights as safetensors"),
+        ("sd-turbo", "depth=thibaud/controlnet-sd21", r"controlnet-sd21: no diffusion_pytorch_model.safetensors .* named with its folder$"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(home, name, net, message):

@@ -58,6 +58,15 @@ class Choice:
     plain: bool = False  # as it is, even if that takes many steps
 
 
+def quick(base: Base, choice: Choice) -> tuple[tuple[str, float], ...]:
+    """The LoRA that makes a model of `base` quick; none if one of those that are given does. ValueError: there is none."""
+    if any("lcm" in name.lower() for name, _ in choice.loras):
+        return ()
+    if base not in LCM_LORA:
+        raise ValueError("it takes many steps, and there is no LCM-LoRA that fits it: choose sd-turbo, or another model")
+    return ((LCM_LORA[base], 1.0),)
+
+
 def with_companions(name: str) -> tuple[str, ...]:
     """`name`, and what it is used with: a pipeline needs a small autoencoder, and some need a LoRA."""
     known = KNOWN.get(name) or KNOWN.get(name_of(name))

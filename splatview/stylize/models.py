@@ -26,9 +26,9 @@ from transformers.utils import logging as transformers_log
 
 from splatview.arrays import Floats
 from splatview.stylize import hub, tiny_autoencoder, weights
-from splatview.stylize.catalogue import KNOWN, LCM_LORA, SMALL_VAE, Base, Choice, name_of
+from splatview.stylize.catalogue import SMALL_VAE, Base, Choice, name_of, quick
 from splatview.stylize.denoise import Prediction
-from splatview.stylize.hints import HINTS
+from splatview.stylize.hints import hinted
 from splatview.stylize.networks import Decoder, Denoiser, Encoder, Texts
 from splatview.stylize.parts import Codec, Model
 from splatview.stylize.schedule import Family
@@ -50,11 +50,11 @@ def load(choice: Choice) -> Model:
         config = _json(folder / "scheduler" / "scheduler_config.json")
         base = FITS.get(network.config.cross_attention_dim, "sdxl" if len(texts.encoders) > 1 else "sd15")
         family = _family(config, network)
-        loras = choice.loras if family or choice.plain else (*_quick(base, choice), *choice.loras)
+        loras = choice.loras if family or choice.plain else (*quick(base, choice), *choice.loras)
         _fuse(network, texts, loras)
         codec, notes = _codec(choice, folder, base, device)
         table, prediction = _noise(config)
-        nets = {hint: _placed(_controlnet(hub.located(name), network, dtype), device) for hint, name in map(_hinted, choice.controlnets)}
+        nets = {hint: _placed(_controlnet(hub.located(name), network, dtype), device) for hint, name in map(hinted, choice.controlnets)}
         denoiser = Denoiser(_placed(network, device), nets).eval()
         for encoder in texts.encoders:
             encoder.to(device)
@@ -163,15 +163,6 @@ def _family(config: Mapping[str, Any], network: Any) -> Family | None:
     return "turbo" if config.get("timestep_spacing") == "trailing" else None
 
 
-def _quick(base: Base, choice: Choice) -> tuple[tuple[str, float], ...]:
-    """The LoRA that makes a model of `base` quick; none if one of those that are given does."""
-    if any("lcm" in name.lower() for name, _ in choice.loras):
-        return ()
-    if base not in LCM_LORA:
-        raise ValueError("it takes many steps, and there is no LCM-LoRA that fits it: choose sd-turbo, or another model")
-    return ((LCM_LORA[base], 1.0),)
-
-
 def _fuse(network: Any, texts: Texts, loras: tuple[tuple[str, float], ...]) -> None:
     """Add LoRAs to the weights for good, so that they cost nothing later."""
     if not loras:
@@ -227,17 +218,6 @@ def load_codec(folder: Path, device: torch.device | str = "cpu") -> Codec:
     with _quiet(), _one_line(folder):
         vae = _placed(_part(kind, folder, torch.float32 if exact else dtype_on(torch.device(device))), torch.device(device))
     return Codec(config.get("_name_or_path") or folder.name, Encoder(vae), Decoder(vae), vae.config.latent_channels)
-
-
-def _hinted(text: str) -> tuple[str, str]:
-    """The hint that a ControlNet is shown, and its name."""
-    hint, given, name = text.rpartition("=")
-    if not given and name in KNOWN and KNOWN[name].hint:
-        return KNOWN[name].hint, name
-    if hint not in HINTS:
-        known = ", ".join(name for name in KNOWN if KNOWN[name].hint)
-        raise ValueError(f"ControlNet {text!r:.100}: expected one of {known}, or HINT=MODEL with a HINT of {' or '.join(HINTS)}")
-    return hint, name
 
 
 def _noise(config: Mapping[str, Any]) -> tuple[Floats, Prediction]:

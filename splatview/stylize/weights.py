@@ -128,6 +128,8 @@ def lacking(folder: Path) -> str:
     """What is wrong with the weights of one network in `folder`, of which nothing is read; nothing if they are there."""
     names = {path.name for path in folder.glob("*")}
     if not any(map(are_weights, names)):
+        if any(name.endswith(".safetensors") for name in names):
+            return f"no {STEMS[0]}.safetensors or {STEMS[1]}.safetensors; a file that is a model by itself is named with its folder"
         others = sorted(name for name in names if name.endswith((".bin", ".ckpt", ".pt", ".msgpack", ".onnx")))
         return f"no weights as safetensors, and splatview loads no others{f' ({others[0]})' if others else ''}"
     lists = [name for name in names if ".safetensors.index." in name and are_halves(name) == half(folder)]
