@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -171,6 +172,22 @@ def test_models_are_what_they_were_distilled_as(home):
         assert step(model).shape == (1, 4, 8, 8) and step(model).isfinite().all()
         assert model.codec.decode(model.codec.encode(torch.rand(1, 3, 64, 48))).shape == (1, 3, 64, 48)
         assert torch.isclose(torch.tensor(model.table[-1]), torch.tensor(0.0047), atol=1e-4)
+
+
+def test_nothing_is_remarked_of_what_is_as_it_should_be(home, caplog, monkeypatch):
+    logging.Logger.warning_once.cache_clear()  # of transformers: what was remarked before is so again
+    for library in ("transformers", "diffusers"):
+        monkeypatch.setattr(logging.getLogger(library), "propagate", True)
+    for name, net in (
+        ("sd-turbo", "depth-sd21"),
+        ("sdxl-turbo", "edges-sdxl"),
+        ("sd15-lcm", "edges-sd15"),
+        ("dreamshaper-lcm", "depth-sd15"),
+    ):
+        model = load(name, net)
+        assert model.encode_text("a fox! " * 40).lost
+        step(model)
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize(("lora", "name", "count"), [("lcm-lora", "sd15-lcm", 278), ("lcm-lora-xl", "sdxl-turbo", 788)])

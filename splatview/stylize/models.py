@@ -146,9 +146,8 @@ def _texts(folder: Path, dtype: torch.dtype) -> Texts:
     """The text encoders, on the processor still. A tokenizer that was read wrongly has another number of words than its encoder."""
     kinds = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
     kinds = {part: kind for part, kind in kinds.items() if (folder / part).is_dir()}
-    tokenizers = [
-        CLIPTokenizer.from_pretrained(folder / part.replace("text_encoder", "tokenizer"), local_files_only=True) for part in kinds
-    ]
+    how: Any = {"local_files_only": True, "clean_up_tokenization_spaces": False}  # published ones say True, and are remarked upon
+    tokenizers = [CLIPTokenizer.from_pretrained(folder / part.replace("text_encoder", "tokenizer"), **how) for part in kinds]
     encoders = [_part(kind, folder / part, dtype) for part, kind in kinds.items()]
     for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
         if len(tokenizer) != encoder.config.vocab_size:
