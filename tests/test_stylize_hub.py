@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
 import sys
-import threading
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import tiny_hub
 import torch
 from safetensors.torch import save_file
 
@@ -24,51 +23,11 @@ from splatview.stylize.catalogue import KNOWN, SMALL_VAE, name_of, repo_of, with
 
 pytestmark = pytest.mark.xdist_group("diffusion")
 
-SHA = "0123456789abcdef0123456789abcdef01234567"
-
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("SPLATVIEW_MODELS", str(tmp_path / "models"))
     return tmp_path / "models"
-
-
-class Hub(BaseHTTPRequestHandler):
-    """Repositories in folders `root`/OWNER/NAME, as the hub serves them."""
-
-    def __init__(self, root: Path, *arguments) -> None:
-        self.root = root
-        super().__init__(*arguments)
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        if path.startswith("/api/models/"):
-            owner, name = path.split("/")[3:5]
-            folder = self.root / owner / name
-            files = [
-                {"rfilename": str(file.relative_to(folder)), "size": file.stat().st_size} for file in folder.rglob("*") if file.is_file()
-            ]
-            self.answer(json.dumps({"id": f"{owner}/{name}", "sha": SHA, "siblings": files}).encode() if files else None)
-        else:
-            owner, name, _, _, *rest = path[1:].split("/")
-            file = self.root / owner / name / "/".join(rest)
-            self.answer(file.read_bytes() if file.is_file() else None)
-
-    def answer(self, content: bytes | None) -> None:
-        self.send_response(200 if content is not None else 404)
-        content = content or b"{}"
-        headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": SHA, "Content-Length": str(len(content))}
-        for header, value in headers.items():
-            self.send_header(header, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def log_message(self, *_) -> None:
-        """Nothing."""
 
 
 @pytest.fixture
@@ -89,13 +48,12 @@ def served(tmp_path, tiny_sd):
     small.mkdir(parents=True)
     (small / "config.json").write_text('{"_class_name": "AutoencoderTiny"}')
     save_file({"a": torch.ones(2)}, small / "diffusion_pytorch_model.safetensors")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, root))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    for name in ("depth-sd21", "edges-sd21"):
+        file = root / repo_of(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"input_hint_block.0.weight": torch.ones(2)}, file)
+    with tiny_hub.serving(root) as address:
+        yield address
 
 
 def test_a_model_is_fetched_as_far_as_it_is_needed(served, home):
@@ -111,11 +69,15 @@ def test_a_model_is_fetched_as_far_as_it_is_needed(served, home):
 
 def test_a_model_is_fetched_into_the_cache_of_the_hub(served, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
-    code = "import sys; from splatview.stylize import hub; print(hub.fetch('taesd', endpoint=sys.argv[1])); print(hub.find('taesd'))"
+    code = "import sys; from splatview.stylize import hub; "
+    code += (
+        "[print(hub.fetch(name, endpoint=sys.argv[1]), hub.find(name)) for name in ('taesd', 'depth-sd21')]; print(hub.find('edges-sd21'))"
+    )
     environment = {"HF_HOME": str(cache), "PATH": "/usr/bin", "SPLATVIEW_MODELS": str(tmp_path / "none")}
     done = subprocess.run([sys.executable, "-c", code, served], capture_output=True, text=True, check=True, env=environment)
-    fetched, found = done.stdout.split()
+    fetched, found, file, same, other = done.stdout.split()
     assert fetched == found and str(cache) in found and (Path(found) / "config.json").is_file()
+    assert file == same and str(cache) in file and Path(file).is_file() and other == "None"
 
 
 def test_what_the_hub_has_not_is_said_in_one_line(served):
@@ -127,6 +89,44 @@ def test_what_the_hub_has_not_is_said_in_one_line(served):
         hub.fetch("not a name", endpoint=served)
     with pytest.raises(OSError, match="hf download madebyollin/taesd"):
         hub.fetch("taesd", endpoint="http://127.0.0.1:9")
+    by_hand = "hf download thibaud/controlnet-sd21 control_v11p_sd21_depth.safetensors --local-dir FOLDER"
+    with pytest.raises(OSError, match=by_hand):
+        hub.fetch("depth-sd21", endpoint="http://127.0.0.1:9")
+    with pytest.raises(hub.NotHere, match=f"{by_hand}.*/thibaud/controlnet-sd21$"):
+        hub.located("depth-sd21")
+
+
+def test_a_store_of_large_files_that_is_out_of_reach_is_said_in_one_line(served, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "1")
+    with (
+        tiny_hub.serving(tmp_path / "hub", tiny_hub.Elsewhere) as address,
+        pytest.raises(OSError, match="taesd cannot be fetched") as error,
+    ):
+        hub.fetch("taesd", tmp_path / "taesd", endpoint=address)
+    assert "127.0.0.1:9" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_bytes_are_counted_once_although_they_arrive_twice():
+    """On their way from the store of large files, and on the disk: the client has a bar for each."""
+    from huggingface_hub.utils._xet_progress_reporting import XetDownloadProgressReporter
+
+    told = []
+    with XetDownloadProgressReporter(reconstruction_desc="a file", total=100, log_level=30, tqdm_class=hub.counted(told.append)) as bars:
+        for arrived, written in ((50, 0), (80, 40), (100, 100)):
+            parts = {"total_bytes": 100, "total_bytes_completed": written, "total_transfer_bytes_completed": arrived}
+            bars.update_progress(SimpleNamespace(**parts, total_bytes_completion_rate=None, total_transfer_bytes_completion_rate=1.0))
+    assert told == [40, 100]
+
+
+def test_a_fetching_that_goes_on_begins_where_it_was(served, home):
+    told = []
+    for _ in range(2):
+        told.append([])
+        hub.fetch("sd-turbo", home / repo_of("sd-turbo"), lambda fraction, text: told[-1].append(fraction), served)
+    assert told[1][-1] == 1 and told[1] == sorted(told[1]) and told[0][-1] == 1
+    bar = hub.counted(told[0].append)(initial=7, total=10, name="a file")
+    bar.update(3)
+    assert told[0][-1] == 10
 
 
 def test_what_is_nowhere_says_how_to_get_it(home):

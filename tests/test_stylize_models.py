@@ -56,19 +56,22 @@ def picture(seed: int = 0, height: int = 64, width: int = 48) -> torch.Tensor:
 # What is loaded
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize(("count", "strength"), [(1, 1.0), (2, 0.5), (4, 0.25), (10, 0.1)])
-def test_one_step_of_turbo_is_the_image_to_image_of_diffusers(tiny_sd, count, strength):
+def test_one_step_of_turbo_is_the_image_to_image_of_diffusers(copied, count, strength, prediction):
     from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 
+    change(copied / "scheduler" / "scheduler_config.json", prediction_type=prediction)
     with tiny_diffusion.quiet():
-        pipeline = StableDiffusionPipeline.from_pretrained(tiny_sd("turbo"), local_files_only=True)
+        pipeline = StableDiffusionPipeline.from_pretrained(copied, local_files_only=True)
         theirs = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
     theirs.set_progress_bar_config(disable=True)
     image, draw = picture(), lambda: torch.Generator().manual_seed(3)
     settings = {"strength": strength, "num_inference_steps": count, "guidance_scale": 0.0, "generator": draw(), "output_type": "pt"}
     expected = theirs("a fox in oil", image, **settings).images
 
-    model = load(tiny_sd("turbo"))
+    model = load(copied)
+    assert model.prediction == prediction
     clean = model.codec.encode(image)
     entering = Entering(clean, torch.randn(clean.shape, generator=draw())[None])
     at = model.levels(timesteps(model.family, strength, 1))
@@ -351,7 +354,7 @@ def thin(path: Path) -> None:
         (lambda folder: (folder / "model_index.json").unlink(), "pipeline; expected model_index.json"),
         (lambda folder: (folder / "unet" / "config.json").write_text("{"), "unet/config.json: Expecting"),
         (lambda folder: (folder / "scheduler" / "scheduler_config.json").write_text("[]"), "expected settings by name, got \\[\\]"),
-        (lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "unet: expected config.json and weights"),
+        (lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "unet: no weights as safetensors"),
         (lambda folder: (folder / "tokenizer" / "tokenizer.json").unlink(), "tokenizer: expected tokenizer.json"),
         (lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(), "scheduler: no scheduler_config.json"),
         (lambda folder: change(folder / "text_encoder" / "config.json", vocab_size=600), "text_encoder: its weights do not fit"),

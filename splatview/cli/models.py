@@ -13,7 +13,7 @@ from splatview.cli.faults import UserError, users_fault
 from splatview.cli.waiting import waiting
 from splatview.extras import MissingExtra
 from splatview.stylize import hub
-from splatview.stylize.catalogue import DEFAULT, KNOWN, repo_of, with_companions
+from splatview.stylize.catalogue import DEFAULT, KNOWN, with_companions
 from splatview.stylize.weights import Contents, look_through
 
 
@@ -28,7 +28,8 @@ class Command:
     """
 
     fetch: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME")] = ()
-    """Fetch this model: a name of the list, or a hub id (owner/name). May be given several times. What it is used with comes, too."""
+    """Fetch this model: a name of the list, or a hub id (OWNER/NAME, or OWNER/NAME/FILE.safetensors for one file of many there). May be
+    given several times. What it is used with comes, too."""
     folder: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Fetch into this folder, each model in one named by its id, to be carried to another machine. Default: the hub's cache here."""
     json: bool = False
@@ -38,14 +39,14 @@ class Command:
         if self.folder is not None and not self.fetch:
             raise UserError("--folder says where --fetch puts a model: expected both")
         for name in dict.fromkeys(each for asked in self.fetch for each in with_companions(asked)):
-            folder = None if self.folder is None else self.folder / repo_of(name)
             with waiting(f"fetching {name}") as progress, users_fault(ValueError, OSError, MissingExtra):
+                folder = None if self.folder is None else self.folder / hub.repository(name)
                 place = hub.fetch(name, folder, progress)
             if not self.json:
                 print(f"{name}: fetched to {place}", flush=True)
         found = {name: found for name in hub.here() if (found := hub.find(name)) is not None}
         with waiting("checking"):
-            contents = {name: look_through(folder) for name, folder in found.items() if folder.is_dir()}
+            contents = {name: look_through(place) for name, place in found.items()}
         if self.json:
             facts = {name: {"folder": str(found[name]), **asdict(content)} for name, content in contents.items()}
             print(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from splatview.frame import Frame
+from splatview.stylize.catalogue import KNOWN
 
 ENDS = (2.0, 98.0)  # percentiles of 1 / depth that become black and white
 LOW, HIGH = 100, 200  # of Canny's edges, on 0..255, as such ControlNets were trained with
@@ -59,3 +60,14 @@ def _grey(picture: np.ndarray) -> Tensor:
 
 
 HINTS: dict[str, Hint] = {"depth": Depth(), "edges": Edges()}
+
+
+def hinted(text: str) -> tuple[str, str]:
+    """The hint that a ControlNet is shown, and its name; ValueError: it cannot be told."""
+    hint, given, name = text.rpartition("=")
+    if not given and name in KNOWN and KNOWN[name].hint:
+        return KNOWN[name].hint, name
+    if hint not in HINTS:
+        known = ", ".join(name for name in KNOWN if KNOWN[name].hint)
+        raise ValueError(f"ControlNet {text!r:.100}: expected one of {known}, or HINT=MODEL with a HINT of {' or '.join(HINTS)}")
+    return hint, name

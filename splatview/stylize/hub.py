@@ -7,15 +7,16 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from splatview.extras import need
 from splatview.stylize.catalogue import KNOWN, Kind, name_of, repo_of
-from splatview.stylize.weights import LORA, MAYBE, NEEDED, kind_of
+from splatview.stylize.weights import LORA, MAYBE, NEEDED, are_halves, are_weights, kind_of
 
 Progress = Callable[[float, str], None]
 
 TEXTS = (".json", ".txt")  # files beside weights that are wanted
-REPO = re.compile(r"[\w.-]+/[\w.-]+")
+REPO = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:/((?:\w[\w.-]*/)*\w[\w.-]*\.safetensors))?")  # OWNER/NAME, and a file in it
 UNFINISHED = ".ckpt"  # ends the name of the folder of a training that is not over, beside the model that it makes
 KEPT = re.compile(r"state\.json|\d+\.safetensors|\..+\.part")  # the names in it
 
@@ -33,40 +34,54 @@ def home() -> Path:
 
 
 def find(name: str) -> Path | None:
-    """The folder (of a LoRA also the file) of the model that `name` means: a path, a name of the catalogue or a hub id. None: not here."""
+    """The folder or file of the model that `name` means: a path, a name of the catalogue or a hub id. None: not here."""
     if not name:
         return None
     if name not in KNOWN and Path(name).expanduser().exists():
         return Path(name).expanduser()
-    repo = repo_of(name)
-    if not REPO.fullmatch(repo):
+    known = REPO.fullmatch(repo_of(name))
+    if not known:
         return None
-    if (home() / repo).is_dir():
-        return home() / repo
+    if (home() / known[0]).exists():
+        return home() / known[0]
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError:  # then nothing of it can be in its cache either
         return None
     try:
-        return Path(snapshot_download(repo, local_files_only=True))
+        place = Path(snapshot_download(known[1], local_files_only=True)) / (known[2] or "")
     except (LocalEntryNotFoundError, HFValidationError):
         return None
+    return place if place.exists() else None
 
 
 def located(name: str) -> Path:
     """Like `find`; NotHere if it is not."""
     found = find(name)
     if found is None:
-        repo = repo_of(name)
-        if not REPO.fullmatch(repo):
+        known = REPO.fullmatch(repo_of(name))
+        if not known:
             raise NotHere(_no_such(name, "a hub id (owner/name) or a folder"))
-        size = f" ({KNOWN[name_of(repo)].gigabytes:g} GB)" if name_of(repo) in KNOWN else ""
+        title = name_of(known[0])
+        size = f" ({KNOWN[title].gigabytes:g} GB)" if title in KNOWN else ""
         raise NotHere(
-            f"the model {name} is not on this machine: `splatview models --fetch {name_of(repo)}` fetches it{size}; without a network, "
-            f"`hf download {repo} --local-dir FOLDER` where there is one, and bring FOLDER here as {home() / repo}"
+            f"the model {name} is not on this machine: `splatview models --fetch {title}` fetches it{size}; without a network, "
+            f"{_by_hand(known[1], known[2])} where there is one, and bring FOLDER here as {home() / known[1]}"
         )
     return found
+
+
+def _by_hand(repo: str, file: str | None) -> str:
+    return f"`hf download {repo}{f' {file}' if file else ''} --local-dir FOLDER`"
+
+
+def repository(name: str) -> str:
+    """The id OWNER/NAME of the repository that `name` is in; ValueError if it can be none."""
+    known = REPO.fullmatch(repo_of(name))
+    if not known:
+        raise ValueError(_no_such(name, "or a hub id (owner/name)"))
+    return known[1]
 
 
 def _no_such(name: str, others: str) -> str:
@@ -76,12 +91,14 @@ def _no_such(name: str, others: str) -> str:
 
 
 def here() -> Iterator[str]:
-    """The names of models that are on this machine: those of the catalogue, and what else lies in `home`."""
+    """The names of models that are on this machine: those of the catalogue, and what else lies in `home`, folders or files in them."""
     yield from (name for name in KNOWN if find(name))
     for folder in sorted(home().glob("*/*")):
         repo = f"{folder.parent.name}/{folder.name}"
-        if folder.is_dir() and name_of(repo) == repo and not (folder.name.startswith(".") or folder.name.endswith(UNFINISHED)):
-            yield repo
+        if not folder.is_dir() or name_of(repo) != repo or folder.name.startswith(".") or folder.name.endswith(UNFINISHED):
+            continue
+        files = [] if kind_of(folder) else [f"{repo}/{file.name}" for file in sorted(folder.glob("*.safetensors"))]
+        yield from (name for name in files or [repo] if name_of(name) == name)
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -122,9 +139,10 @@ def wanted(names: Mapping[str, int], kind: Kind) -> list[str]:
 
 def _part(names: Mapping[str, int], folder: str) -> list[str]:
     inside = [name for name in names if str(PurePosixPath(name).parent) == (folder or ".")]
-    weights = [name for name in inside if name.endswith(".safetensors") and "non_ema" not in name]
-    halves = [name for name in weights if ".fp16" in name]
-    return [name for name in inside if name.endswith(TEXTS)] + (halves or weights)
+    weights = [name for name in inside if are_weights(PurePosixPath(name).name)]
+    halves = [name for name in weights if are_halves(name)]
+    texts = [name for name in inside if name.endswith(TEXTS) and (".index." not in name or are_halves(name) == bool(halves))]
+    return texts + (halves or weights)
 
 
 def fetch(name: str, folder: Path | None = None, progress: Progress | None = None, endpoint: str | None = None) -> Path:
@@ -135,43 +153,59 @@ def fetch(name: str, folder: Path | None = None, progress: Progress | None = Non
     need("fetching models", "stylize", "huggingface_hub")
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import HFValidationError, HTTPError  # pyright: ignore[reportPrivateImportUsage]
-    from huggingface_hub.utils import tqdm
 
-    repo = repo_of(name)
+    repo, file = repository(name), repo_of(name)[len(repository(name)) + 1 :]
     known = KNOWN.get(name_of(repo))
-    if not REPO.fullmatch(repo):
-        raise ValueError(_no_such(name, "or a hub id (owner/name)"))
     try:
         info = HfApi(endpoint=endpoint).model_info(repo, files_metadata=True)
         names = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-        kind = known.kind if known else _guessed(names)
-        chosen = wanted(names, kind)
-        total, done = max(1, sum(names[file] for file in chosen)), 0
-
-        class Counted(tqdm):
-            """Counts what comes for our own bar."""
-
-            def __init__(self, *args, **kwargs) -> None:
-                kwargs.pop("name", None)
-                super().__init__(*args, **{**kwargs, "disable": True})
-
-            def update(self, n: float | None = 1) -> None:
-                nonlocal done
-                done += int(n or 0)
-                if progress is not None:
-                    progress(min(1.0, done / total), f"{done / 1e9:.2f} of {total / 1e9:.2f} GB")
-
-        places = [hf_hub_download(repo, file, local_dir=folder, endpoint=endpoint, tqdm_class=Counted) for file in chosen]
+        if file and file not in names:
+            raise ValueError(f"there is no {file}")
+        chosen = [file] if file else wanted(names, known.kind if known else _guessed(names))
+        total, done, places = max(1, sum(names[each] for each in chosen)), 0, []
+        for each in chosen:
+            told = counted(lambda count, before=done: _tell(progress, before + count, total))
+            places.append(hf_hub_download(repo, each, local_dir=folder, endpoint=endpoint, tqdm_class=told))
+            done += names[each]
+            _tell(progress, done, total)
     except HFValidationError:
         raise ValueError(_no_such(name, "or a hub id (owner/name)")) from None
     except ValueError as error:
         raise ValueError(f"{repo}: {error}") from None
-    except HTTPError as error:  # of the hub, or of there being no network
+    except (HTTPError, RuntimeError) as error:  # of the hub, of there being no network, or of the store of its large files
         raise OSError(
-            f"{repo} cannot be fetched ({' '.join(str(error).split()):.300}); `hf download {repo} --local-dir FOLDER` on a machine with a "
-            f"network does, and FOLDER is brought here as {home() / repo}"
+            f"{repo} cannot be fetched ({' '.join(str(error).split()):.300}); {_by_hand(repo, file)} on a machine with a network does, and "
+            f"FOLDER is brought here as {home() / repo}"
         ) from error
-    return folder if folder is not None else Path(places[0]).parents[chosen[0].count("/")]
+    return (folder if folder is not None else Path(places[0]).parents[chosen[0].count("/")]) / file
+
+
+def counted(tell: Callable[[int], None]) -> type[Any]:
+    """A kind of bar for the hub's client that shows nothing: it tells how many bytes of a file are on the disk."""
+    from huggingface_hub.utils import tqdm
+
+    class Counted(tqdm):
+        def __init__(self, *args, **kwargs) -> None:
+            kwargs.pop("name", None)
+            super().__init__(*args, **{**kwargs, "disable": True})
+            self.count = int(kwargs.get("initial") or 0)  # of a file that was begun before
+
+        def update(self, n: float | None = 1) -> None:
+            self.count += int(n or 0)
+            tell(self.count)
+
+        def update_transfer(self, n: float) -> None:
+            """Where this is, the client does not open a second bar of the same kind for the same bytes on their way."""
+
+        def set_transfer_postfix_str(self, *args, **kwargs) -> None:
+            """Goes with it."""
+
+    return Counted
+
+
+def _tell(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(min(1.0, done / total), f"{done / 1e9:.2f} of {total / 1e9:.2f} GB")
 
 
 def _guessed(names: Mapping[str, int]) -> Kind:
@@ -182,4 +216,6 @@ def _guessed(names: Mapping[str, int]) -> Kind:
         return "lora"
     if "config.json" in names:
         return "controlnet"  # or an autoencoder: the files are the same
-    raise ValueError("expected a diffusers pipeline, an autoencoder, a ControlNet or a LoRA")
+    files = [name for name in names if name.endswith(".safetensors")]
+    others = f"; one of its {len(files)} files alone is named so: OWNER/NAME/{files[0]}" if files else ""
+    raise ValueError(f"expected a diffusers pipeline, an autoencoder, a ControlNet or a LoRA{others}")

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.model_loading_utils import load_state_dict
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_lcm import LCMScheduler
 from diffusers.utils import logging as diffusers_log
@@ -24,9 +26,9 @@ from transformers.utils import logging as transformers_log
 
 from splatview.arrays import Floats
 from splatview.stylize import hub, tiny_autoencoder, weights
-from splatview.stylize.catalogue import KNOWN, LCM_LORA, SMALL_VAE, Base, Choice, name_of
+from splatview.stylize.catalogue import SMALL_VAE, Base, Choice, name_of, quick
 from splatview.stylize.denoise import Prediction
-from splatview.stylize.hints import HINTS
+from splatview.stylize.hints import hinted
 from splatview.stylize.nature import nature_of
 from splatview.stylize.networks import Decoder, Denoiser, Encoder, Texts
 from splatview.stylize.parts import Codec, Model
@@ -49,11 +51,11 @@ def load(choice: Choice) -> Model:
         base = FITS.get(network.config.cross_attention_dim, "sdxl" if len(texts.encoders) > 1 else "sd15")
         nature = nature_of(folder)
         family = nature.family
-        loras = choice.loras if family or choice.plain else (*_quick(base, choice), *choice.loras)
+        loras = choice.loras if family or choice.plain else (*quick(base, choice), *choice.loras)
         _fuse(network, texts, loras)
         codec, notes = _codec(choice, folder, base, device)
-        nets = {hint: _placed(_part(ControlNetModel, hub.located(name), dtype), device) for hint, name in map(_hinted, choice.controlnets)}
         table, prediction = _noise(config)
+        nets = {hint: _placed(_controlnet(hub.located(name), network, dtype), device) for hint, name in map(hinted, choice.controlnets)}
         denoiser = Denoiser(_placed(network, device), nets).eval()
         for encoder in texts.encoders:
             encoder.to(device)
@@ -109,6 +111,34 @@ def _part(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     return found.eval().requires_grad_(False)
 
 
+def _controlnet(place: Path, network: Any, dtype: torch.dtype) -> Any:
+    """A ControlNet for `network`, from its folder, or from a file in the layout that they were first published in."""
+    with _one_line(place):
+        if place.is_file():
+            return _controlnet_of_file(place, network, dtype)
+        if wrong := weights.lacking(place):
+            raise ValueError(wrong)
+        found = _part(ControlNetModel, place, dtype)
+        takes, given = (FITS.get(each.config.cross_attention_dim, each.config.cross_attention_dim) for each in (found, network))
+        if takes != given:
+            raise ValueError(f"it is a ControlNet of {takes}, the model is one of {given}")
+    return found
+
+
+def _controlnet_of_file(place: Path, network: Any, dtype: torch.dtype) -> Any:
+    """Such files say nothing of their settings: they are those of the model that they correct."""
+    if weights.kind_of(place) != "controlnet":
+        raise ValueError("expected a ControlNet")
+    with torch.device("meta"):
+        found: Any = ControlNetModel.from_unet(network, load_weights_from_unet=False)
+    state = convert_controlnet_checkpoint(load_state_dict(place), found.config)
+    try:
+        found.load_state_dict({name: value.to(dtype) for name, value in state.items() if value is not None}, assign=True)
+    except RuntimeError as error:
+        raise ValueError("it is a ControlNet of another model") from error
+    return found.eval().requires_grad_(False)
+
+
 def _placed(network: Any, device: torch.device) -> Any:
     return network.to(device, memory_format=torch.channels_last)
 
@@ -117,23 +147,13 @@ def _texts(folder: Path, dtype: torch.dtype) -> Texts:
     """The text encoders, on the processor still. A tokenizer that was read wrongly has another number of words than its encoder."""
     kinds = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
     kinds = {part: kind for part, kind in kinds.items() if (folder / part).is_dir()}
-    tokenizers = [
-        CLIPTokenizer.from_pretrained(folder / part.replace("text_encoder", "tokenizer"), local_files_only=True) for part in kinds
-    ]
+    how: Any = {"local_files_only": True, "clean_up_tokenization_spaces": False}  # published ones say True, and are remarked upon
+    tokenizers = [CLIPTokenizer.from_pretrained(folder / part.replace("text_encoder", "tokenizer"), **how) for part in kinds]
     encoders = [_part(kind, folder / part, dtype) for part, kind in kinds.items()]
     for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
         if len(tokenizer) != encoder.config.vocab_size:
             raise ValueError(f"its tokenizer has {len(tokenizer)} words, its text encoder {encoder.config.vocab_size}")
     return Texts(tokenizers, encoders)
-
-
-def _quick(base: Base, choice: Choice) -> tuple[tuple[str, float], ...]:
-    """The LoRA that makes a model of `base` quick; none if one of those that are given does."""
-    if any("lcm" in name.lower() for name, _ in choice.loras):
-        return ()
-    if base not in LCM_LORA:
-        raise ValueError("it takes many steps, and there is no LCM-LoRA that fits it: choose sd-turbo, or another model")
-    return ((LCM_LORA[base], 1.0),)
 
 
 def _fuse(network: Any, texts: Texts, loras: tuple[tuple[str, float], ...]) -> None:
@@ -152,8 +172,12 @@ def _fuse(network: Any, texts: Texts, loras: tuple[tuple[str, float], ...]) -> N
     for name, amount in loras:
         place = hub.located(name)
         folder, file = (place.parent, place.name) if place.is_file() else (place, weights.LORA)
-        pipeline.load_lora_weights(folder, weight_name=file, local_files_only=True)
-        pipeline.fuse_lora(lora_scale=amount)
+        with _one_line(place):
+            try:
+                pipeline.load_lora_weights(folder, weight_name=file, local_files_only=True)
+            except RuntimeError as error:  # of tensors of another shape
+                raise ValueError("it is a LoRA of another model") from error
+            pipeline.fuse_lora(lora_scale=amount)
         pipeline.unload_lora_weights()  # what is fused stays
 
 
@@ -187,17 +211,6 @@ def load_codec(folder: Path, device: torch.device | str = "cpu") -> Codec:
     with _quiet(), _one_line(folder):
         vae = _placed(_part(kind, folder, torch.float32 if exact else dtype_on(torch.device(device))), torch.device(device))
     return Codec(config.get("_name_or_path") or folder.name, Encoder(vae), Decoder(vae), vae.config.latent_channels)
-
-
-def _hinted(text: str) -> tuple[str, str]:
-    """The hint that a ControlNet is shown, and its name."""
-    hint, given, name = text.rpartition("=")
-    if not given and name in KNOWN and KNOWN[name].hint:
-        return KNOWN[name].hint, name
-    if hint not in HINTS:
-        known = ", ".join(name for name in KNOWN if KNOWN[name].hint)
-        raise ValueError(f"ControlNet {text!r:.100}: expected one of {known}, or HINT=MODEL with a HINT of {' or '.join(HINTS)}")
-    return hint, name
 
 
 def _noise(config: Mapping[str, Any]) -> tuple[Floats, Prediction]:
@@ -239,12 +252,16 @@ def _quiet() -> Iterator[None]:
             transformers_log.enable_progress_bar()
 
 
+class _Told(ValueError):
+    """One line, which names the folder or file that it is about."""
+
+
 @contextmanager
-def _one_line(folder: Path) -> Iterator[None]:
-    """What the libraries say of a folder that they cannot read, as ValueError in one line; NotHere passes."""
+def _one_line(place: Path) -> Iterator[None]:
+    """What the libraries say of a folder or file that they cannot read, as ValueError in one line; NotHere passes."""
     try:
         yield
-    except hub.NotHere:
+    except (hub.NotHere, _Told):
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder}: {' '.join(str(error).split()):.300}") from error
+        raise _Told(f"{place}: {' '.join(str(error).split()):.300}") from error

@@ -33,9 +33,9 @@ class Denoiser(nn.Module):
         told: dict[str, Any] = {"encoder_hidden_states": conditions["tokens"].to(dtype), "return_dict": False}
         if "pooled" in conditions:
             told["added_cond_kwargs"] = {"text_embeds": conditions["pooled"].to(dtype), "time_ids": _sizes(latents).to(dtype)}
-        if "guidance" in conditions:
-            told["timestep_cond"] = waves(conditions["guidance"] - 1, self.network.config.time_cond_proj_dim).to(dtype)
         corrections = [self._corrections(hint, x, timesteps, conditions, told) for hint in self.nets if hint in conditions]
+        if "guidance" in conditions:  # ControlNets are not told: they are those of models without
+            told["timestep_cond"] = waves(conditions["guidance"] - 1, self.network.config.time_cond_proj_dim).to(dtype)
         if corrections:
             down, mid = zip(*corrections, strict=True)
             told["down_block_additional_residuals"] = [sum(parts) for parts in zip(*down, strict=True)]

@@ -21,6 +21,7 @@ INDEX = "model_index.json"
 LORA = "pytorch_lora_weights.safetensors"
 NEEDED = ("unet", "text_encoder", "tokenizer", "scheduler")
 MAYBE = ("text_encoder_2", "tokenizer_2")  # of SDXL
+STEMS = ("diffusion_pytorch_model", "model")  # of weights, as the libraries name and look for them
 TOKENIZERS = ({"tokenizer.json"}, {"vocab.json", "merges.txt"})
 
 
@@ -35,10 +36,12 @@ class Contents:
     problems: tuple[str, ...]  # one line each
 
 
-def look_through(folder: Path) -> Contents:
-    """What is in `folder`."""
-    kind, problems, tensors = kind_of(folder), [], {}
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")]
+def look_through(place: Path) -> Contents:
+    """What is in a folder, or in a file that is a model by itself."""
+    kind, problems, tensors = kind_of(place), [], {}
+    folder = place.parent if place.is_file() else place
+    inside = [place] if place.is_file() else sorted(place.rglob("*"))
+    paths = [path for path in inside if path.is_file() and not path.relative_to(folder).parts[0].startswith(".")]
     for path in paths:
         try:
             if path.suffix == ".safetensors":
@@ -49,14 +52,17 @@ def look_through(folder: Path) -> Contents:
             problems.append(f"{path.relative_to(folder)}: expected JSON, it is nested too deeply")
         except (ValueError, OSError) as error:
             problems.append(f"{path.relative_to(folder)}: {error}")
-    problems += _lacking(folder, kind)
+    if not (place.is_file() and problems):  # of a broken file nothing can be said
+        problems += _lacking(place, kind)
     count = sum(math.prod(tensor["shape"]) for tensor in tensors.values())
     types = tuple(sorted({tensor["dtype"] for tensor in tensors.values()}))
     return Contents(kind, count, types, sum(path.stat().st_size for path in paths), tuple(problems))
 
 
 def kind_of(folder: Path) -> Kind | None:
-    """What kind of model lies in `folder`."""
+    """What kind of model lies in `folder`, or is in a file."""
+    if folder.is_file():
+        return _kind_of_file(folder)
     if (folder / INDEX).is_file():
         return "pipeline"
     if (folder / LORA).is_file():
@@ -65,6 +71,17 @@ def kind_of(folder: Path) -> Kind | None:
         return "vae"
     name = str(settings(folder / "config.json").get("_class_name", ""))
     return "controlnet" if name == "ControlNetModel" else "vae" if name.startswith("Autoencoder") else None
+
+
+def _kind_of_file(path: Path) -> Kind | None:
+    """A ControlNet in either layout, or a LoRA, by the names of its tensors."""
+    try:
+        names = tensors_of(path) if path.suffix == ".safetensors" else {}
+    except (ValueError, OSError):
+        return None
+    if any("input_hint_block." in name or name.startswith("controlnet_cond_embedding.") for name in names):
+        return "controlnet"
+    return "lora" if any("lora" in name for name in names) else None
 
 
 def tensors_of(path: Path) -> Mapping[str, Mapping[str, Any]]:
@@ -92,21 +109,47 @@ def _end(tensor: Mapping[str, Any]) -> int:
     return end
 
 
+def are_weights(name: str) -> bool:
+    """Whether a file of that name is one of those that the libraries load."""
+    return name.startswith(STEMS) and name.endswith(".safetensors") and "non_ema" not in name
+
+
+def are_halves(name: str) -> bool:
+    """Whether weights of that name, or a list of them, are those in half precision beside others."""
+    return ".fp16." in name or ".fp16-" in name
+
+
 def half(folder: Path) -> bool:
     """Whether the weights in `folder` are there in half precision under a name of their own."""
-    return any(".fp16." in path.name or ".fp16-" in path.name for path in folder.glob("*.safetensors"))
+    return any(are_halves(path.name) and are_weights(path.name) for path in folder.glob("*.safetensors"))
+
+
+def lacking(folder: Path) -> str:
+    """What is wrong with the weights of one network in `folder`, of which nothing is read; nothing if they are there."""
+    names = {path.name for path in folder.glob("*")}
+    if not any(map(are_weights, names)):
+        if any(name.endswith(".safetensors") for name in names):
+            return f"no {STEMS[0]}.safetensors or {STEMS[1]}.safetensors; a file that is a model by itself is named with its folder"
+        others = sorted(name for name in names if name.endswith((".bin", ".ckpt", ".pt", ".msgpack", ".onnx")))
+        return f"no weights as safetensors, and splatview loads no others{f' ({others[0]})' if others else ''}"
+    lists = [name for name in names if ".safetensors.index." in name and are_halves(name) == half(folder)]
+    parts = {str(part) for name in lists for part in _told(folder / name, "weight_map").values()}
+    absent = sorted(parts - names)
+    return f"{len(absent)} of the {len(parts)} files of its weights are not there, {absent[0]} for one" if absent else ""
 
 
 def _lacking(folder: Path, kind: Kind | None) -> Iterator[str]:
     """What a model of this `kind` needs and is not there."""
     if kind is None:
         yield "expected model_index.json (a pipeline), config.json (an autoencoder or a ControlNet) or a LoRA"
+    elif folder.is_file():
+        return
     elif kind == "pipeline":
         index = settings(folder / INDEX)
         for part in [*NEEDED, *(part for part in MAYBE if isinstance(told := index.get(part), list) and told and told[0])]:
             yield from _lacking_part(folder, part)
-    elif kind != "lora" and not (list(folder.glob("*.safetensors")) or list(folder.glob("*.pth"))):
-        yield "no weights (.safetensors)"
+    elif kind != "lora" and not list(folder.glob("*.pth")) and (wrong := lacking(folder)):
+        yield wrong
 
 
 def _lacking_part(folder: Path, part: str) -> Iterator[str]:
@@ -117,8 +160,16 @@ def _lacking_part(folder: Path, part: str) -> Iterator[str]:
     elif part == "scheduler":
         if "scheduler_config.json" not in names:
             yield f"{part}: no scheduler_config.json"
-    elif "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
-        yield f"{part}: expected config.json and weights (.safetensors)"
+    elif "config.json" not in names:
+        yield f"{part}: no config.json"
+    elif wrong := lacking(folder / part):
+        yield f"{part}: {wrong}"
+
+
+def _told(path: Path, name: str) -> Mapping[str, Any]:
+    """The object `name` in a JSON file."""
+    found = settings(path).get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def settings(path: Path) -> Mapping[str, Any]:
