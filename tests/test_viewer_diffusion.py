@@ -97,6 +97,8 @@ def test_numbers_follow_the_model_but_for_those_that_people_chose(viewer):
         await client.set("Steps", 4)
         await opened("ours/tiny")
         await client.until(lambda: numbers() == {"Steps": 4, "Guidance": "none", "Strength": 0.7})
+        await client.set("Stylise", False)
+        await client.rest()
 
     scripted(viewer, script)
 
