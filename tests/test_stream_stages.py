@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -135,3 +137,26 @@ def test_a_picture_at_rest_is_drawn_again_when_something_was_added_to_it():
     pacer.ask("another", 3.0)
     moving = pacer.turn(3.0)
     assert moving is not None and not moving.still and not moving.again
+
+
+ENDING = """
+import time, torch
+from splatview.stream.stages import Stage
+layer, images = torch.nn.Conv2d(8, 8, 3), torch.zeros(1, 8, 200, 200)
+
+def work(value):
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        layer(images)
+    print("done", flush=True)
+
+stage = Stage("style", work, lambda made: None)
+stage.start()
+stage.put(1)
+time.sleep(0.3)
+"""
+
+
+def test_a_process_that_ends_while_native_code_is_at_work_is_not_aborted():
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")

@@ -5,13 +5,15 @@ A stage in which every value counts (the frames of a file) makes the one before 
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 
@@ -24,7 +26,10 @@ RECENT = 240  # values of which the times are told
 LATELY = 2.0  # seconds of which the rate is told
 PATIENCE = 0.3  # seconds that closing waits for a thread; it is a daemon, and ends with what it does
 
+LAST = 10.0  # seconds that the end of the process waits for one
+
 log = logging.getLogger(__name__)
+_started: WeakSet[Stage[Any, Any]] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class Stage(Generic[A, B]):
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name=f"splatview-{self.name}", daemon=True)
         self._thread.start()
+        _started.add(self)
 
     def put(self, value: A) -> None:
         """Let it work on `value` next; once it is closed, nothing happens."""
@@ -195,3 +201,13 @@ class Stage(Generic[A, B]):
             self.step(None)
             with self._idle:
                 self._idle.notify_all()
+
+
+@atexit.register
+def _end() -> None:
+    """Python would abort if it took itself down around native code that is at work, such as a network's."""
+    for stage in (stages := list(_started)):
+        stage.stop()
+    for stage in stages:
+        if stage._thread is not None:
+            stage._thread.join(LAST)
