@@ -28,6 +28,7 @@ from splatview.stylize.parts import Model
 from splatview.stylize.pictures import alike, blended, fitting, floats, rounded, sized
 from splatview.stylize.prompts import Prompts, Told, Wanted
 from splatview.stylize.schedule import at_indices, timesteps
+from splatview.stylize.sending import sent
 from splatview.stylize.similar import Similar
 
 Noise = Callable[[Frame, tuple[int, int, int]], Any]  # a frame, [C, h, w] -> Gaussian noise of that shape, array or tensor
@@ -144,13 +145,12 @@ class Diffusion:
 
     def _entering(self, frame: Frame, controls: Diffusing, levels: Levels) -> Entering:
         clean, size = self._encoded(frame, controls), fitting(frame.camera.height, frame.camera.width, controls.size)
-        hints = {hint: self._sent(HINTS[hint](frame, *size)) for hint in self._hints(controls, frame)}
+        hints = {hint: self._sent(HINTS[hint](frame, *size)).expand(-1, 3, -1, -1) for hint in self._hints(controls, frame)}
         return Entering(clean, self._noise(frame, controls, levels.noises, clean), hints, frame)
 
     def _sent(self, values: Any) -> Tensor:
         """An array or a tensor where the model is; nobody waits for it."""
-        tensor = values if isinstance(values, Tensor) else torch.tensor(values)
-        return tensor.to(self._model.device, non_blocking=True)
+        return sent(values, self._model.device)
 
     def _picture(self, frame: Frame, mix: float) -> Bytes:
         """The last result, mixed with its own frame, at the size of `frame`."""
@@ -184,14 +184,12 @@ class Diffusion:
     def _noise(self, frame: Frame, controls: Diffusing, count: int, clean: Tensor) -> Tensor:
         """Noise [count, 1, C, h, w] for the steps of `frame`, which is `clean` [1, C, h, w]."""
         _, channels, height, width = shape = (count, *clean.shape[1:])
-        device = clean.device
         if self._around.noise_of is not None:
             noise = self._around.noise_of(frame, (count * channels, height, width))
             return self._sent(noise).float().view(count, 1, channels, height, width)
-        key = (controls.seed, controls.other_seed, controls.seed_mix, shape)
-        one = lambda seed: seeds.noise(seed, shape).to(device)[:, None]
-        mix = lambda: seeds.mixed(one(key[0]), one(key[1]), key[2]) if key[2] else one(key[0])
-        return self._kept("noise", key, mix)
+        of = lambda name, seed: self._kept(name, (seed, shape), lambda: self._sent(seeds.noise(seed, shape))[:, None])
+        one, share = of("noise", controls.seed), controls.seed_mix
+        return seeds.mixed(one, of("other noise", controls.other_seed), share) if share else one
 
     def _hints(self, controls: Diffusing, frame: Frame) -> Mapping[str, float]:
         """The ControlNets that work on `frame`, with their scales."""
@@ -204,7 +202,8 @@ class Diffusion:
         guidance = Guidance("none" if distilled else controls.guidance, controls.scale, controls.delta)
 
         def make() -> Asked:
-            rows = {name: torch.tensor([value], device=self._model.device) for name, value in more.items()}
+            device = self._model.device  # made there: nothing is sent
+            rows = {name: torch.full((1,), value, dtype=torch.float32, device=device) for name, value in more.items()}
             return Asked({**told.prompt, **rows}, {**told.negative, **rows}, guidance)
 
         return self._kept("asked", (told, tuple(more.items()), guidance), make)
