@@ -161,6 +161,88 @@ def test_a_way_that_fails_at_work_is_left_for_those_inputs(model, accelerated, c
     assert faster.in_use == "way; way failed at work: no more memory" and len(made) == 2
 
 
+def test_what_is_put_into_a_network_to_trace_it_is_not_seen_by_frames(model, accelerated):
+    go, traced = threading.Event(), threading.Event()
+
+    def make(network, *_):
+        layer = network.network.network.conv_in
+        weight, shared = layer.weight, model.unet.network.conv_in.weight
+        assert weight.data_ptr() == shared.data_ptr() and all(not one.training for one in network.modules())
+        layer.weight = torch.nn.Parameter(torch.zeros_like(weight))
+        traced.set()
+        assert go.wait(10)
+        layer.weight = weight
+        return network
+
+    faster = accelerated(Way("way", make))
+    with torch.no_grad():
+        expected = faster.model.unet(*inputs())
+        assert traced.wait(10) and torch.equal(faster.model.unet(*inputs()), expected)
+        go.set()
+        assert faster.settle(20) and faster.in_use == "way" and torch.equal(faster.model.unet(*inputs()), expected)
+
+
+def test_what_gives_what_it_gave_before_is_left_out(accelerated, caplog):
+    def stuck(network, signature, sample, progress):
+        found = network(*sample)
+        return lambda *tensors: found
+
+    faster = accelerated(Way("one", stuck))
+    with caplog.at_level(logging.ERROR), torch.no_grad():
+        faster.model.unet(*inputs())
+        assert faster.settle(20) and "the results of the denoiser differ" in faster.in_use
+
+
+def test_in_a_process_one_is_made_at_a_time(accelerated):
+    at_work, most = [], []
+
+    def make(network, *_):
+        at_work.append(1)
+        most.append(len(at_work))
+        time.sleep(0.05)
+        at_work.pop()
+        return network
+
+    several = [accelerated(Way("way", make)) for _ in range(3)]
+    with torch.no_grad():
+        for one in several:
+            one.model.unet(*inputs())
+        assert all(one.settle(20) and one.in_use == "way" for one in several)
+    assert most == [1, 1, 1]
+
+
+def test_one_that_is_closed_stops_what_can_be_stopped(accelerated):
+    began = threading.Event()
+
+    def make(network, signature, sample, progress):
+        began.set()
+        while progress(0.5):
+            time.sleep(0.01)
+        raise RuntimeError("not finished")
+
+    faster = accelerated(Way("way", make))
+    with torch.no_grad():
+        faster.model.unet(*inputs())
+    assert began.wait(10)
+    faster.close()
+    assert not faster._thread.is_alive() and faster.faults == []
+
+
+def test_any_number_of_shapes_is_compiled(monkeypatch):
+    counted, compile = [], torch.compile
+
+    def backend(graph, sample):
+        counted.append(sample)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda network, **how: compile(network, dynamic=False, backend=backend))
+    with torch.no_grad():
+        for rows in range(1, 11):
+            network, sample = Flat(torch.nn.Linear(rows, 3), ["0"]), [torch.randn(2, rows)]
+            run = acceleration.compiled(network, Signature.of(sample), sample, lambda fraction: True)
+            assert torch.equal(run(*sample), network(*sample)) and len(counted) == rows
+
+
 def test_nothing_is_waited_for_once_it_is_closed(model, accelerated):
     faster = accelerated(Way("way", lambda network, *_: network))
     faster.close()
