@@ -19,6 +19,7 @@ from splatview.stylize.catalogue import Choice
 from splatview.stylize.denoise import Asked
 from splatview.stylize.diffusing import Phrase
 from splatview.stylize.diffusion import Around, Diffusion
+from splatview.stylize.networks import Denoiser
 from splatview.stylize.noise import CarriedNoise
 from splatview.stylize.parts import Model
 from splatview.stylize.profiling import OneByOne, Streamed
@@ -183,10 +184,21 @@ def test_a_frame_waits_for_its_picture_alone_and_sends_itself_alone(gpu, turbo, 
     assert told(gpu, stylizer, [a_frame(2)] * 4) == ([], [])  # it has settled
 
 
-@pytest.mark.parametrize("family", ["xl", "lcm"])
+@pytest.mark.parametrize("family", ["xl", "lcm", "ancestral", "large"])
 def test_other_families_wait_as_rarely(gpu, loaded, opened, family):
     stylizer = opened(loaded(family), replace(STILL, guidance="full", scale=2, steps=2))
     assert told(gpu, stylizer, map(a_frame, range(3))) == (ONCE, [(HEIGHT, WIDTH, 3)])
+
+
+def test_a_scale_of_guidance_that_is_told_is_made_on_the_device(gpu, turbo, opened):
+    denoiser = Denoiser(tiny_diffusion.unet(time_cond_proj_dim=8).half()).eval()
+    gpu.hold(denoiser)
+    stylizer = opened(replace(turbo, unet=denoiser, distilled_guidance=True), replace(STILL, scale=8))
+    stylizer.style(a_frame(0))
+    for scale in (8, 7.5):
+        stylizer.take(replace(stylizer.controls, scale=scale))
+        assert told(gpu, stylizer, [a_frame(1)]) == (ONCE, [(HEIGHT, WIDTH, 3)])
+        stylizer.style(a_frame(2))
 
 
 def test_frames_of_another_size_wait_as_rarely(gpu, turbo, opened):

@@ -21,9 +21,10 @@ class Graph:
     def __init__(self, network: Callable[..., Tensor], sample: Sequence[Tensor]) -> None:
         self._inputs = [tensor.clone() for tensor in sample]
         device = self._inputs[0].device
-        with torch.cuda.device(device):
+        current = torch.cuda.current_stream(device)
+        with torch.cuda.device(device), torch.cuda.stream(current):  # that it is again also when recording fails: PyTorch forgets it then
             stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
+            stream.wait_stream(current)
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UP):
                     network(*self._inputs)
