@@ -11,9 +11,9 @@ import torch
 from test_stylize_diffusion import STILL, a_frame
 
 from splatview.stylize import models
-from splatview.stylize.acceleration import Graph
 from splatview.stylize.catalogue import Choice
 from splatview.stylize.diffusion import Around, Diffusion
+from splatview.stylize.recording import Graph
 
 # What compilers warn of is not ours.
 pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("diffusion"), pytest.mark.filterwarnings("default")]

@@ -6,10 +6,12 @@ frames never wait. A way that fails, or whose results differ, is left out, and t
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
@@ -18,16 +20,18 @@ import torch
 from torch import Tensor, nn
 
 from splatview.stylize.parts import Model
+from splatview.stylize.recording import Graph
 
 log = logging.getLogger(__name__)
 
 Accelerator = Literal["auto", "eager", "compile", "graphs", "tensorrt"]
 Run = Callable[..., Tensor]
-Progress = Callable[[float], None]
+Progress = Callable[[float], bool]  # how far it is -> whether it is still wanted
 
 PATIENCE = 1.0  # seconds that `close` waits for a compiler, which nothing can stop
 KEPT = 8  # shapes of a network that are kept ready
 TOLERANCE = 0.05  # of the largest number: halves, summed in another order
+COMPILED = 1 << 16  # forms of a function that PyTorch keeps; of more than 8 it would compile no more, and not say so
 NAMES = {"unet": "the denoiser", "encode": "the encoder", "decode": "the decoder"}
 
 
@@ -41,9 +45,9 @@ class Signature:
     def of(inputs: Sequence[Any]) -> Signature:
         return Signature(tuple((name, tuple(tensor.shape), tensor.dtype) for name, tensor in flat(inputs)))
 
-    def sample(self, device: torch.device) -> list[Tensor]:
+    def sample(self, device: torch.device, seed: int = 0) -> list[Tensor]:
         """Tensors of these shapes, in their order: noise, and timesteps."""
-        draw = torch.Generator().manual_seed(0)
+        draw = torch.Generator().manual_seed(seed)
         numbers = lambda shape, dtype: torch.randn(shape, generator=draw) if dtype.is_floating_point else torch.full(shape, 499)
         return [numbers(shape, dtype).to(device, dtype) for _, shape, dtype in self.shapes]
 
@@ -76,6 +80,16 @@ class Flat(nn.Module):
         mapping = {name: tensor for name, tensor in zip(self.names, tensors, strict=True) if not name.isdigit()}
         plain = [tensor for name, tensor in zip(self.names, tensors, strict=True) if name.isdigit()]
         return self.network(*plain, mapping) if mapping else self.network(*plain)
+
+
+def twin(network: Any) -> Any:
+    """A network with the same weights in the same memory, whatever is put in their place in one of them.
+
+    Tracers do that for as long as they trace: frames that go through the same modules meanwhile would be given the tracers' tensors.
+    """
+    if not isinstance(network, nn.Module):
+        return network
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
 
 
 class Part:
@@ -116,6 +130,10 @@ class Part:
         while len(ready) > KEPT:
             self.asked.discard(ready.popitem(last=False)[0])
         self._ready = ready  # whole: another thread may be reading
+
+
+# One at a time in a process: PyTorch records no two graphs at once, and compilers wait for the device, at which a recording would fail.
+_making = threading.Lock()
 
 
 class Acceleration:
@@ -191,26 +209,35 @@ class Acceleration:
         while self._ways and not self._closed:
             way = self._ways[0]
             try:
-                part.put(signature, self._checked(way, part, signature))
+                with _making, self._on_device():
+                    if not self._closed:  # while others were at work
+                        part.put(signature, self._checked(way, part, signature))
                 return
             except Exception as error:  # of compilers and drivers, in words of their own
+                if self._closed:  # that may be why
+                    return
                 self._tell(f"{way.name} does not work here: {_one_line(error)}")
                 self._ways.pop(0)
                 for other in self.parts.values():
                     other.forget()
 
+    def _on_device(self) -> AbstractContextManager[Any]:
+        """With the model's GPU, of several, as the one that is meant."""
+        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
+
     @torch.no_grad()
     def _checked(self, way: Way, part: Part, signature: Signature) -> Run:
         """`part` made faster; ValueError if what it gives is something else."""
 
-        def tell(fraction: float) -> None:
+        def tell(fraction: float) -> bool:
             self._doing = f"making {way.name} of {NAMES[part.name]} ({fraction:.0%})"
+            return not self._closed
 
         tell(0)
-        network = Flat(part.plain, [name for name, *_ in signature.shapes])
-        sample = signature.sample(self._device)
-        run = way.make(network, signature, sample, tell)
-        expected, found = network(*sample), run(*sample)
+        network = Flat(twin(part.plain), [name for name, *_ in signature.shapes])
+        run = way.make(network, signature, signature.sample(self._device), tell)
+        others = signature.sample(self._device, 1)  # what has only kept its results would give those again
+        expected, found = network(*others), run(*others)
         difference = float((expected - found).abs().max() / expected.abs().max().clamp_min(1e-6))
         if not difference <= TOLERANCE:
             raise ValueError(f"the results of {NAMES[part.name]} differ by {difference:.1%}")
@@ -223,9 +250,12 @@ def _one_line(error: Exception) -> str:
 
 def compiled(network: Flat, signature: Signature, sample: list[Tensor], progress: Progress) -> Run:
     """By torch.compile; on a GPU with its calls recorded."""
+    from torch._dynamo import config as dynamo  # here: this takes a second
+
     on_gpu = sample[0].is_cuda
     quick = torch.compile(network, dynamic=False, mode="max-autotune-no-cudagraphs" if on_gpu else None)
-    quick(*sample)
+    with dynamo.patch(cache_size_limit=COMPILED, accumulated_cache_size_limit=COMPILED):
+        quick(*sample)
     progress(0.9)
     return Graph(quick, sample) if on_gpu else quick
 
@@ -233,28 +263,6 @@ def compiled(network: Flat, signature: Signature, sample: list[Tensor], progress
 def recorded(network: Flat, signature: Signature, sample: list[Tensor], progress: Progress) -> Run:
     """As it is, its calls recorded in a CUDA graph."""
     return Graph(network, sample)
-
-
-class Graph:
-    """The calls of a network on a GPU, recorded once and played again: the processor no longer hands out hundreds of them a frame."""
-
-    def __init__(self, network: Run, sample: list[Tensor]) -> None:
-        self._inputs = [tensor.clone() for tensor in sample]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):  # libraries choose their kernels, and allocate
-                network(*self._inputs)
-        stream.synchronize()
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):  # frames go on on other threads
-            self._output = network(*self._inputs)
-
-    def __call__(self, *tensors: Tensor) -> Tensor:
-        for mine, given in zip(self._inputs, tensors, strict=True):
-            mine.copy_(given)
-        self._graph.replay()
-        return self._output.clone()  # the next call writes into it
 
 
 def ways(accelerator: Accelerator, model: Model) -> list[Way]:

@@ -15,6 +15,7 @@ from splatview.arrays import Bytes
 from splatview.camera import Camera
 from splatview.frame import Frame
 from splatview.stylize.accumulate import ANOTHER, Accumulation
+from splatview.stylize.sending import sent
 from splatview.stylize.warp import between, nearness
 
 
@@ -42,7 +43,7 @@ def renewed(history: History | None, frame: Frame, picture: Bytes, rule: Accumul
     """`picture` [H, W, 3], the style of `frame`, averaged with what `history` has of it, on `device`."""
 
     def image(pixels: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.array(pixels)).to(device).permute(2, 0, 1).float()
+        return sent(pixels, device).permute(2, 0, 1).float()
 
     new, marks = image(picture), torch.cat([image(frame.rgb8), image(nearness(frame)[..., None])])
     if history is None:
@@ -68,12 +69,12 @@ def renewed(history: History | None, frame: Frame, picture: Bytes, rule: Accumul
 
 def _places(now: Camera, near: Tensor, before: Camera) -> tuple[Tensor, Tensor]:
     """Where pixels of `now` are in `before`, [H, W, 2] from -1 to 1 between the picture's edges; and the nearness that they have there."""
-    matrix = torch.as_tensor(between(now, before), dtype=torch.float32, device=near.device)
+    matrix = between(now, before).astype(np.float32).tolist()
     rows, columns = (torch.arange(size, dtype=torch.float32, device=near.device) for size in near.shape)
     x, y, ratio = (a * columns + (b * rows[:, None] + c) + d * near for a, b, c, d in matrix)
     ahead = ratio > 0
     inverse = 1 / torch.where(ahead, ratio, 1)
-    size = torch.tensor([before.width, before.height], device=near.device)
+    size = sent([before.width, before.height], near.device)
     at = (2 * torch.stack([x * inverse, y * inverse], -1) + 1) / size - 1
     return torch.where(ahead[..., None], at, -1e4), near * inverse
 
@@ -87,7 +88,7 @@ def _cubic(image: Tensor, at: Tensor) -> Tensor:
 
     The two taps in the middle have weights of one sign: they are a bilinear sample between them, so nine samples are all sixteen taps.
     """
-    size = torch.tensor(image.shape[:0:-1], device=image.device)
+    size = sent(image.shape[:0:-1], image.device)
     places = ((at + 1) * size - 1) / 2
     second = places.floor()
     t = places - second

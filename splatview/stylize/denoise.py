@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from splatview.stylize.guidance import Guidance
 from splatview.stylize.schedule import Schedule
+from splatview.stylize.sending import sent
 
 Conditions = Mapping[str, Tensor]  # what a network is told beside the latents, by name: [rows, ...]
 Unet = Callable[[Tensor, Tensor, Conditions], Tensor]  # latents [B, C, h, w], timesteps [B], conditions [B, ...] -> [B, C, h, w]
@@ -38,8 +40,8 @@ class Levels:
     @staticmethod
     def of(schedule: Schedule, device: torch.device | str = "cpu") -> Levels:
         parts = (schedule.signal, schedule.noise, schedule.skip, schedule.out, schedule.carried, schedule.fresh)
-        levels = (torch.tensor(part, device=device).view(-1, 1, 1, 1) for part in parts)
-        timesteps = torch.tensor(schedule.timesteps, dtype=torch.int64, device=device)
+        levels = sent(np.stack(parts), device).view(len(parts), -1, 1, 1, 1).unbind()
+        timesteps = sent(schedule.timesteps.astype(np.int64), device)
         return Levels(timesteps, *levels, noises=len(schedule) if schedule.fresh[1:].any() else 1)
 
     def __len__(self) -> int:

@@ -29,6 +29,7 @@ from splatview.stylize.parts import Model
 from splatview.stylize.pictures import alike, blended, fitting, floats, rounded, sized
 from splatview.stylize.prompts import Prompts, Told, Wanted
 from splatview.stylize.schedule import at_indices, timesteps
+from splatview.stylize.sending import sent
 from splatview.stylize.similar import Similar
 
 
@@ -145,13 +146,12 @@ class Diffusion:
 
     def _entering(self, frame: Frame, controls: Diffusing, levels: Levels) -> Entering:
         clean, size = self._encoded(frame, controls), fitting(frame.camera.height, frame.camera.width, controls.size)
-        hints = {hint: self._sent(HINTS[hint](frame, *size)) for hint in self._hints(controls, frame)}
+        hints = {hint: self._sent(HINTS[hint](frame, *size)).expand(-1, 3, -1, -1) for hint in self._hints(controls, frame)}
         return Entering(clean, self._noise(frame, controls, levels.noises, clean), hints, frame)
 
     def _sent(self, values: Any) -> Tensor:
         """An array or a tensor where the model is; nobody waits for it."""
-        tensor = values if isinstance(values, Tensor) else torch.tensor(values)
-        return tensor.to(self._model.device, non_blocking=True)
+        return sent(values, self._model.device)
 
     def _picture(self, frame: Frame, mix: float) -> Bytes:
         """The last result, mixed with its own frame, at the size of `frame`."""
@@ -187,16 +187,17 @@ class Diffusion:
         _, channels, height, width = shape = (count, *clean.shape[1:])
         kind, seed, other = self._around.noise, controls.seed, controls.other_seed
         share = controls.seed_mix if other != seed else 0.0
+        if kind is not None:
+            self._grains = {one: self._grains.get(one) or kind(one) for one in ((seed, other) if share else (seed,))}
 
-        def of(seed: int) -> Tensor:
-            noise = seeds.noise(seed, shape) if kind is None else self._grains[seed](frame, (count * channels, height, width))
+        def of(name: str, seed: int) -> Tensor:
+            if kind is None:
+                return self._kept(name, (seed, shape), lambda: self._sent(seeds.noise(seed, shape))[:, None])
+            noise = self._grains[seed](frame, (count * channels, height, width))
             return self._sent(noise).float().view(count, 1, channels, height, width)
 
-        make = lambda: seeds.mixed(of(seed), of(other), share) if share else of(seed)
-        if kind is None:
-            return self._kept("noise", (seed, other, share, shape), make)
-        self._grains = {one: self._grains.get(one) or kind(one) for one in ((seed, other) if share else (seed,))}
-        return make()
+        one = of("noise", seed)
+        return seeds.mixed(one, of("other noise", other), share) if share else one
 
     def _hints(self, controls: Diffusing, frame: Frame) -> Mapping[str, float]:
         """The ControlNets that work on `frame`, with their scales."""
@@ -209,7 +210,8 @@ class Diffusion:
         guidance = Guidance("none" if distilled else controls.guidance, controls.scale, controls.delta)
 
         def make() -> Asked:
-            rows = {name: torch.tensor([value], device=self._model.device) for name, value in more.items()}
+            device = self._model.device  # made there: nothing is sent
+            rows = {name: torch.full((1,), value, dtype=torch.float32, device=device) for name, value in more.items()}
             return Asked({**told.prompt, **rows}, {**told.negative, **rows}, guidance)
 
         return self._kept("asked", (told, tuple(more.items()), guidance), make)

@@ -25,6 +25,7 @@ from splatview.stylize.inherit import inherit, narrower
 from splatview.stylize.networks import Denoiser
 from splatview.stylize.parts import Model
 from splatview.stylize.schedule import timesteps
+from splatview.stylize.sending import sent
 
 RATE, BASE = 1e-4, 320  # Adam's, of a network whose narrowest blocks have so many channels; narrower ones take larger steps
 WARM_UP = 20  # steps
@@ -85,7 +86,7 @@ class Distillation:
         self._kept = {width: kept.to(teacher.device) for width, kept in inherit(network, old).items()}
         network = network.eval().to(teacher.device, memory_format=torch.channels_last).requires_grad_(True)
         self.student, self._average = Denoiser(network), Denoiser(copy.deepcopy(network).requires_grad_(False))
-        halves = torch.cuda.is_bf16_supported() if teacher.device.type == "cuda" else old.dtype == torch.bfloat16
+        halves = torch.cuda.is_bf16_supported(including_emulation=False) if teacher.device.type == "cuda" else old.dtype == torch.bfloat16
         self._precision = torch.autocast(teacher.device.type, torch.bfloat16, enabled=halves)
         self._optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
         self._rate = RATE * BASE / self.widths[0]
@@ -153,8 +154,8 @@ class Distillation:
         rows = [self.lessons.prompts[place] for place in torch.randint(len(self.lessons.prompts), (count,), generator=random).tolist()]
         conditions = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
         if model.distilled_guidance:
-            conditions["guidance"] = (SCALES[0] + (SCALES[1] - SCALES[0]) * torch.rand(count, generator=random)).to(device)
-        return clean.to(device), noise.to(device), timesteps.to(device), conditions
+            conditions["guidance"] = sent(SCALES[0] + (SCALES[1] - SCALES[0]) * torch.rand(count, generator=random), device)
+        return sent(clean, device), sent(noise, device), sent(timesteps, device), conditions
 
     def _noisy(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         alphas = self._alphas[timesteps].view(-1, 1, 1, 1)

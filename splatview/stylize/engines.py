@@ -9,12 +9,12 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ SPACE = 4 << 30  # bytes that the builder may use to try kernels
 def engine(network: Flat, signature: Signature, sample: list[Tensor], progress: Progress) -> Run:
     """`network` on TensorRT, for rows of the size of `sample`, 16 at a time: read, or built and kept."""
     tensorrt = _tensorrt()
-    place = folder() / f"{key(network, signature, torch.cuda.get_device_name(), tensorrt.__version__)}.engine"
+    place = folder() / f"{key(network, signature, torch.cuda.get_device_name(sample[0].device), tensorrt.__version__)}.engine"
     if not place.exists():
         plan = built(network, sample, progress)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -52,18 +52,25 @@ def in_parts(run: Run, most: int) -> Run:
 
 def _tensorrt() -> Any:
     if find_spec("tensorrt") is None:
-        raise MissingExtra("it is not installed: pip install tensorrt-cu13, or tensorrt-cu12, as your PyTorch's CUDA")
+        raise MissingExtra("it is not installed: pip install tensorrt-cu13, or tensorrt-cu12, as your PyTorch's CUDA, and onnxscript")
+    if find_spec("onnxscript") is None:
+        raise MissingExtra("it is given networks by way of onnxscript: pip install onnxscript")
     return import_module("tensorrt")
 
 
-@lru_cache(maxsize=6)
+_open: WeakValueDictionary[Path, Any] = WeakValueDictionary()
+
+
 def _opened(place: Path) -> Any:
-    """The engine in a file, once for all numbers of rows."""
+    """The engine in a file, once for all numbers of rows, as long as any is run: its weights take gigabytes of the GPU."""
+    if (there := _open.get(place)) is not None:
+        return there
     tensorrt = _tensorrt()
     runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.ERROR))
     engine = runtime.deserialize_cuda_engine(place.read_bytes())
     if engine is None:
         raise ValueError(f"TensorRT does not take {place}, which it built itself: remove it")
+    _open[place] = engine
     return engine
 
 
@@ -111,19 +118,25 @@ def built(network: Flat, sample: Sequence[Tensor], progress: Progress) -> bytes:
         row = tuple(tensor.shape[1:])
         profile.set_shape(name, (1, *row), (min(MOST, len(tensor)), *row), (MOST, *row))
     config.add_optimization_profile(profile)
-    config.progress_monitor = _monitor(tensorrt, lambda fraction: progress(0.1 + 0.9 * fraction))
+    monitor = _monitor(tensorrt, lambda fraction: progress(0.1 + 0.9 * fraction))  # it has to live as long as the builder uses it
+    config.progress_monitor = monitor
     plan = builder.build_serialized_network(definition, config)
     if plan is None:
-        raise ValueError("TensorRT could not build an engine (too little memory of the GPU?)")
+        raise ValueError(
+            "TensorRT could not build an engine (too little memory of the GPU?)" if progress(1) else "nobody wants it any more"
+        )
     return bytes(plan)
 
 
 class Engine:
-    """A built network: tensors in, a tensor out, on the current stream. Its memory is its own: one thread at a time."""
+    """A built network: tensors in, a tensor out, in the order of the current stream. Its memory is its own: one thread at a time.
+
+    It runs on a stream of its own: on the default one TensorRT would have the processor wait.
+    """
 
     def __init__(self, engine: Any, names: Sequence[str]) -> None:
         tensorrt = _tensorrt()
-        self._context = engine.create_execution_context()
+        self._engine, self._context, self._stream = engine, engine.create_execution_context(), torch.cuda.Stream()
         taken = {engine.get_tensor_name(number) for number in range(engine.num_io_tensors)}
         self._names = [name for name in names if name in taken]  # what a network does not use is not in it
         self._places = [place for place, name in enumerate(names) if name in taken]
@@ -132,23 +145,30 @@ class Engine:
 
     def __call__(self, *tensors: Tensor) -> Tensor:
         inputs = [tensors[place].to(kind).contiguous() for place, kind in zip(self._places, self._types, strict=True)]
+        device = inputs[0].device
         for name, tensor in zip(self._names, inputs, strict=True):
             self._context.set_input_shape(name, tuple(tensor.shape))
             self._context.set_tensor_address(name, tensor.data_ptr())
-        output = torch.empty(tuple(self._context.get_tensor_shape(OUTPUT)), dtype=torch.float32, device=inputs[0].device)
+        output = torch.empty(tuple(self._context.get_tensor_shape(OUTPUT)), dtype=torch.float32, device=device)
         self._context.set_tensor_address(OUTPUT, output.data_ptr())
-        if not self._context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+        with torch.cuda.device(device):
+            current = torch.cuda.current_stream()
+            self._stream.wait_stream(current)
+            done = self._context.execute_async_v3(self._stream.cuda_stream)
+            current.wait_stream(self._stream)  # and so what is let go here is used again only afterwards
+        if not done:
             raise RuntimeError("TensorRT could not run the engine")
         return output
 
 
-def _monitor(tensorrt: Any, progress: Callable[[float], None]) -> Any:
-    """What TensorRT tells how far it is with its outermost phase."""
+def _monitor(tensorrt: Any, progress: Callable[[float], bool]) -> Any:
+    """What TensorRT tells how far it is with its outermost phase, and asks whether it shall go on."""
 
     class Monitor(tensorrt.IProgressMonitor):
         def __init__(self) -> None:
             tensorrt.IProgressMonitor.__init__(self)
             self._steps: dict[str, int] = {}
+            self._done = 0.0
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             if parent_phase is None:
@@ -156,8 +176,8 @@ def _monitor(tensorrt: Any, progress: Callable[[float], None]) -> Any:
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             if phase_name in self._steps:
-                progress((step + 1) / max(1, self._steps[phase_name]))
-            return True  # go on
+                self._done = (step + 1) / max(1, self._steps[phase_name])
+            return progress(self._done)
 
         def phase_finish(self, phase_name: str) -> None:
             self._steps.pop(phase_name, None)

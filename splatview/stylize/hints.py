@@ -24,7 +24,7 @@ class Hint(Protocol):
         ...
 
     def __call__(self, frame: Frame, height: int, width: int) -> Tensor:
-        """[1, 3, height, width], 0..1."""
+        """[1, 1, height, width], 0..1: ControlNets are shown it as all three colours."""
         ...
 
 
@@ -56,7 +56,7 @@ class Edges:
 
 
 def _grey(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(picture)[None, None].expand(1, 3, -1, -1)
+    return torch.from_numpy(picture)[None, None]
 
 
 HINTS: dict[str, Hint] = {"depth": Depth(), "edges": Edges()}

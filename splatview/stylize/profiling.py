@@ -119,4 +119,4 @@ def _timed(into: list[float], device: torch.device) -> Iterator[None]:
 
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        torch.cuda.current_stream(device).synchronize()  # of the device as a whole it is an error while somebody records a graph
