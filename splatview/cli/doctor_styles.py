@@ -49,5 +49,5 @@ def models() -> Check:
 def tensorrt() -> Check:
     """What makes models faster on a GPU: that is no need."""
     if find_spec("tensorrt") is None:
-        return Check("TensorRT", True, "not installed: on a GPU, CUDA graphs are taken (pip install tensorrt-cu13 onnxscript, or tensorrt-cu12)")
+        return Check("TensorRT", True, "not installed: a GPU takes CUDA graphs (pip install tensorrt-cu13 onnxscript, or tensorrt-cu12)")
     return installed("tensorrt", "TensorRT")
