@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 import numpy as np
 import pytest
@@ -138,22 +139,41 @@ def test_numbers_that_change_nothing_are_not_seen_and_seeds_can_be_given(viewer)
         await client.until(lambda: "Kind" in client.widgets and client.arrivals)
         await client.set("Kind", "diffusion")
         await client.until(lambda: any("ours/tiny on cpu" in html for html in htmls(client)), 60)
-        labels = "Not", "Delta", "Depth", "Edges"
+        labels = "Not", "Guidance scale", "Delta", "Depth", "Edges"
 
         def seen():
             return {label for label in labels if client.widgets[label][1]["visible"]}
 
         assert not seen(), "without guidance and ControlNets"
         await client.set("Guidance", "initialize")
-        await client.until(lambda: seen() == {"Not", "Delta"})
+        await client.until(lambda: seen() == {"Not", "Guidance scale", "Delta"})
         await client.set("Guidance", "full")
-        await client.until(lambda: seen() == {"Not"})
+        await client.until(lambda: seen() == {"Not", "Guidance scale"})
         await client.set("Seed", 7)
         async with asyncio.timeout(10):
             while viewer.sessions[0].styling.stylizer._stylizer.controls.seed != 7:
                 await asyncio.sleep(0.02)
 
     scripted(viewer, script)
+
+
+def test_of_a_model_that_is_told_its_guidance_only_the_scale_is_turned(models, viewer):
+    folder = models / "ours" / "told"
+    tiny_diffusion.write(folder, "lcm", time_cond_proj_dim=8)
+
+    async def script(client):
+        await client.until(lambda: "Kind" in client.widgets and client.arrivals)
+        await client.set("Kind", "diffusion")
+        await client.until(lambda: "ours/told" in client.widgets["Model"][1]["options"], 60)
+        await client.set("Model", "ours/told")
+        await client.until(lambda: any("ours/told on cpu" in html for html in htmls(client)), 60)
+        seen = {label for label in ("Guidance", "Guidance scale", "Delta", "Not") if client.widgets[label][1]["visible"]}
+        return seen, client.widgets["Guidance scale"][1]["value"]
+
+    try:
+        assert scripted(viewer, script) == ({"Guidance scale"}, 8)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_numbers_that_are_none_and_texts_that_are_too_long_are_no_trouble(viewer, capfd):

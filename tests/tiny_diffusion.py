@@ -27,8 +27,11 @@ NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 LIKE_SDXL = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4, "projection_class_embeddings_input_dim": 6 * 4 + 16}
 
 
-def write(folder: Path, family: str = "turbo") -> Path:
-    """Save one to `folder`, as diffusers saves them: turbo or ancestral, lcm, plain (many steps), xl or large (its autoencoder is)."""
+def write(folder: Path, family: str = "turbo", **more: int) -> Path:
+    """Save one to `folder`, as diffusers saves them: turbo or ancestral, lcm, plain (many steps), xl or large (its autoencoder is).
+
+    `more` is told to its denoiser.
+    """
     torch.manual_seed(0)
     schedulers = {
         "lcm": lambda: LCMScheduler(**NOISE, set_alpha_to_one=False, steps_offset=1, clip_sample=False),
@@ -44,7 +47,7 @@ def write(folder: Path, family: str = "turbo") -> Path:
             pipeline = StableDiffusionXLPipeline(**parts, **more, unet=network, scheduler=scheduler, add_watermarker=False)
         else:
             nothing = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-            pipeline = StableDiffusionPipeline(**parts, unet=unet(), scheduler=scheduler, **nothing)
+            pipeline = StableDiffusionPipeline(**parts, unet=unet(**more), scheduler=scheduler, **nothing)
         pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
 

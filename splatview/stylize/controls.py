@@ -21,9 +21,9 @@ class Slider:
     what: str  # for people, in a few words
 
 
-def slider(default: float, least: float, most: float, step: float, what: str) -> Any:
-    """The field of a dataclass that is a slider."""
-    return field(default=default, metadata={"slider": Slider(least, most, step, what), "help": what})
+def slider(default: float, least: float, most: float, step: float, what: str, label: str = "") -> Any:
+    """The field of a dataclass that is a slider; its `label` in a panel is its name if none is told."""
+    return field(default=default, metadata={"slider": Slider(least, most, step, what), "help": what, "label": label})
 
 
 def option(default: Any, what: str) -> Any:

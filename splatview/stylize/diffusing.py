@@ -53,7 +53,7 @@ class Diffusing:
     buffer: int = slider(1, 1, MOST_TOGETHER, 1, "frames that enter together: files are done sooner; what is live only comes later")
     indices: tuple[int, ...] = field(default=(), metadata={"help": "of timesteps, 0 to 49, instead of strength and steps: 32 45"})
     guidance: Kind = field(default="none", metadata={"help": "how the prompt is made to count more"})
-    scale: float = slider(1.2, 1, 10, 0.1, "of guidance; 1 is none")
+    scale: float = slider(1.2, 1, 10, 0.1, "of guidance; 1 is none", "Guidance scale")
     delta: float = slider(1.0, 0, 2, 0.05, "how much of the residual noise counts, of guidance self and initialize")
     size: int = slider(512, 64, 1024, 64, "side of a square with as many pixels as are drawn")
     mix: float = slider(1.0, 0, 1, 0.01, "of the style with the picture: 0 the picture, 1 the style")

@@ -59,6 +59,7 @@ class Diffusion:
         self._acceleration = Acceleration(model, ways(self._around.accelerator, model))
         model = self._model = self._acceleration.model
         self.usual = suited(model.family, model.distilled_guidance)
+        self.told_guidance = model.distilled_guidance  # the scale is all that counts of guidance
         self.controls = controls or self.usual
         self._prompts = Prompts(model.encode_text, _wanted(self.controls), self._around.clock, model.unwanted)
         self._buffer = Buffer(StreamBatch(model.unet, model.prediction))

@@ -42,7 +42,8 @@ class Controls:
         for one in fields(value):
             if not self._wanted(one.name):
                 continue
-            label, now, hint = one.name.replace("_", " ").capitalize(), getattr(value, one.name), one.metadata.get("help")
+            label = one.metadata.get("label") or one.name.replace("_", " ").capitalize()
+            now, hint = getattr(value, one.name), one.metadata.get("help")
             if one.name in ends:
                 end = ends[one.name]
                 handle: Any = self._gui.add_slider(label, end.least, end.most, end.step, initial_value=now, hint=end.what)

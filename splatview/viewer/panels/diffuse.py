@@ -193,9 +193,11 @@ class Diffuser:
 
     def _show_numbers(self) -> None:
         """Those that change something."""
-        guidance = self.controls.guidance
+        told = self.stylizer is not None and self.stylizer.told_guidance  # then it is of one kind
+        guidance = "none" if told else self.controls.guidance
         idle = {"depth", "edges"} - self._hints
         idle |= {"delta"} if guidance not in ("self", "initialize") else set()
+        idle |= {"guidance"} if told else {"scale"} if guidance == "none" else set()
         show_if(guidance in ("full", "initialize"), self._negative)
         self._first.show(self.controls)
         self._more.show(self.controls, idle)
