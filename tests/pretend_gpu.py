@@ -1,7 +1,8 @@
 """A GPU that is not there: tensors have the device "cuda", shapes, strides and dtypes, and no numbers.
 
 Operations are PyTorch's own, in the form in which its compilers try them (FakeTensorMode): those that mix devices or dtypes fail as they do
-on a GPU. What goes to the device and what is waited for is written down; numbers that come back are zeros.
+on a GPU. What goes to the device and what is waited for is written down; numbers that come back are all the same. How many places there
+are of something (`nonzero`) only the device would know: it is refused, or they are all.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ CUDA = torch.device("cuda", 0)
 FROM_NUMBERS = {torch.tensor, torch.as_tensor, torch.asarray}
 READ = {Tensor.item, Tensor.tolist, Tensor.__float__, Tensor.__int__, Tensor.__bool__, Tensor.__index__}
 MOVED = {Tensor.to, Tensor.cpu, Tensor.cuda}
+FIND = {torch.nonzero, Tensor.nonzero}
 ALIKE = {functional.linear, functional.layer_norm, functional.group_norm}  # these FakeTensorMode lets mix floats, CUDA's kernels do not
 
 
 class PretendGpu(TorchFunctionMode):
     """While it is entered, on any number of threads, there is a device "cuda"."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: float = 0, finds: bool = False) -> None:
+        """`number`: what comes back; `finds`: `nonzero` finds all places, and is not refused."""
         super().__init__()
+        self._number, self._finds = number, finds
         self._fake = FakeTensorMode()
         self._thread = 0  # whose doings are written down
         self.uploads: list[tuple[int, ...]] = []  # the shapes of what was sent to the device
@@ -77,6 +81,11 @@ class PretendGpu(TorchFunctionMode):
         if func is Tensor.copy_:
             given = args[1] if isinstance(args[1], FakeTensor) else self._sent(args[1], waits=not kwargs.get("non_blocking", False))
             return self._there(_put_in, (args[0], ..., given), {})
+        if func in FIND and self._finds:
+            self._waited("places are counted")
+            return self._there(_everywhere, (mine[0], kwargs.get("as_tuple", False)), {})
+        if func is Tensor.__invert__:  # Python's own looks for a device first
+            return self._there(torch.bitwise_not, args, {})
         if func is Tensor.contiguous:
             kept = {"memory_format": torch.contiguous_format, **kwargs}
             return args[0] if args[0].is_contiguous(**kept) else self._there(Tensor.clone, args, kept)
@@ -111,8 +120,10 @@ class PretendGpu(TorchFunctionMode):
             return self._sent(tensor.to(dtype, memory_format=form), waits=at_once)
         if here:
             return func(tensor, *args, **kwargs)
-        if device == "cpu":
+        if device == "cpu" and at_once:
             return self._read("to the processor", lambda read: read.to(dtype), tensor)
+        if device == "cpu":
+            return self._number_of(tensor, dtype)
         return self._there(Tensor.to, (tensor, dtype), {"memory_format": form, "copy": kwargs.get("copy", False)})
 
     def _sent(self, tensor: Tensor, waits: bool = True) -> Tensor:
@@ -125,7 +136,10 @@ class PretendGpu(TorchFunctionMode):
 
     def _read(self, what: str, read: Any, tensor: Tensor) -> Any:
         self._waited(what)
-        return read(torch.zeros(tensor.shape, dtype=tensor.dtype))
+        return read(self._number_of(tensor, tensor.dtype))
+
+    def _number_of(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        return torch.full(tensor.shape, self._number, dtype=dtype)
 
 
 def _taken(tensor: Tensor, key: Any) -> Tensor:
@@ -135,6 +149,12 @@ def _taken(tensor: Tensor, key: Any) -> Tensor:
     if not found._is_view():
         return torch.empty_strided(found.shape, found.stride(), dtype=found.dtype, device=tensor.device)
     return torch.as_strided(tensor, found.shape, found.stride(), found.storage_offset() + tensor.storage_offset())
+
+
+def _everywhere(tensor: Tensor, apart: bool) -> Tensor | tuple[Tensor, ...]:
+    """As `torch.nonzero` of what is 0 nowhere."""
+    places = torch.empty_strided((tensor.numel(), tensor.ndim), (1, tensor.numel()), dtype=torch.int64, device=tensor.device)
+    return places.unbind(1) if apart else places
 
 
 def _put_in(tensor: Tensor, key: Any, value: Any) -> Tensor:

@@ -100,7 +100,7 @@ class FieldCuda:
         eye = into.apply(camera.position)
         view = self._small([*camera.K[[0, 1], [0, 1]], *camera.K[:2, 2], *eye, *rotation.reshape(-1)])
         across, down = -(-width // TILE), -(-height // TILE)
-        reach = layer.field.marching.near, near * into.scale, min(far * into.scale, 1e30)
+        reach = layer.field.marching.near, float(near * into.scale), float(min(far * into.scale, 1e30))  # Triton knows no numpy
         bounds, cuts = self._small(layer.bounds.reshape(-1)), self._small(packed_cuts(layer.cuts))
         frames: list[FieldFrame] = []
         for part in (0,) if divide is None else (1, 2):
