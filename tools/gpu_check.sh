@@ -54,5 +54,8 @@ printf '```\n\n' >>"$REPORT"
 python tools/bench.py --device cuda --only target --dry | tee -a "$REPORT" || status=$?
 python tools/bench.py --device cuda --only gaussians --dry | tee -a "$REPORT" || status=$?
 python tools/bench.py --device cuda --only fields --dry | tee -a "$REPORT" || status=$?
+faster="graphs compile"
+if has tensorrt; then faster="$faster tensorrt"; fi
+python tools/bench_diffusion.py --device cuda --sizes 512 --steps 1 4 --accelerators eager $faster | tee -a "$REPORT" || status=$?
 say "wrote $REPORT"
 exit $status
