@@ -1,6 +1,6 @@
 """The command line: one module per command, imported only when it is asked for.
 
-Exit codes: 0; 2 the user's error (one line on stderr); 1 ours (a traceback); 130 Ctrl+C; 143 a `view` or `stylize` ended by SIGTERM.
+Exit codes: 0; 2 the user's error (one line on stderr); 1 ours (a traceback); 130 Ctrl+C; 143 SIGTERM, of what runs for long.
 """
 
 from __future__ import annotations

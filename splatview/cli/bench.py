@@ -17,6 +17,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from splatview.cli import flicker, grain, kinds
 from splatview.cli.cameras import CameraFlags
 from splatview.cli.documents import DocumentFlags
+from splatview.cli.ending import ended_by_signals
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_FILE, MaybeLevel, ScenePaths
 from splatview.cli.flight import DRAWN, FRAMES, SIZE, Motion, fly_through
@@ -88,8 +89,9 @@ class Command(Generic[F]):
             raise UserError(f"{self.json}: nothing can be written in {self.json.absolute().parent}")
         bundled = (demo_scene(), demo_scene().with_suffix(".ingp")) if self.models else (demo_scene(),) if self.stylize else ()
         measured = self.redrawing if self.models else self.flicker if self.stylize else self.speed
-        state = self.documents.state(self.scenes or bundled, self.level, self.backend)
-        found = measured(state.result(), renderer(self.backend))
+        with ended_by_signals():
+            state = self.documents.state(self.scenes or bundled, self.level, self.backend)
+            found = measured(state.result(), renderer(self.backend))
         if self.json is not None:
             with users_fault(OSError):
                 self.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import UseAppendAction, arg
 
-from splatview.cli.ending import asked_to_end, ended_by_signals
+from splatview.cli.ending import asked_to_end, ended_by_signals, held_back
 from splatview.cli.faults import UserError, users_fault
 from splatview.cli.flags import MAYBE_FILE, MAYBE_NUMBER
 from splatview.cli.waiting import waiting
@@ -83,13 +83,11 @@ class Command:
         with ended_by_signals():
             with users_fault(MissingExtra):
                 need("distillation", "stylize", *PACKAGES)
-            with asked_to_end() as asked:  # what is raised while modules come in may get lost in them
+            with held_back():
                 import torch
 
                 from splatview.stylize import checkpoints
                 from splatview.stylize.models import load
-            if asked:
-                raise asked[0]
             if self.device == "cuda" and not torch.cuda.is_available():
                 raise UserError("--device cuda: PyTorch sees no GPU here; `splatview doctor` says more")
             with users_fault(ValueError, OSError), waiting(f"reading {self.teacher}"):

@@ -24,6 +24,15 @@ def asked_to_end() -> Iterator[list[BaseException]]:
 
 
 @contextmanager
+def held_back() -> Iterator[None]:
+    """Ctrl+C and SIGTERM are raised behind the block: what is raised while modules come in may get lost in them."""
+    with asked_to_end() as asked:
+        yield
+    if asked:
+        raise asked[0]
+
+
+@contextmanager
 def ended_by_signals() -> Iterator[None]:
     """SIGTERM leaves the block as Ctrl+C does, so that everything is closed on the way; then the process ends without delay."""
 

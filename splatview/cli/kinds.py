@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from tyro.conf import UseAppendAction, arg
 
+from splatview.cli.ending import held_back
 from splatview.cli.faults import UserError, users_fault
 from splatview.extras import need
 from splatview.stylize import Stylizer, hub
@@ -196,7 +197,9 @@ def diffusion(controls: Diffusing, flags: Any, noise: Callable[[int], Noise] | N
     need("the diffusion stylizer", "stylize", *PACKAGES)
     for name in (flags.model, *([flags.vae] if flags.vae else ())):
         hub.located(name)  # before torch comes, which takes seconds
-    from splatview.stylize.diffusion import Around
+    with held_back():
+        from splatview.stylize import models  # noqa: F401 (what opens them)
+        from splatview.stylize.diffusion import Around
 
     return open_diffusion(choice, controls, Around(noise, accelerator=flags.accelerator))
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from splatview.arrays import Bytes
 from splatview.camera import Camera
+from splatview.cli.ending import held_back
 from splatview.cli.faults import one_line
 from splatview.cli.measuring import measure
 from splatview.cli.sizes import Size
@@ -137,12 +138,12 @@ def table(stage: Stage, size: Size | None, frames: int, random_weights: bool, te
 
 def _opened(case: Case, random_weights: bool) -> Model:
     need("the diffusion stylizer", "stylize", *PACKAGES)
+    with held_back():
+        from splatview.stylize.models import load
     if random_weights:
         from splatview.stylize.untrained import SHAPES, untrained
 
         return untrained(SHAPES[case.shape])
-    from splatview.stylize.models import load
-
     return load(case.model)
 
 
