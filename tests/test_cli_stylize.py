@@ -56,6 +56,15 @@ USER_ERRORS = {
     "no video": (["{tmp}/text.mp4", "-o", "{tmp}/x.mp4"], "text.mp4: expected a video"),
     "no picture": (["{tmp}/text.png", "-o", "{tmp}/x.png"], "text.png: expected a picture"),
     "no camera": (["7", "-o", "{tmp}/x.mp4"], "webcam 7: there is none"),
+    "no camera of so many": (["9" * 20, "-o", "{tmp}/x.mp4"], f"webcam {'9' * 20}: there is none"),
+    "an empty name": (["", "-o", "{tmp}/x.mp4"], "got an empty name"),
+    "an empty target": (["{video}", "-o", ""], "--output: expected a path, got an empty word"),
+    "a file that is no folder": (["{video}", "-o", "{tmp}/file"], "file is none; names of files end in .png"),
+    "frames beyond counting": (["{video}", "--frames", "9" * 20, "-o", "{tmp}/x.mp4"], "--frames: expected 1 to 1,000,000,000"),
+    "frames around a scene": (["{scene}", "--frames", "100001", "-o", "{tmp}/x.mp4"], "at most 100,000 once around a scene, got 100,001"),
+    "neither scene nor video": (["{tmp}/file", "-o", "{tmp}/x.mp4"], ".spz (Niantic spz)"),
+    "no kind that is known": (["{tmp}/file", "-o", "{tmp}/x.mp4"], "a picture (.png"),
+    "network of nothing": (["{video}", "--style", "{tmp}/empty.onnx", "-o", "{tmp}/x.mp4"], "empty.onnx: the file is empty"),
     "two videos": (["{video}", "{video}"], "expected one video"),
     "itself": (["{video}", "-o", "{video}"], "written over"),
     "its own folder": (["{tmp}/photos", "-o", "{tmp}/photos"], "written over"),
@@ -120,8 +129,9 @@ USER_ERRORS = {
 
 @pytest.mark.parametrize("name", USER_ERRORS)
 def test_a_users_error_is_one_line_and_code_2(capfd, tmp_path, video, scene, name):
-    for text in ("text.mp4", "text.png"):
+    for text in ("text.mp4", "text.png", "file"):
         (tmp_path / text).write_text("neither pictures nor video")
+    (tmp_path / "empty.onnx").touch()
     (tmp_path / "photos").mkdir()
     (tmp_path / "other").mkdir()
     for name_of in ("photos/a.png", "other/a.bmp", "f_0000.png", "f_0001.png"):

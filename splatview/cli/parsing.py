@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -21,15 +22,15 @@ except ImportError:
     events = None
 
 CONFIG = (tyro.conf.FlagCreatePairsOff,)
-NUMBERS = ConstructorRegistry()
+RULES = ConstructorRegistry()
 
 Hint = Callable[[str], str]  # a flag that the command does not have -> what may be meant, "" if nobody knows
 
 
-@NUMBERS.primitive_rule
+@RULES.primitive_rule
 def numbers(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     """Numbers, and those that need not be given: of a union tyro would tell what every part of it is."""
-    parts = set(get_args(kind.type)) - {NoneType} if get_origin(kind.type) in (Union, UnionType) else {kind.type}
+    parts = _parts(kind)
     if parts not in ({int}, {float}):
         return None
     [made] = parts
@@ -44,11 +45,30 @@ def numbers(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     return PrimitiveConstructorSpec(1, made.__name__.upper(), number, is_one, lambda value: [str(value)])
 
 
+@RULES.primitive_rule
+def paths(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Paths, and those that need not be given. An empty word, of a variable that is not set perhaps, would be the current folder."""
+    if _parts(kind) != {Path}:
+        return None
+
+    def path(words: list[str]) -> Path:
+        if not words[0]:
+            raise ValueError("expected a path, got an empty word")
+        return Path(words[0])
+
+    return PrimitiveConstructorSpec(1, "PATH", path, lambda value: value is None or isinstance(value, Path), lambda value: [str(value)])
+
+
+def _parts(kind: PrimitiveTypeInfo) -> set[Any]:
+    """The type, or those that are joined in it, but for None."""
+    return set(get_args(kind.type)) - {NoneType} if get_origin(kind.type) in (Union, UnionType) else {kind.type}
+
+
 def parsed(command: Any, program: str, words: Sequence[str], hint: Hint = lambda flag: "") -> Any:
     """The value of the dataclass `command` that `words` tell; UserError if they do not. `program`: what stands before them."""
     try:
         with _told():
-            return tyro.cli(command, prog=program, args=words, config=CONFIG, registry=NUMBERS)
+            return tyro.cli(command, prog=program, args=words, config=CONFIG, registry=RULES)
     except Unknown as unknown:
         word = unknown.words[0].partition("=")[0]
         if not word.startswith("-"):
@@ -116,5 +136,5 @@ def _with_value(argument: Any) -> str:
 def _flags(command: Any, program: str) -> list[str]:
     """All flags of a command, as its help tells them."""
     with redirect_stdout(io.StringIO()) as told, suppress(SystemExit):
-        tyro.cli(command, prog=program, args=["--help"], config=CONFIG, registry=NUMBERS)
+        tyro.cli(command, prog=program, args=["--help"], config=CONFIG, registry=RULES)
     return re.findall(r"^\W (?:-\w [^,]*, )?(--[\w-]+)", told.getvalue(), re.MULTILINE)

@@ -29,8 +29,10 @@ from splatview.cli.streaming import Stream
 from splatview.cli.targets import Browser, check_name, target_of
 from splatview.cli.waiting import waiting
 from splatview.edit.quality import orbit
+from splatview.formats import UnknownFormat
 from splatview.frame import RenderOptions
 from splatview.framing import frame_scene
+from splatview.outputs.containers import READ
 from splatview.outputs.guard import announce, listen
 from splatview.outputs.images import SUFFIXES
 from splatview.outputs.tls import context
@@ -46,6 +48,8 @@ SLIDES = Fraction(1, 2)  # of pictures in the browser
 HOW = f"""How to redraw: one of these, an .onnx file, or one of the viewer's saved styles ('winter', or 'ink (diffusion)'):
 {kinds.overview()}"""
 ROUND = 10  # seconds once around a scene
+MOST_AROUND = 100_000  # frames of that: all of its cameras are made before
+MOST = 10**9  # of what is there already
 PORT = 8080
 
 
@@ -233,7 +237,13 @@ class Command(Generic[F]):
             raise UserError("--fps is for scenes and pictures: videos and webcams have their own times")
 
     def _scene(self, paths: Sequence[Path]) -> tuple[Source, Any]:
-        state = self.documents.state(paths, self.scene.level, self.scene.backend)
+        try:
+            state = self.documents.state(paths, self.scene.level, self.scene.backend)
+        except UserError as error:
+            if not isinstance(error.__cause__, UnknownFormat):
+                raise
+            others = f"a picture ({', '.join(inputs.PICTURES)}) or a video ({', '.join(READ)})"
+            raise UserError(f"{error}, or {others}") from error.__cause__
         scene, place, rate = state.scene, self.places.place(state.scene), self._rate(RATE)
         outputs = tuple(dict.fromkeys(("rgb8", "alpha", "depth", *(place.needs if place else ()))))
         selected = self.places.selected(state, tools_of(self.scene.backend))
@@ -243,7 +253,10 @@ class Command(Generic[F]):
         if self.viewpoint.camera is None and not single:
             [view] = cameras
             count = self.frames or max(1, round(ROUND * rate))
-            cameras = orbit(frame_scene(scene, self.viewpoint.up), count, view.width, view.height, view.fov_y)
+            if count > MOST_AROUND:
+                raise UserError(f"--frames: expected at most {MOST_AROUND:,} once around a scene, got {count:,}")
+            with waiting("planning the flight"):
+                cameras = orbit(frame_scene(scene, self.viewpoint.up), count, view.width, view.height, view.fov_y)
         source = inputs.of_scene(scene, cameras[: self.frames], renderer(self.scene.backend), options, rate, tuple(paths))
         return source, place
 
@@ -266,8 +279,10 @@ class Command(Generic[F]):
             check_name(self.output)
         if self.fps is not None and not 0.01 <= self.fps <= 1000:
             raise UserError(f"--fps: expected 0.01 to 1000, got {self.fps:g}")
-        if self.frames is not None and self.frames < 1:
-            raise UserError(f"--frames: expected 1 or more, got {self.frames}")
+        if self.frames is not None and not 1 <= self.frames <= MOST:
+            raise UserError(f"--frames: expected 1 to {MOST:,}, got {self.frames}")
+        if "" in self.inputs:
+            raise UserError("expected a scene, pictures, a video or the number of a webcam, got an empty name")
         if not 0 <= self.page.port <= 65535:
             raise UserError(f"--port: expected 0 to 65535, got {self.page.port}")
         self.page.tls()

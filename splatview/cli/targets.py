@@ -206,6 +206,8 @@ def check_name(path: Path) -> None:
     if not is_folder(path) and suffix not in (*SUFFIXES, *CONTAINERS):
         kinds = ", ".join((*SUFFIXES, *CONTAINERS))
         raise UserError(f"--output: expected a folder, `browser` or a name that ends in {kinds}; got {path}")
+    if not suffix and path.exists() and not path.is_dir():
+        raise UserError(f"--output: expected a folder, and {path} is none; names of files end in {', '.join((*SUFFIXES, *CONTAINERS))}")
     if suffix in CONTAINERS and not path.is_dir() and not path.absolute().parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.absolute().parent}")
 

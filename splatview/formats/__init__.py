@@ -43,10 +43,14 @@ from splatview.formats.report import Progress, Report
 from splatview.gaussians import Gaussians, concatenate
 from splatview.scene import Layer, Scene
 
-__all__ = ["MissingExtra", "Progress", "levels", "load", "load_cameras", "save", "save_cameras"]
+__all__ = ["MissingExtra", "Progress", "UnknownFormat", "levels", "load", "load_cameras", "save", "save_cameras"]
 
 Data = bytes | memoryview
 Reader = Callable[[Source, Report], Gaussians | Scene]
+
+
+class UnknownFormat(ValueError):
+    """No format is that of a file."""
 
 
 @dataclass(frozen=True)
@@ -279,7 +283,7 @@ def _detected(path: Path, data: FileBytes) -> Format:
     for entry in FORMATS:
         if path.name.lower().endswith(entry.suffix):
             return entry
-    raise ValueError(f"{path}: unknown format; expected one of {_suffixes()}")
+    raise UnknownFormat(f"{path}: unknown format; expected one of {_suffixes()}")
 
 
 def _suffixes(*, written: bool = False) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from splatview.arrays import Bytes
 
 FAILS = 10  # times in a row that a camera may give nothing before it is gone
+MOST = (1 << 31) - 1  # that OpenCV can be told: no machine has so many
 PATIENCE = 0.5  # seconds that closing waits for a picture that is on its way
 
 
@@ -26,7 +27,7 @@ class Webcam:
         self.number = number
         self._using, self._closed = threading.Lock(), False
         with _quiet():
-            self._capture = opened(number)
+            self._capture = opened(min(number, MOST))
             if not self._capture.isOpened():
                 here = ", ".join(sorted(path.name.removeprefix("video") for path in Path(devices).glob("video[0-9]*")))
                 raise OSError(f"webcam {number}: there is none, or another program has it (here: {here or 'no webcam'})")

@@ -33,6 +33,8 @@ def load_network(path: Path, declared: Declared = FOUND_OUT, threads: int | None
     """
     if (size := path.stat().st_size) > LARGEST:
         raise ValueError(f"{path}: expected an ONNX model of at most {LARGEST >> 20} MiB, got {size >> 20} MiB")
+    if not size:
+        raise ValueError(f"{path}: the file is empty")
     try:
         return OnnxNetwork.of(read(path.read_bytes()), declared, threads)
     except ValueError as error:
