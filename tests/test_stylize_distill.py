@@ -312,6 +312,7 @@ def test_a_scene_is_drawn_from_around(teacher, exact, tmp_path, capsys, random_g
         (["--minutes", "-1"], "expected more than 0"),
         (["--size", "8"], "--size: expected 64 to 2048, got 8"),
         (["--views", "0"], "expected 1 or more"),
+        (["--batch", "257"], "--batch: expected 1 to 256, got 257"),
         (["--seed", "-1"], "--seed: expected a whole number from 0 on"),
         (["--seed", str(2**63)], "--seed: expected a whole number from 0 on"),
         (["-o", "{broken}/a.png/s"], "a.png"),

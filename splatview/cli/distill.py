@@ -32,6 +32,7 @@ SAY_EVERY = 0.5
 MINUTES = {"cpu": 60.0, "cuda": 30.0}
 SIZES = {"cpu": 256, "cuda": 512}
 BATCHES = {"cpu": 2, "cuda": 4}
+MOST_AT_ONCE = 256  # a step takes memory for each of its pictures: the system would end us without a word
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,10 @@ class Command:
             raise UserError("--resume goes on and --restart begins anew: expected one of them")
         if self.size is not None and (self.size < 64 or self.size > 2048):
             raise UserError(f"--size: expected 64 to 2048, got {self.size}")
-        if self.views < 1 or (self.batch is not None and self.batch < 1):
-            raise UserError("--views, --batch: expected 1 or more")
+        if self.views < 1:
+            raise UserError(f"--views: expected 1 or more, got {self.views}")
+        if self.batch is not None and not 1 <= self.batch <= MOST_AT_ONCE:
+            raise UserError(f"--batch: expected 1 to {MOST_AT_ONCE}, got {self.batch}")
         if not 0 <= self.seed < 1 << 63:
             raise UserError(f"--seed: expected a whole number from 0 on, below 2^63, got {self.seed}")
         there = self.checkpoint.exists()
