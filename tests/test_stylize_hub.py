@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from splatview import extras
 from splatview.cli import main
+from splatview.cli.doctor_styles import styles
 from splatview.cli.models import Command
 from splatview.stylize import hub, weights
 from splatview.stylize.catalogue import KNOWN, SMALL_VAE, name_of, repo_of, with_companions
@@ -241,3 +242,23 @@ def test_without_the_extra_its_pip_line_is_named(monkeypatch, capsys):
 def test_no_torch_is_needed_to_look_for_models():
     code = "import sys; from splatview.stylize import controls, hub, schedule, weights; list(hub.here()); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+
+def test_a_folder_of_models_that_cannot_be_read_is_told_of_in_one_line(capsys, monkeypatch, tmp_path):
+    """Models are looked for wherever else they may be."""
+    (tmp_path / "file").touch()
+    for place, why in ((tmp_path / "file", "Not a directory"), (tmp_path / ("deep/" * 900), "File name too long")):
+        monkeypatch.setenv("SPLATVIEW_MODELS", str(place))
+        assert hub.pipelines() == [] and hub.find("sd-turbo") is None
+        assert main(["models"]) == 2 and main(["stylize", "x.png", "-o", "y.png", "--style", "diffusion"]) == 2
+        printed = capsys.readouterr()
+        assert printed.err.count("\n") == 2 and all(why in line or "x.png" in line for line in printed.err.splitlines()), printed.err
+        with pytest.raises(hub.NotHere, match=why):
+            hub.located("sd-turbo")
+        [check] = [one for one in styles()["diffusion"] if one.what == "models"]
+        assert not check.works and why in check.found
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "~nobody-has-this-name/model"], ids=["long", "of nobody"])
+def test_what_is_no_path_at_all_is_no_model(name):
+    assert hub.find(name) is None

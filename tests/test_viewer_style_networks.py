@@ -138,3 +138,15 @@ def test_a_slow_network_ends_when_another_style_is_chosen_and_with_its_page(scen
             time.sleep(0.01)
         counts = session.styling.figures[0]
     assert not busy(session) and counts.skipped >= 3 and not counts.failed
+
+
+def test_a_page_opens_although_the_folder_of_models_cannot_be_read(scene, monkeypatch, tmp_path):
+    monkeypatch.setenv("SPLATVIEW_MODELS", str(tmp_path / ("deep/" * 900)))
+
+    async def script(client):
+        await client.until(lambda: "Surprise me" in client.widgets and client.arrivals)
+        await client.set("Kind", "diffusion")
+        await client.until(lambda: any("sd-turbo" in text for text in htmls(client)))
+
+    with Viewer(scene, ViewerSettings(port=0, open=False)) as viewer:
+        scripted(viewer, script)

@@ -42,6 +42,8 @@ def filtered() -> Check:
 
 def models() -> Check:
     """Which models are here that draw."""
+    if why := hub.fault():
+        return Check("models", False, why, "let it be read, or set $SPLATVIEW_MODELS")
     found = hub.pipelines()
     return Check("models", bool(found), ", ".join(found) or "none is here", "" if found else f"splatview models --fetch {DEFAULT}")
 

@@ -56,6 +56,8 @@ class Command:
             )
         else:
             print_models(found, contents)
+        if why := hub.fault():
+            raise UserError(why)
         if any(content.problems for content in contents.values()):
             raise UserError("a model is not whole: fetch it again, or take its folder away")
 

@@ -37,13 +37,13 @@ def find(name: str) -> Path | None:
     """The folder or file of the model that `name` means: a path, a name of the catalogue or a hub id. None: not here."""
     if not name:
         return None
-    if name not in KNOWN and Path(name).expanduser().exists():
-        return Path(name).expanduser()
+    if name not in KNOWN and (path := _there(name)) is not None:
+        return path
     known = REPO.fullmatch(repo_of(name))
     if not known:
         return None
-    if (home() / known[0]).exists():
-        return home() / known[0]
+    if (path := _there(str(home() / known[0]))) is not None:
+        return path
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
@@ -56,9 +56,31 @@ def find(name: str) -> Path | None:
     return place if place.exists() else None
 
 
+def _there(name: str) -> Path | None:
+    """The path `name`, perhaps in somebody's home; None: nothing is there, or nothing that may be seen."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError):  # it is too long, or kept from us; nobody has such a home
+        return None
+
+
+def fault() -> str:
+    """Why `home` cannot be read; "" if it can, or is not there."""
+    try:
+        with os.scandir(home()):
+            return ""
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"the folder of models cannot be read: {home()}: {error.strerror}"
+
+
 def located(name: str) -> Path:
     """Like `find`; NotHere if it is not."""
     found = find(name)
+    if found is None and (why := fault()):
+        raise NotHere(f"no model {name!r:.60} is to be seen: {why}")
     if found is None:
         known = REPO.fullmatch(repo_of(name))
         if not known:
@@ -93,7 +115,7 @@ def _no_such(name: str, others: str) -> str:
 def here() -> Iterator[str]:
     """The names of models that are on this machine: those of the catalogue, and what else lies in `home`, folders or files in them."""
     yield from (name for name in KNOWN if find(name))
-    for folder in sorted(home().glob("*/*")):
+    for folder in [] if fault() else sorted(home().glob("*/*")):
         repo = f"{folder.parent.name}/{folder.name}"
         if not folder.is_dir() or name_of(repo) != repo or folder.name.startswith(".") or folder.name.endswith(UNFINISHED):
             continue

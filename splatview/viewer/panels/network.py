@@ -124,7 +124,7 @@ class Networks:
     def _find(self) -> None:
         """Bring the list up to date with what there is."""
         home = hub.home()
-        self._files = {str(path.relative_to(home)): path for path in sorted(home.rglob("*.onnx"))}
+        self._files = {str(path.relative_to(home)): path for path in ([] if hub.fault() else sorted(home.rglob("*.onnx")))}
         options = (*self._files, OTHER)
         if self._choice.options != options:
             self._choice.options = options
