@@ -25,8 +25,7 @@ B = TypeVar("B")
 RECENT = 240  # values of which the times are told
 LATELY = 2.0  # seconds of which the rate is told
 PATIENCE = 0.3  # seconds that closing waits for a thread; it is a daemon, and ends with what it does
-
-LAST = 10.0  # seconds that the end of the process waits for one
+LAST = 10.0  # seconds that the end of the process waits for all of them
 
 log = logging.getLogger(__name__)
 _started: WeakSet[Stage[Any, Any]] = WeakSet()
@@ -206,8 +205,9 @@ class Stage(Generic[A, B]):
 @atexit.register
 def _end() -> None:
     """Python would abort if it took itself down around native code that is at work, such as a network's."""
-    for stage in (stages := list(_started)):
+    stages, end = list(_started), time.monotonic() + LAST
+    for stage in stages:
         stage.stop()
     for stage in stages:
         if stage._thread is not None:
-            stage._thread.join(LAST)
+            stage._thread.join(max(0.0, end - time.monotonic()))
