@@ -22,7 +22,7 @@ from splatview.stylize import models, prompts, seeds
 from splatview.stylize.catalogue import Choice
 from splatview.stylize.diffusing import Diffusing, Phrase, followed, suited
 from splatview.stylize.diffusion import Around, Diffusion
-from splatview.stylize.nature import Nature, nature_of, usual
+from splatview.stylize.nature import Nature, nature_of, usual_of
 from splatview.stylize.noise import CarriedNoise, HashedNoise
 from splatview.stylize.opening import open_diffusion
 from splatview.stylize.parts import Encoded
@@ -468,7 +468,7 @@ def test_a_model_begins_with_what_suits_it():
 
 @pytest.mark.parametrize(("family", "expected"), [("turbo", suited("turbo")), ("lcm", suited("lcm")), ("plain", suited("lcm"))])
 def test_what_suits_a_model_is_told_before_it_is_loaded(tiny_sd, family, expected):
-    assert usual(str(tiny_sd(family))) == expected
+    assert usual_of(str(tiny_sd(family))) == expected
     if family != "plain":  # it needs a LoRA first
         stylizer = open_diffusion(Choice(str(tiny_sd(family)), device="cpu"))
         assert stylizer.controls == stylizer.usual == expected
@@ -479,8 +479,8 @@ def test_a_model_that_is_told_its_guidance_is_known_by_its_settings(tiny_sd, tmp
     folder = shutil.copytree(tiny_sd("lcm"), tmp_path / "told")
     settings = json.loads((folder / "unet" / "config.json").read_text()) | {"time_cond_proj_dim": 8}
     (folder / "unet" / "config.json").write_text(json.dumps(settings))
-    assert nature_of(folder) == Nature("lcm", True) and usual(str(folder)).scale == 8
-    assert usual(str(tmp_path / "none")) == Diffusing()
+    assert nature_of(folder) == Nature("lcm", True) and usual_of(str(folder)).scale == 8
+    assert usual_of(str(tmp_path / "none")) == Diffusing()
 
 
 def test_numbers_follow_the_model_unless_people_chose_them():

@@ -29,6 +29,7 @@ from splatview.extras import MissingExtra
 from splatview.frame import Renderer
 from splatview.render import Backend
 from splatview.scene import Scene
+from splatview.stylize.library import DIFFUSION
 
 F = TypeVar("F")
 
@@ -81,8 +82,8 @@ class Command(Generic[F]):
             raise UserError("--models and --stylize measure different things: expected one of them")
         if self.random_weights and not self.models:
             raise UserError("--random-weights are of models: expected --models, too")
-        if self.noises is not None and (self.style != kinds.DIFFUSION or self.noises < 1):
-            raise UserError(f"--noises: expected 1 or more, with --stylize --style {kinds.DIFFUSION}, got {self.noises}")
+        if self.noises is not None and (self.style != DIFFUSION or self.noises < 1):
+            raise UserError(f"--noises: expected 1 or more, with --stylize --style {DIFFUSION}, got {self.noises}")
         if self.frames is not None and self.frames < (least := 2 if self.stylize else 1):
             raise UserError(f"--frames: expected {least} or more, got {self.frames}")
         if self.json is not None and not (self.json.absolute().parent.is_dir() and os.access(self.json.absolute().parent, os.W_OK)):
@@ -109,9 +110,9 @@ class Command(Generic[F]):
         style: Any
         noise, noises = grain.Switched(), self.noises or grain.NOISES
         with waiting(f"opening {self.style}"), users_fault(ValueError, OSError, MissingExtra):
-            if self.style == kinds.DIFFUSION:
+            if self.style == DIFFUSION:
                 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads would spin on cores that others need
-                style = kinds.diffusion(kinds.controls_of(kinds.DIFFUSION, self.look), self.look, lambda seed: noise)
+                style = kinds.diffusion(kinds.controls_of(DIFFUSION, self.look), self.look, lambda seed: noise)
             else:
                 style = flicker.style_of(self.style, self.look)
         size = self.viewpoint.size or SIZE
@@ -121,14 +122,14 @@ class Command(Generic[F]):
         with waiting("steadying") as tell, ExitStack() as opened:
             if hasattr(style, "close"):
                 opened.callback(style.close)
-            if self.style == kinds.DIFFUSION:
+            if self.style == DIFFUSION:
                 rows = grain.measure(frames, motions, style, noise, noises, tell)
             else:
                 rows = flicker.measure(frames, motions, style, tell)
         moved = sum(motion.pixels for motion in motions) / len(motions)
         more = "" if flicker.flickers(style) else " with noise"
         print(f"{self.style}{more}, {len(frames)} frames of {size}, {moved:.1f} pixels from one to the next")
-        explained = grain.EXPLAINED.format(noises=noises) if self.style == kinds.DIFFUSION else flicker.explained(style)
+        explained = grain.EXPLAINED.format(noises=noises) if self.style == DIFFUSION else flicker.explained(style)
         flicker.print_table(rows, explained)
         return {"style": self.style, "width": size.width, "height": size.height, "pixels": moved, "ways": [asdict(row) for row in rows]}
 

@@ -21,7 +21,8 @@ from splatview.stylize.catalogue import DEFAULT, Choice
 from splatview.stylize.controls import sliders
 from splatview.stylize.diffusing import Diffusing, phrases_of, text_of
 from splatview.stylize.filters import FILTERS
-from splatview.stylize.nature import usual
+from splatview.stylize.library import DIFFUSION, Library, looked
+from splatview.stylize.nature import usual_of
 from splatview.stylize.noise import CarriedNoise, HashedNoise, Noise
 from splatview.stylize.onnx_style import Channels, Declared, Redrawing, Values, open_onnx
 from splatview.stylize.opening import PACKAGES, open_diffusion
@@ -29,7 +30,6 @@ from splatview.stylize.opening import PACKAGES, open_diffusion
 if TYPE_CHECKING:
     from splatview.stylize.diffusion import Diffusion
 
-DIFFUSION = "diffusion"
 TAKEN = ("size",)  # names of flags of the command: a style's own carries its name, --halftone-size
 
 Accelerator = Literal["auto", "eager", "compile", "graphs", "tensorrt"]  # as `acceleration` has it, which needs PyTorch
@@ -136,10 +136,9 @@ def with_flag(flag: str) -> list[str]:
 def _known(name: str, model: str) -> tuple[str, Kind, Any]:
     """The name of the kind of a style, the kind, and the usual controls: what suits the `model` of diffusion, or what somebody saved."""
     if name in KINDS:
-        return name, KINDS[name], usual(model) if name == DIFFUSION else KINDS[name].controls()
+        return name, KINDS[name], usual_of(model) if name == DIFFUSION else KINDS[name].controls()
     if name.lower().endswith(".onnx"):
         return "onnx", replace(KINDS["onnx"], more=partial(_network_flags, model=Path(name))), Redrawing()
-    from splatview.stylize.library import Library, looked
     from splatview.viewer.styles import SAVED, label_of, styles_file
 
     library = Library(styles_file(), SAVED)
@@ -149,7 +148,7 @@ def _known(name: str, model: str) -> tuple[str, Kind, Any]:
         if name in names or name in labels:
             value = library.load(labels.get(name, name))
             if type(value) is Diffusing:
-                value = looked(usual(model), value)
+                value = looked(usual_of(model), value)
             return next((key, kind, value) for key, kind in KINDS.items() if type(value) is kind.controls)
     known = [*KINDS, *(one for one in names if one not in KINDS)]
     close = difflib.get_close_matches(name, known, n=1)

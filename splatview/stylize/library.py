@@ -14,6 +14,7 @@ import numpy as np
 from splatview.stylize.diffusing import Diffusing, Phrase
 
 VERSION = 1
+DIFFUSION = "diffusion"  # the kind of styles that a model draws
 LARGEST = 4 << 20  # bytes of a file
 LONGEST = 100  # characters of a name
 
@@ -46,7 +47,7 @@ class Library:
 
     def __init__(self, path: Path, kinds: Mapping[str, type] | None = None) -> None:
         self.path = path
-        self._kinds = {"diffusion": Diffusing, **(kinds or {})}
+        self._kinds = {DIFFUSION: Diffusing, **(kinds or {})}
 
     def names(self) -> list[str]:
         """Those that people saved, then those that come with it."""
@@ -56,7 +57,7 @@ class Library:
         """The kind of each, by name in the order of `names`."""
         saved = self._saved()
         own = {name: str(saved[name].get("kind")) for name in sorted(saved)}
-        return own | {name: "diffusion" for name in BUILT_IN if name not in own}
+        return own | {name: DIFFUSION for name in BUILT_IN if name not in own}
 
     def own(self) -> frozenset[str]:
         """The names of those that people saved."""

@@ -28,7 +28,7 @@ def nature_of(folder: Path) -> Nature:
     return Nature("turbo" if scheduler.get("timestep_spacing") == "trailing" else None, told)
 
 
-def usual(model: str) -> Diffusing:
+def usual_of(model: str) -> Diffusing:
     """What the model that `model` names does well with; of one that is not here, what the default model does."""
     folder = hub.find(model)
     if folder is None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from splatview.stylize.filters import FILTERS
-from splatview.stylize.library import Library
+from splatview.stylize.library import DIFFUSION, Library
 from splatview.stylize.onnx_style import Redrawing
 from splatview.viewer.remembered import state_folder
 
-NETWORK, DIFFUSION = "onnx", "diffusion"
+NETWORK = "onnx"
 SAVED: dict[str, type] = {**FILTERS, NETWORK: Redrawing}  # and diffusion
 
 
