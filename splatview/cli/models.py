@@ -28,8 +28,8 @@ class Command:
     """
 
     fetch: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME")] = ()
-    """Fetch this model: a name of the list, or a hub id (OWNER/NAME, or OWNER/NAME/FILE.safetensors for one file of many there). May be
-    given several times. What it is used with comes, too."""
+    """Fetch this model: a name of the list, or a hub id (OWNER/NAME, or OWNER/NAME/FILE.safetensors for one file of many there).
+    May be given several times. What it is used with comes, too."""
     folder: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
     """Fetch into this folder, each model in one named by its id, to be carried to another machine. Default: the hub's cache here."""
     json: bool = False
