@@ -197,8 +197,10 @@ class Diffusion:
             noise = self._grains[seed](frame, (count * channels, height, width))
             return self._sent(noise).float().view(count, 1, channels, height, width)
 
-        one = of("noise", seed)
-        return seeds.mixed(one, of("other noise", other), share) if share else one
+        if not share:
+            return of("noise", seed)
+        mix = lambda: seeds.mixed(of("noise", seed), of("other noise", other), share)
+        return mix() if kind is not None else self._kept("mixed noise", (seed, other, share, shape), mix)
 
     def _hints(self, controls: Diffusing, frame: Frame) -> Mapping[str, float]:
         """The ControlNets that work on `frame`, with their scales."""
